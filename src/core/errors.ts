@@ -1,0 +1,168 @@
+/**
+ * Every error a person can meet, in one table by area: what happened, where, and what to do next.
+ * Codes are never reused. `docs/reference/errors.md` is made from this table.
+ */
+const errors = {
+  // ── configuration and input ──
+  IRW_CONFIG_INVALID: {
+    says: (at: { source: string; problems: string }) => `the configuration from ${at.source} is not valid:\n${at.problems}`,
+    next: "correct the fields named; `ironwright config` prints the effective configuration",
+  },
+  IRW_RESOURCE_INVALID: {
+    says: (at: { resource: string; problems: string }) => `${at.resource} is not valid:\n${at.problems}`,
+    next: "correct the fields named; nothing was changed",
+  },
+  IRW_PLAYBOOK_INVALID: {
+    says: (at: { file: string; problems: string }) => `the playbook ${at.file} is not valid:\n${at.problems}`,
+    next: "correct the fields named; no machine was touched",
+  },
+  IRW_ARTIFACT_MISSING: {
+    says: (at: { what: string; where: string }) => `${at.what} is not there (${at.where})`,
+    next: "run `npm run setup`; `ironwright doctor` lists all that is missing",
+  },
+
+  // ── kube: talking to apiservers ──
+  IRW_KUBE_UNREACHABLE: {
+    says: (at: { server: string; reason: string }) => `no answer from the apiserver at ${at.server}: ${at.reason}`,
+    next: "see whether it runs (`ironwright doctor`); the daemon tries again by itself",
+  },
+  IRW_KUBE_CONFLICT: {
+    says: (at: { object: string; reason: string }) => `${at.object} was changed by somebody else: ${at.reason}`,
+    next: "nothing to do: the reconciler reads it again",
+  },
+  IRW_KUBE_REFUSED: {
+    says: (at: { request: string; status: number; reason: string }) => `${at.request} was refused (${at.status}): ${at.reason}`,
+    next: "the reason names the field, the right or the policy",
+  },
+
+  // ── supervise: child processes ──
+  IRW_SUPERVISOR_UNREACHABLE: {
+    says: (at: { socket: string; reason: string }) => `the supervisor does not answer on ${at.socket}: ${at.reason}`,
+    next: "start it with `ironwright supervise`, or let `ironwright serve` do it",
+  },
+  IRW_CHILD_NOT_READY: {
+    says: (at: { child: string; after: string; log: string }) => `${at.child} did not become ready within ${at.after}; its last lines:\n${at.log}`,
+    next: "the log says why; it is restarted with back-off",
+  },
+
+  // ── boot ──
+  IRW_BOOT_SOCKET: {
+    says: (at: { socket: string; reason: string }) => `the boot plane cannot listen on ${at.socket}: ${at.reason}`,
+    next: "another DHCP or TFTP server on this interface? `ironwright doctor` names it",
+  },
+  IRW_BOOT_NO_HELLO: {
+    says: (at: { machine: string; after: string; seen: string }) => `no installer said hello from ${at.machine} within ${at.after}; last seen: ${at.seen}`,
+    next: "look at its console; the last stage seen says where the boot stopped",
+  },
+
+  // ── bmc ──
+  IRW_BMC_UNREACHABLE: {
+    says: (at: { address: string; reason: string }) => `no answer from the BMC at ${at.address}: ${at.reason}`,
+    next: "check its cable and address; the next try is in the Machine's condition BMCReachable",
+  },
+  IRW_BMC_CREDENTIALS: {
+    says: (at: { address: string; user: string }) => `the BMC at ${at.address} refuses user ${at.user}`,
+    next: "correct the Secret; it is tried again when the Secret changes, so that the account is not locked",
+  },
+  IRW_BMC_NO_EFFECT: {
+    says: (at: { address: string; wrote: string; read: string }) => `the BMC at ${at.address} accepted ${at.wrote}, but reads back ${at.read}`,
+    next: "reset the BMC, or report its model: quirks are data",
+  },
+
+  // ── machine ──
+  IRW_FENCE_LOST: {
+    says: (at: { machine: string; held: number; now: number }) => `operation ${at.held} on ${at.machine} was superseded by ${at.now}`,
+    next: "nothing to do: the newer operation owns the machine",
+  },
+  IRW_SSH: {
+    says: (at: { address: string; reason: string }) => `SSH to ${at.address} failed: ${at.reason}`,
+    next: "the operation is tried again; look at the machine's console if it stays so",
+  },
+  IRW_SSH_HOST_KEY: {
+    says: (at: { address: string; want: string; got: string }) => `the host key at ${at.address} is ${at.got}, not ${at.want}`,
+    next: "another machine answers at this address, or somebody is in between; nothing was sent to it",
+  },
+  IRW_STEP_FAILED: {
+    says: (at: { machine: string; step: string; exit: string; output: string }) => `${at.step} on ${at.machine} ended with ${at.exit}: ${at.output}`,
+    next: "the output says why; the next try is in the Machine's condition",
+  },
+  IRW_STEP_TIMEOUT: {
+    says: (at: { machine: string; step: string; after: string }) => `${at.step} on ${at.machine} was not done within ${at.after}`,
+    next: "look at the machine's console; the next try is in the Machine's condition",
+  },
+  IRW_IMAGE_DIGEST: {
+    says: (at: { url: string; want: string; got: string }) => `${at.url} has sha256 ${at.got}, not ${at.want}`,
+    next: "correct spec.sha256 of the OSImage, or publish the file again; nothing of it is used",
+  },
+  IRW_DISK_NONE: {
+    says: (at: { machine: string; wanted: string; have: string }) => `${at.machine} has no disk that is ${at.wanted}; it has ${at.have}`,
+    next: "correct rootDevice of the Machine or its class; no other disk is taken",
+  },
+  IRW_CONSENT_MISSING: {
+    says: (at: { machine: string; disks: string }) => `${at.machine} carries data (${at.disks}) and nobody consented to erase it`,
+    next: "set spec.erase: true on the Machine if the data may go; until then it boots its own disk",
+  },
+  IRW_WIPE_UNPROVEN: {
+    says: (at: { machine: string; disk: string; found: string }) => `the wipe of ${at.disk} on ${at.machine} is not proven: ${at.found}`,
+    next: "the machine stays out of use; replace the disk or look at it by hand",
+  },
+  IRW_GPU_GATE: {
+    says: (at: { machine: string; want: string; have: string }) => `${at.machine} has ${at.have}, its class wants ${at.want}`,
+    next: "look at the GPU's seating and power; the machine takes no pods",
+  },
+
+  // ── tenant ──
+  IRW_TENANT_NOT_READY: {
+    says: (at: { tenant: string; reason: string }) => `the control plane of ${at.tenant} is not ready: ${at.reason}`,
+    next: "`ironwright describe virtualcluster` shows its conditions",
+  },
+  IRW_VERSION_UNSUPPORTED: {
+    says: (at: { wanted: string; have: string }) => `Kubernetes ${at.wanted} is not in the bundle; there is ${at.have}`,
+    next: "choose one of those, or leave spec.version out",
+  },
+
+  // ── rack ──
+  IRW_RACK_CONFLICT: {
+    says: (at: { what: string }) => `the virtual rack cannot come up: ${at.what}`,
+    next: "`ironwright rack down` removes what an earlier one left; or choose another rack.name or rack.subnet",
+  },
+  IRW_RACK_QEMU: {
+    says: (at: { server: string; reason: string }) => `QEMU of ${at.server}: ${at.reason}`,
+    next: "the server's log is in the rack's directory (`ironwright rack status`)",
+  },
+} as const;
+
+export type Code = keyof typeof errors;
+export type Facts<C extends Code> = Parameters<(typeof errors)[C]["says"]>[0];
+
+/** An error with a code to switch on; the message is for people and may change. */
+export class IronwrightError<C extends Code = Code> extends Error {
+  readonly code: C;
+  readonly next: string;
+  readonly facts: Facts<C>;
+
+  constructor(code: C, facts: Facts<C>, cause?: unknown) {
+    const says = errors[code].says as (at: Facts<C>) => string;
+    super(says(facts), cause === undefined ? {} : { cause });
+    this.name = "IronwrightError";
+    this.code = code;
+    this.next = errors[code].next;
+    this.facts = facts;
+  }
+}
+
+export function isError<C extends Code>(error: unknown, code: C): error is IronwrightError<C> {
+  return error instanceof IronwrightError && error.code === code;
+}
+
+/** What is known of a code, for `ironwright explain CODE` and the reference. */
+export function explain(code: string): { code: Code; next: string } | undefined {
+  return code in errors ? { code: code as Code, next: errors[code as Code].next } : undefined;
+}
+
+export const codes = Object.keys(errors) as readonly Code[];
+
+/** The message of anything thrown, for a log line or a condition. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
