@@ -104,6 +104,7 @@ export function reconciler(options: ReconcilerOptions): Reconciler {
     start() {
       if (started) return;
       started = true;
+      fill();
       void everyNowAndThen();
     },
     nudge,
