@@ -33,7 +33,10 @@ test("flags win over the environment, the environment over the file, the file ov
 });
 
 test("lists come from the environment as YAML", () => {
-  expect(loadConfig({ file: file(""), env: { IRONWRIGHT_TENANTS_PEOPLE: "[10.0.0.1, 10.0.0.2]" } }).tenants.people).toEqual(["10.0.0.1", "10.0.0.2"]);
+  expect(loadConfig({ file: file(""), env: { IRONWRIGHT_TENANTS_PEOPLE: "[10.0.0.1, 10.0.0.2]" } }).tenants.people).toEqual([
+    "10.0.0.1",
+    "10.0.0.2",
+  ]);
 });
 
 test.each([
@@ -42,9 +45,18 @@ test.each([
   ["host: {address: ::1}", "host.address"],
   ["redis: {url: 'http://x'}", "redis.url"],
   ["tenants: {ports: {from: 5, to: 4}}", "tenants.ports: from must not be greater than to"],
-  ["boot: {interfaces: [{name: eth0, address: 10.0.0.1/24, pool: {from: 10.0.1.5, to: 10.0.1.9}}]}", "boot.interfaces[0].pool: lies outside"],
-  ["boot: {interfaces: [{name: eth0, address: 10.0.0.7/24, pool: {from: 10.0.0.5, to: 10.0.0.9}}]}", "boot.interfaces[0].pool: holds the daemon's own"],
-  ["boot: {interfaces: [{name: eth0, address: 10.0.0.1/24, pool: {from: 10.0.0.9, to: 10.0.0.5}}]}", "boot.interfaces[0].pool: from is greater"],
+  [
+    "boot: {interfaces: [{name: eth0, address: 10.0.0.1/24, pool: {from: 10.0.1.5, to: 10.0.1.9}}]}",
+    "boot.interfaces[0].pool: lies outside",
+  ],
+  [
+    "boot: {interfaces: [{name: eth0, address: 10.0.0.7/24, pool: {from: 10.0.0.5, to: 10.0.0.9}}]}",
+    "boot.interfaces[0].pool: holds the daemon's own",
+  ],
+  [
+    "boot: {interfaces: [{name: eth0, address: 10.0.0.1/24, pool: {from: 10.0.0.9, to: 10.0.0.5}}]}",
+    "boot.interfaces[0].pool: from is greater",
+  ],
   ["- a", "expected a map"],
   ["a: [", "ironwright.yaml"],
   ["a: &x 1\nb: *x", "lias"],
@@ -54,6 +66,12 @@ test.each([
 
 test("an unknown variable is refused, since it is a misspelt setting", () => {
   expect(problemsOf(() => loadConfig({ file: file(""), env: { IRONWRIGHT_HOST_PROT: "1" } }))).toContain("IRONWRIGHT_HOST_PROT");
+});
+
+test("the artifacts are looked for in the cache that set-up used", () => {
+  const path = file("");
+  expect(loadConfig({ file: path, env: { IRONWRIGHT_CACHE: "/cache" } }).artifacts).toBe("/cache/artifacts.json");
+  expect(loadConfig({ file: path, env: { IRONWRIGHT_CACHE: "/cache", IRONWRIGHT_ARTIFACTS: "/own.json" } }).artifacts).toBe("/own.json");
 });
 
 test("every setting has a variable of its own", () => {

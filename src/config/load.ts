@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { parse } from "yaml";
 import type { z } from "zod";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
@@ -30,8 +31,15 @@ export function loadConfig(sources: ConfigSources): Config {
     if (!name.startsWith(PREFIX) || OTHER_VARIABLES.has(name) || text === undefined) continue;
     const path = pathOfVariable(name);
     if (path) put(document, path, text);
-    else problems.push(`  ${name}: no such setting; there are ${variables().map((one) => one.name).join(", ")}`);
+    else
+      problems.push(
+        `  ${name}: no such setting; there are ${variables()
+          .map((one) => one.name)
+          .join(", ")}`,
+      );
   }
+  // set-up writes its index into the cache, wherever that was put
+  if (sources.env.IRONWRIGHT_CACHE && !("artifacts" in document)) document.artifacts = join(sources.env.IRONWRIGHT_CACHE, "artifacts.json");
   for (const setting of sources.set ?? []) {
     const at = setting.indexOf("=");
     if (at < 1) problems.push(`  --set ${setting}: expected key=value`);

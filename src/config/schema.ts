@@ -75,11 +75,13 @@ export type Config = z.output<typeof configSchema>;
 
 function poolProblem(at: { address: string; pool: { from: string; to: string } }): string | undefined {
   const all = [at.pool.from, at.pool.to];
-  if (!all.every((text) => ipaddr.IPv4.isValidFourPartDecimal(text)) || !ipaddr.IPv4.isValidCIDRFourPartDecimal(at.address)) return undefined;
+  if (!all.every((text) => ipaddr.IPv4.isValidFourPartDecimal(text)) || !ipaddr.IPv4.isValidCIDRFourPartDecimal(at.address))
+    return undefined;
   const [own, prefix] = ipaddr.IPv4.parseCIDR(at.address);
   const [from, to] = all.map((text) => ipaddr.IPv4.parse(text));
   if (!from || !to) return undefined;
-  if (!from.match(own, prefix) || !to.match(own, prefix)) return `lies outside ${at.address}: it would hand out another network's addresses`;
+  if (!from.match(own, prefix) || !to.match(own, prefix))
+    return `lies outside ${at.address}: it would hand out another network's addresses`;
   if (number(from) > number(to)) return "from is greater than to";
   if (number(from) <= number(own) && number(own) <= number(to)) return `holds the daemon's own address ${own}`;
   return undefined;
