@@ -1,0 +1,157 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  allows,
+  compatible,
+  conflict,
+  contradiction,
+  intersect,
+  intersectValues,
+  isEmpty,
+  labelsOf,
+  requirementProblem,
+  requirementsOf,
+  requirementsOfLabels,
+  requirementsOfTerm,
+  toList,
+  type ValueSet,
+  valueSet,
+} from "./requirements.ts";
+import type { Requirement } from "./resources.ts";
+
+const words = ["a", "b", "0", "1", "2", "3", "03", "9", "x1"];
+const operators = ["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt", "Gte", "Lte"] as const;
+
+/** By the words of the Kubernetes API, one operator at a time: the algebra must agree with it. */
+function meant(requirement: Requirement, value: string | undefined): boolean {
+  const values = requirement.values ?? [];
+  const bound = Number(values[0]);
+  const number = value !== undefined && /^[0-9]+$/.test(value) ? Number(value) : Number.NaN;
+  switch (requirement.operator) {
+    case "In":
+      return value !== undefined && values.includes(value);
+    case "NotIn":
+      return value === undefined || !values.includes(value);
+    case "Exists":
+      return value !== undefined;
+    case "DoesNotExist":
+      return value === undefined;
+    case "Gt":
+      return number > bound;
+    case "Lt":
+      return number < bound;
+    case "Gte":
+      return number >= bound;
+    case "Lte":
+      return number <= bound;
+  }
+}
+
+function holds(set: ValueSet, value: string | undefined): boolean {
+  return value === undefined ? set.absent : allows(set, value);
+}
+
+const requirement: fc.Arbitrary<Requirement> = fc.constantFrom(...operators).chain((operator) => {
+  const values =
+    operator === "In" || operator === "NotIn"
+      ? fc.uniqueArray(fc.constantFrom(...words), { minLength: 1, maxLength: 3 })
+      : operator === "Exists" || operator === "DoesNotExist"
+        ? fc.constant<string[]>([])
+        : fc.constantFrom("0", "1", "2", "3", "9").map((one) => [one]);
+  return values.map((list) => ({ key: "k", operator, values: list }));
+});
+
+describe("the algebra is what the words mean", () => {
+  test("a chain of requirements allows exactly what each of them allows", () => {
+    fc.assert(
+      fc.property(fc.array(requirement, { minLength: 1, maxLength: 5 }), (list) => {
+        const set = requirementsOf(list).get("k");
+        for (const value of [...words, undefined]) {
+          expect(set !== undefined && holds(set, value)).toBe(list.every((one) => meant(one, value)));
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("every pair of operators: compatible with a labelled node iff the words say so", () => {
+    fc.assert(
+      fc.property(requirement, requirement, fc.option(fc.constantFrom(...words), { nil: undefined }), (a, b, value) => {
+        const node = requirementsOfLabels(value === undefined ? {} : { k: value });
+        expect(compatible(node, requirementsOf([a, b]))).toBe(meant(a, value) && meant(b, value));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("intersection is commutative, associative, idempotent", () => {
+    fc.assert(
+      fc.property(requirement, requirement, requirement, (x, y, z) => {
+        const [a, b, c] = [valueSet(x), valueSet(y), valueSet(z)];
+        for (const value of [...words, undefined]) {
+          expect(holds(intersectValues(a, b), value)).toBe(holds(intersectValues(b, a), value));
+          expect(holds(intersectValues(intersectValues(a, b), c), value)).toBe(holds(intersectValues(a, intersectValues(b, c)), value));
+          expect(holds(intersectValues(a, a), value)).toBe(holds(a, value));
+        }
+      }),
+    );
+  });
+
+  test("an empty set allows nothing, and the list form loses nothing", () => {
+    fc.assert(
+      fc.property(fc.array(requirement, { minLength: 1, maxLength: 4 }), (list) => {
+        const all = requirementsOf(list);
+        const set = all.get("k") ?? valueSet({ key: "k", operator: "Exists" });
+        if (isEmpty(set)) for (const value of [...words, undefined]) expect(holds(set, value)).toBe(false);
+        const again = requirementsOf(toList(all)).get("k");
+        for (const value of [...words, undefined]) expect(again !== undefined && holds(again, value)).toBe(holds(set, value));
+      }),
+    );
+  });
+});
+
+test("a label nobody offers: In, Exists and bounds fail on it, NotIn and DoesNotExist pass", () => {
+  const none = requirementsOfLabels({});
+  const of = (operator: Requirement["operator"], values?: string[]) =>
+    requirementsOf([{ key: "team", operator, ...(values ? { values } : {}) }]);
+  expect(conflict(none, of("In", ["a"]))).toBe("team");
+  expect(conflict(none, of("Exists"))).toBe("team");
+  expect(conflict(none, of("Gt", ["1"]))).toBe("team");
+  expect(conflict(none, of("NotIn", ["a"]))).toBeUndefined();
+  expect(conflict(none, of("DoesNotExist"))).toBeUndefined();
+});
+
+test("crossing bounds and contradicting values are named", () => {
+  expect(
+    contradiction(
+      requirementsOf([
+        { key: "vram", operator: "Gt", values: ["80"] },
+        { key: "vram", operator: "Lt", values: ["80"] },
+      ]),
+    ),
+  ).toBe("vram");
+  expect(contradiction(intersect(requirementsOfLabels({ arch: "amd64" }), requirementsOfLabels({ arch: "arm64" })))).toBe("arch");
+});
+
+test("a pool's several values narrow to one label", () => {
+  const pool = requirementsOf([{ key: "tier", operator: "In", values: ["gold", "bronze"] }]);
+  expect(labelsOf(pool)).toEqual({ tier: "bronze" });
+  expect(labelsOf(intersect(pool, requirementsOfLabels({ tier: "gold" })))).toEqual({ tier: "gold" });
+  expect(labelsOf(requirementsOf([{ key: "tier", operator: "Exists" }]))).toEqual({});
+});
+
+test("an empty term matches nothing, a field is matched like a label", () => {
+  expect(requirementsOfTerm({})).toBeUndefined();
+  const term = requirementsOfTerm({ matchFields: [{ key: "metadata.name", operator: "In", values: ["gpu-1"] }] });
+  expect(term && compatible(requirementsOfLabels({ "metadata.name": "gpu-1" }), term)).toBe(true);
+});
+
+test.each([
+  [{ key: "k", operator: "In" }, "In needs at least one value"],
+  [{ key: "k", operator: "Exists", values: ["a"] }, "Exists takes no values"],
+  [{ key: "k", operator: "Gt", values: ["a"] }, "Gt needs exactly one integer"],
+  [{ key: "k", operator: "Lte", values: ["1", "2"] }, "Lte needs exactly one integer"],
+  [{ key: "k", operator: "In", values: ["a"] }, undefined],
+] as const)("%j", (one, problem) => {
+  expect(requirementProblem(one)).toBe(problem);
+});
