@@ -1,0 +1,226 @@
+/** A DHCPv4 message as it stands on the wire: RFC 2131 §2, options by RFC 2132 and RFC 3396. */
+export interface Frame {
+  readonly op: 1 | 2;
+  readonly hardwareType: number;
+  readonly hardwareAddress: Uint8Array;
+  readonly hops: number;
+  readonly transactionId: number;
+  readonly seconds: number;
+  /** Bit 15 asks for broadcast replies; the others are kept as they came. */
+  readonly flags: number;
+  readonly clientAddress: number;
+  readonly yourAddress: number;
+  readonly serverAddress: number;
+  readonly relayAddress: number;
+  /** The fields `sname` and `file` up to their zero; empty where they carried options (option 52). */
+  readonly serverName: Uint8Array;
+  readonly file: Uint8Array;
+  /** Raw bytes by option code, split options joined; options nobody knows survive. */
+  readonly options: ReadonlyMap<number, Uint8Array>;
+}
+
+export type Malformed = "truncated" | "op" | "hardware-length" | "magic-cookie" | "option-overrun";
+
+export const OPTION = {
+  subnetMask: 1,
+  router: 3,
+  hostname: 12,
+  requestedAddress: 50,
+  leaseSeconds: 51,
+  overload: 52,
+  messageType: 53,
+  serverIdentifier: 54,
+  parameterList: 55,
+  message: 56,
+  maximumSize: 57,
+  renewalSeconds: 58,
+  rebindingSeconds: 59,
+  vendorClass: 60,
+  clientIdentifier: 61,
+  tftpServer: 66,
+  bootFile: 67,
+  userClass: 77,
+  relayAgent: 82,
+  architecture: 93,
+  networkInterface: 94,
+  machineIdentifier: 97,
+  ipxe: 175,
+} as const;
+
+/** Values of option 53. */
+export const MESSAGE = { discover: 1, offer: 2, request: 3, decline: 4, ack: 5, nak: 6, release: 7, inform: 8 } as const;
+
+const HEADER = 236;
+const SNAME = { at: 44, bytes: 64 } as const;
+const FILE = { at: 108, bytes: 128 } as const;
+const MAGIC_COOKIE = 0x63825363;
+const PAD = 0;
+const END = 255;
+/** RFC 1542 §2.1: relays and old clients drop what is shorter. */
+const SHORTEST = 300;
+/** RFC 2131 §2: what every client takes, 576 bytes with the IP and UDP headers. */
+const LONGEST_BY_DEFAULT = 576 - 28;
+/** One Ethernet frame: boot firmware does not put fragments together. */
+const LONGEST_DATAGRAM = 1500 - 28;
+
+/**
+ * First step: framing only. Never throws; a datagram from a network is either a frame or a reason.
+ * @param datagram the UDP payload; it is viewed, not copied
+ */
+export function parseFrame(datagram: Uint8Array): Frame | Malformed {
+  if (datagram.length < HEADER + 4) return "truncated";
+  const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
+  const op = view.getUint8(0);
+  if (op !== 1 && op !== 2) return "op";
+  const hardwareLength = view.getUint8(2);
+  if (hardwareLength > 16) return "hardware-length";
+  if (view.getUint32(HEADER) !== MAGIC_COOKIE) return "magic-cookie";
+
+  const options = new Map<number, Uint8Array>();
+  if (!readOptions(datagram.subarray(HEADER + 4), options)) return "option-overrun";
+  // RFC 2131 §4.1: the options field first, then `file`, then `sname`; an option 52 inside those means nothing
+  const overload = options.get(OPTION.overload)?.[0] ?? 0;
+  const file = datagram.subarray(FILE.at, FILE.at + FILE.bytes);
+  const serverName = datagram.subarray(SNAME.at, SNAME.at + SNAME.bytes);
+  if (overload & 1 && !readOptions(file, options)) return "option-overrun";
+  if (overload & 2 && !readOptions(serverName, options)) return "option-overrun";
+  options.delete(OPTION.overload);
+
+  return {
+    op,
+    hardwareType: view.getUint8(1),
+    // InfiniBand (htype 32) sends hlen 0 and identifies itself by option 61: RFC 4390 §2.1
+    hardwareAddress: datagram.subarray(28, 28 + hardwareLength),
+    hops: view.getUint8(3),
+    transactionId: view.getUint32(4),
+    seconds: view.getUint16(8),
+    flags: view.getUint16(10),
+    clientAddress: view.getUint32(12),
+    yourAddress: view.getUint32(16),
+    serverAddress: view.getUint32(20),
+    relayAddress: view.getUint32(24),
+    serverName: overload & 2 ? new Uint8Array() : untilZero(serverName),
+    file: overload & 1 ? new Uint8Array() : untilZero(file),
+    options,
+  };
+}
+
+function readOptions(bytes: Uint8Array, into: Map<number, Uint8Array>): boolean {
+  for (let at = 0; at < bytes.length; ) {
+    const code = bytes[at] ?? END;
+    if (code === END) return true;
+    if (code === PAD) {
+      at += 1;
+      continue;
+    }
+    const length = bytes[at + 1];
+    if (length === undefined || at + 2 + length > bytes.length) return false;
+    const part = bytes.subarray(at + 2, at + 2 + length);
+    const before = into.get(code);
+    into.set(code, before ? Buffer.concat([before, part]) : part);
+    at += 2 + length;
+  }
+  return true;
+}
+
+function untilZero(field: Uint8Array): Uint8Array {
+  const zero = field.indexOf(0);
+  return zero < 0 ? field : field.subarray(0, zero);
+}
+
+export interface Encoded {
+  readonly bytes: Uint8Array;
+  /** Options that had no room; the last ones given go first. */
+  readonly dropped: readonly number[];
+}
+
+/**
+ * A frame as bytes: option 53 first, 82 last (RFC 3046 §2.1), long options split (RFC 3396), what does not fit in an empty
+ * `file` or `sname` (option 52), padded to 300 bytes.
+ * @param longest the client's option 57 less the IP and UDP headers; never below what every client takes
+ */
+export function encodeFrame(frame: Frame, longest = LONGEST_BY_DEFAULT): Encoded {
+  const room = Math.min(Math.max(longest, LONGEST_BY_DEFAULT), LONGEST_DATAGRAM);
+  const bytes = new Uint8Array(room);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, frame.op);
+  view.setUint8(1, frame.hardwareType);
+  view.setUint8(2, Math.min(frame.hardwareAddress.length, 16));
+  view.setUint8(3, frame.hops);
+  view.setUint32(4, frame.transactionId);
+  view.setUint16(8, frame.seconds);
+  view.setUint16(10, frame.flags);
+  view.setUint32(12, frame.clientAddress);
+  view.setUint32(16, frame.yourAddress);
+  view.setUint32(20, frame.serverAddress);
+  view.setUint32(24, frame.relayAddress);
+  bytes.set(frame.hardwareAddress.subarray(0, 16), 28);
+  bytes.set(frame.serverName.subarray(0, SNAME.bytes), SNAME.at);
+  bytes.set(frame.file.subarray(0, FILE.bytes), FILE.at);
+  view.setUint32(HEADER, MAGIC_COOKIE);
+
+  const { end, dropped } = writeOptions(frame, bytes);
+  return { bytes: bytes.subarray(0, Math.max(end, SHORTEST)), dropped };
+}
+
+/** Room for options: the options field itself, or a header field that option 52 (`flag`) says carries some. */
+interface Room {
+  readonly flag: 0 | 1 | 2;
+  readonly start: number;
+  at: number;
+  readonly end: number;
+}
+
+const OVERLOAD_BYTES = 3;
+
+function writeOptions(frame: Frame, bytes: Uint8Array): { end: number; dropped: number[] } {
+  const last = encodeOption(OPTION.relayAgent, frame.options.get(OPTION.relayAgent));
+  const parts = [...frame.options]
+    .filter(([code]) => code !== OPTION.relayAgent && code !== OPTION.overload && code > PAD && code < END)
+    .sort(([a], [b]) => Number(b === OPTION.messageType) - Number(a === OPTION.messageType))
+    .map(([code, value]) => ({ code, bytes: encodeOption(code, value) }));
+
+  const start = HEADER + 4;
+  const end = bytes.length - last.length - 1;
+  const rooms: Room[] = [{ flag: 0, start, at: start, end }];
+  if (start + parts.reduce((sum, part) => sum + part.bytes.length, 0) > end) {
+    if (frame.file.length === 0) rooms.push({ flag: 1, start: FILE.at, at: FILE.at, end: FILE.at + FILE.bytes - 1 });
+    if (frame.serverName.length === 0) rooms.push({ flag: 2, start: SNAME.at, at: SNAME.at, end: SNAME.at + SNAME.bytes - 1 });
+    if (rooms.length > 1) rooms[0] = { flag: 0, start, at: start, end: end - OVERLOAD_BYTES };
+  }
+
+  const dropped: number[] = [];
+  for (const part of parts) {
+    // a split option stays in one room, so that its parts are joined in the right order
+    const room = rooms.find((one) => one.at + part.bytes.length <= one.end);
+    if (room) {
+      bytes.set(part.bytes, room.at);
+      room.at += part.bytes.length;
+    } else dropped.push(part.code);
+  }
+
+  let at = rooms[0]?.at ?? start;
+  const helping = rooms.filter((room) => room.flag !== 0 && room.at > room.start);
+  for (const room of helping) bytes[room.at] = END;
+  if (helping.length > 0) {
+    bytes.set([OPTION.overload, 1, helping.reduce((sum, room) => sum | room.flag, 0)], at);
+    at += OVERLOAD_BYTES;
+  }
+  bytes.set(last, at);
+  at += last.length;
+  bytes[at] = END;
+  return { end: at + 1, dropped };
+}
+
+function encodeOption(code: number, value: Uint8Array | undefined): Uint8Array {
+  if (!value) return new Uint8Array();
+  const pieces = Math.max(1, Math.ceil(value.length / 255));
+  const bytes = new Uint8Array(value.length + 2 * pieces);
+  for (let piece = 0, at = 0; piece < pieces; piece++) {
+    const part = value.subarray(piece * 255, piece * 255 + 255);
+    bytes.set([code, part.length], at);
+    bytes.set(part, at + 2);
+    at += 2 + part.length;
+  }
+  return bytes;
+}
