@@ -41,7 +41,8 @@ const errors = {
     next: "start it with `ironwright supervise`, or let `ironwright serve` do it",
   },
   IRW_CHILD_NOT_READY: {
-    says: (at: { child: string; after: string; log: string }) => `${at.child} did not become ready within ${at.after}; its last lines:\n${at.log}`,
+    says: (at: { child: string; after: string; log: string }) =>
+      `${at.child} did not become ready within ${at.after}; its last lines:\n${at.log}`,
     next: "the log says why; it is restarted with back-off",
   },
 
@@ -51,7 +52,8 @@ const errors = {
     next: "another DHCP or TFTP server on this interface? `ironwright doctor` names it",
   },
   IRW_BOOT_NO_HELLO: {
-    says: (at: { machine: string; after: string; seen: string }) => `no installer said hello from ${at.machine} within ${at.after}; last seen: ${at.seen}`,
+    says: (at: { machine: string; after: string; seen: string }) =>
+      `no installer said hello from ${at.machine} within ${at.after}; last seen: ${at.seen}`,
     next: "look at its console; the last stage seen says where the boot stopped",
   },
 
@@ -65,7 +67,8 @@ const errors = {
     next: "correct the Secret; it is tried again when the Secret changes, so that the account is not locked",
   },
   IRW_BMC_NO_EFFECT: {
-    says: (at: { address: string; wrote: string; read: string }) => `the BMC at ${at.address} accepted ${at.wrote}, but reads back ${at.read}`,
+    says: (at: { address: string; wrote: string; read: string }) =>
+      `the BMC at ${at.address} accepted ${at.wrote}, but reads back ${at.read}`,
     next: "reset the BMC, or report its model: quirks are data",
   },
 
@@ -83,7 +86,8 @@ const errors = {
     next: "another machine answers at this address, or somebody is in between; nothing was sent to it",
   },
   IRW_STEP_FAILED: {
-    says: (at: { machine: string; step: string; exit: string; output: string }) => `${at.step} on ${at.machine} ended with ${at.exit}: ${at.output}`,
+    says: (at: { machine: string; step: string; exit: string; output: string }) =>
+      `${at.step} on ${at.machine} ended with ${at.exit}: ${at.output}`,
     next: "the output says why; the next try is in the Machine's condition",
   },
   IRW_STEP_TIMEOUT: {
@@ -155,9 +159,12 @@ export function isError<C extends Code>(error: unknown, code: C): error is Ironw
   return error instanceof IronwrightError && error.code === code;
 }
 
-/** What is known of a code, for `ironwright explain CODE` and the reference. */
-export function explain(code: string): { code: Code; next: string } | undefined {
-  return code in errors ? { code: code as Code, next: errors[code as Code].next } : undefined;
+/** What is known of a code, its facts as ‹names›: for `ironwright explain CODE` and the reference. */
+export function explain(code: string): { readonly code: Code; readonly says: string; readonly next: string } | undefined {
+  if (!Object.hasOwn(errors, code)) return undefined;
+  const entry = errors[code as Code];
+  const names = new Proxy({}, { get: (_, name) => `‹${String(name)}›` });
+  return { code: code as Code, says: (entry.says as (at: object) => string)(names), next: entry.next };
 }
 
 export const codes = Object.keys(errors) as readonly Code[];

@@ -5,7 +5,11 @@ import { reconciler } from "./reconciler.ts";
 
 const log = pino({ level: "silent" });
 
-function loop(reconcile: (key: string, signal: AbortSignal) => Promise<{ afterMs?: number } | undefined>, keys: string[] = [], concurrency = 2) {
+function loop(
+  reconcile: (key: string, signal: AbortSignal) => Promise<{ afterMs?: number } | undefined>,
+  keys: string[] = [],
+  concurrency = 2,
+) {
   return reconciler({ name: "test", log, clock: systemClock, keys: () => keys, reconcile, concurrency, everyMs: 60_000 });
 }
 

@@ -65,7 +65,8 @@ export function reconciler(options: ReconcilerOptions): Reconciler {
       failures.set(key, count);
       const afterMs = Math.min(FIRST_RETRY_MS * 2 ** (count - 1), LAST_RETRY_MS);
       // a conflict only means that the world moved on: reading it again is the cure, and no news
-      if (isError(error, "IRW_KUBE_CONFLICT") && count < 5) log.debug({ reconciler: name, key, error: reasonOf(error) }, "changed meanwhile");
+      if (isError(error, "IRW_KUBE_CONFLICT") && count < 5)
+        log.debug({ reconciler: name, key, error: reasonOf(error) }, "changed meanwhile");
       else log.warn({ reconciler: name, key, attempt: count, nextTryMs: afterMs, err: error }, "reconcile failed");
       later(key, afterMs);
     } finally {

@@ -1,0 +1,118 @@
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command } from "commander";
+import { type Artifacts, readArtifacts } from "../config/artifacts.ts";
+import { type Config, loadConfig } from "../config/index.ts";
+import { reasonOf } from "../core/errors.ts";
+import { connectKube } from "../kube/index.ts";
+import { connectSupervisor } from "../supervise/index.ts";
+import type { GlobalOptions } from "./options.ts";
+
+/** One thing looked at: fine, or what is wrong and the mend. */
+interface Finding {
+  readonly what: string;
+  readonly wrong?: string;
+  readonly mend?: string;
+}
+
+export function doctorCommand(global: () => GlobalOptions): Command {
+  return new Command("doctor").description("say what this host lacks, with the mend").action(async () => {
+    const findings = await examine(global());
+    for (const { what, wrong, mend } of findings) console.log(wrong ? `✗ ${what}: ${wrong}\n    ${mend ?? ""}` : `✓ ${what}`);
+    const bad = findings.filter((one) => one.wrong).length;
+    console.log(bad === 0 ? "\nNothing is missing." : `\n${bad} of ${findings.length} need attention.`);
+    if (bad > 0) process.exitCode = 1;
+  });
+}
+
+async function examine(global: GlobalOptions): Promise<readonly Finding[]> {
+  const config = attempt(() => loadConfig({ ...global, env: process.env }));
+  if ("failed" in config)
+    return [{ what: "configuration", wrong: config.failed, mend: "correct it; `ironwright config --variables` lists all settings" }];
+  const artifacts = attempt(() => readArtifacts(config.value.artifacts));
+  return [
+    { what: "configuration" },
+    ...platform(),
+    ...("failed" in artifacts
+      ? [{ what: "artifacts", wrong: artifacts.failed, mend: "npm run setup" }]
+      : artifactFindings(artifacts.value)),
+    ...bootFindings(config.value),
+    ...(await running(config.value)),
+  ];
+}
+
+function platform(): readonly Finding[] {
+  const root = process.getuid?.() === 0;
+  return [
+    process.platform === "linux"
+      ? { what: `Linux, Node ${process.version}` }
+      : { what: "operating system", wrong: `${process.platform} is not supported`, mend: "use Linux" },
+    root
+      ? { what: "rights to make network namespaces" }
+      : { what: "rights", wrong: "not root: the rack and boot sockets need it", mend: "use sudo, or systemd socket units (docs/guide)" },
+    existsSync("/dev/net/tun")
+      ? { what: "/dev/net/tun (the virtual rack's taps)" }
+      : { what: "/dev/net/tun", wrong: "missing", mend: "modprobe tun" },
+  ];
+}
+
+function artifactFindings(artifacts: Artifacts): readonly Finding[] {
+  const files: readonly (readonly [string, string])[] = [
+    ["kube-apiserver", join(artifacts.kube.bin, "kube-apiserver")],
+    ["etcd", join(artifacts.kube.bin, "etcd")],
+    ["native helper", artifacts.native],
+    ["redis-server", artifacts.redis],
+    ["installer kernel", artifacts.installer.kernel],
+    ["installer initramfs", artifacts.installer.initrd],
+    ["node image", artifacts.node.image],
+    ["iPXE (BIOS)", join(artifacts.pxe, "undionly.kpxe")],
+    ["iPXE (UEFI)", join(artifacts.pxe, "snponly.efi")],
+  ];
+  return files.map(([what, path]) => {
+    const readable = attempt(() => accessSync(path, constants.R_OK));
+    return "failed" in readable ? { what, wrong: `${path} is missing`, mend: "npm run setup" } : { what: `${what} (${path})` };
+  });
+}
+
+function bootFindings(config: Config): readonly Finding[] {
+  if (config.boot.interfaces.length === 0)
+    return [{ what: "boot plane", wrong: "no interface is named: no server will boot", mend: "set boot.interfaces in the configuration" }];
+  return config.boot.interfaces.map(({ name }) =>
+    existsSync(`/sys/class/net/${name}`)
+      ? { what: `interface ${name}` }
+      : { what: `interface ${name}`, wrong: "does not exist here", mend: "correct boot.interfaces, or run inside the rack's namespace" },
+  );
+}
+
+async function running(config: Config): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  const supervisor = connectSupervisor(config.supervisor.socket ?? join(config.dataDir, "run", "supervisor.sock"));
+  try {
+    for (const child of await supervisor.list()) {
+      findings.push(
+        child.state === "running"
+          ? { what: `${child.name} runs` }
+          : { what: child.name, wrong: `${child.state}: ${child.reason ?? ""}`, mend: `see ${child.logFile}` },
+      );
+    }
+  } catch (error) {
+    findings.push({ what: "supervisor", wrong: reasonOf(error), mend: "ironwright serve" });
+  }
+  const kubeconfig = config.host.kubeconfig ?? join(config.dataDir, "kubeconfig");
+  try {
+    const kube = connectKube(readFileSync(kubeconfig, "utf8"));
+    await kube.raw("GET", "/readyz").finally(() => kube.close());
+    findings.push({ what: `host control plane at ${kube.server}` });
+  } catch (error) {
+    findings.push({ what: "host control plane", wrong: reasonOf(error), mend: "ironwright serve" });
+  }
+  return findings;
+}
+
+function attempt<T>(run: () => T): { readonly value: T } | { readonly failed: string } {
+  try {
+    return { value: run() };
+  } catch (error) {
+    return { failed: reasonOf(error) };
+  }
+}

@@ -1,0 +1,26 @@
+import { Command, InvalidArgumentError } from "commander";
+import { type Kind, MACHINE, MACHINE_CLASS, NODE_CLAIM, NODE_POOL, OS_IMAGE, VIRTUAL_CLUSTER } from "../core/resources.ts";
+
+const kinds: readonly (readonly [Kind, ...string[]])[] = [
+  [MACHINE, "machine", "machines", "m"],
+  [MACHINE_CLASS, "machineclass", "machineclasses", "mc"],
+  [OS_IMAGE, "osimage", "osimages"],
+  [NODE_CLAIM, "nodeclaim", "nodeclaims"],
+  [NODE_POOL, "nodepool", "nodepools"],
+  [VIRTUAL_CLUSTER, "virtualcluster", "virtualclusters", "vc"],
+];
+
+/** The kind by any of its usual names, for commander. */
+export function parseKind(text: string): Kind {
+  const found = kinds.find(([, ...names]) => names.includes(text.toLowerCase()));
+  if (!found) throw new InvalidArgumentError(`there are ${kinds.map(([kind]) => kind.plural).join(", ")}.`);
+  return found[0];
+}
+
+/** Adds the options every command that talks to the host control plane has. */
+export function hostCommand(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .option("-n, --namespace <namespace>", "project (namespace of the host control plane)", "default")
+    .option("--kubeconfig <file>", "of the host control plane; default: the configuration's own");
+}

@@ -1,0 +1,30 @@
+import { Command } from "commander";
+import { inheritedSockets, socketArguments } from "../boot/index.ts";
+import { readArtifacts } from "../config/artifacts.ts";
+import { loadConfig } from "../config/index.ts";
+import { startDaemon } from "../main.ts";
+import { createLog } from "../observe/index.ts";
+import type { GlobalOptions } from "./options.ts";
+
+export function serveCommand(global: () => GlobalOptions): Command {
+  return new Command("serve")
+    .description("run the daemon: boot plane, machines, tenants, autoscaler; its control planes outlive it")
+    .action(async () => {
+      const config = loadConfig({ ...global(), env: process.env });
+      const artifacts = readArtifacts(config.artifacts);
+      const sockets = inheritedSockets(process.env);
+      const wanted = socketArguments(config.boot);
+      // Node cannot bind a socket to an interface: the native program opens them and becomes this process again
+      if (wanted.length > 0 && sockets.size === 0) {
+        const command = [artifacts.native, "sockets", ...wanted, "--", process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+        process.execve(artifacts.native, command, process.env);
+      }
+      const log = createLog(config.log.level);
+      const daemon = await startDaemon({ config, artifacts, sockets, log });
+      await new Promise<void>((resolve) => {
+        for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+      });
+      log.info("stopping");
+      await daemon.stop();
+    });
+}

@@ -1,0 +1,157 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
+import { connectBmc } from "./bmc/index.ts";
+import { type BootPlane, createBootPlane } from "./boot/index.ts";
+import type { Artifacts } from "./config/artifacts.ts";
+import type { Config } from "./config/index.ts";
+import { systemClock } from "./core/clock.ts";
+import { SYSTEM_NAMESPACE } from "./core/names.ts";
+import { OS_IMAGE } from "./core/resources.ts";
+import { connectKube, eventRecorder, installCrds, type Kube, NAMESPACE } from "./kube/index.ts";
+import { type MachineController, machineController } from "./machine/index.ts";
+import type { Logger } from "./observe/index.ts";
+import { connectSupervisor, startEmbeddedSupervisor, startHost } from "./supervise/index.ts";
+import { type TenantController, tenantController } from "./tenant/index.ts";
+import { type OperationJob, operationQueue, operationWorker, type RedisAddress } from "./work/index.ts";
+
+/** The running daemon. */
+export interface Daemon {
+  /** Admin kubeconfig of the host control plane, as a file. */
+  readonly kubeconfig: string;
+  /** Ends the daemon's own work. Control planes go on: they are the supervisor's. */
+  stop(): Promise<void>;
+}
+
+export interface Surroundings {
+  readonly config: Config;
+  readonly artifacts: Artifacts;
+  /** Boot sockets by name, inherited from systemd or from `ironwright-native sockets`. */
+  readonly sockets: ReadonlyMap<string, number>;
+  readonly log: Logger;
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/**
+ * Builds the parts and starts them in the order in which they need each other. The boot plane is first and waits for
+ * nothing: a server that boots now may be one that carries the control plane.
+ */
+export async function startDaemon({ config, artifacts, sockets, log }: Surroundings): Promise<Daemon> {
+  const stops: (() => Promise<void>)[] = [];
+  const stop = async () => {
+    for (const end of stops.reverse()) await end().catch((error: unknown) => log.error({ err: error }, "a part did not stop cleanly"));
+  };
+  try {
+    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+    const bootPlane = bootPlaneOf({ config, artifacts, sockets, log });
+    await bootPlane.start();
+    stops.push(() => bootPlane.stop());
+
+    const host = await hostOf({ config, artifacts, sockets, log });
+    const kube = connectKube(readFileSync(host.kubeconfig, "utf8"));
+    stops.push(() => kube.close());
+    await prepareHost(kube, artifacts, log);
+
+    const clock = systemClock;
+    const random = randomBytes;
+    const events = eventRecorder({ kube, component: "ironwright", clock, log });
+    const part = (name: string) => log.child({ part: name });
+
+    const tenants: TenantController = tenantController({
+      kube,
+      supervisor: host.supervisor,
+      kubeBin: artifacts.kube.bin,
+      kubeVersion: artifacts.kube.version,
+      dataDir: config.dataDir,
+      listen: config.tenants,
+      clock,
+      random,
+      log: part("tenant"),
+      events,
+    });
+    const queue = await operationQueue({ redis: host.redis, log: part("work") });
+    stops.push(() => queue.close());
+    const machines: MachineController = machineController({
+      kube,
+      bootPlane,
+      tenants,
+      connectBmc,
+      queue,
+      playbooksDir: join(root, "playbooks"),
+      dataDir: config.dataDir,
+      clock,
+      random,
+      log: part("machine"),
+      events,
+    });
+    const scaler: Autoscaler = autoscaler({ kube, tenants, clock, log: part("autoscale"), events });
+
+    await tenants.start();
+    stops.push(() => tenants.stop());
+    await machines.start();
+    stops.push(() => machines.stop());
+    const worker = await operationWorker({
+      redis: host.redis,
+      log: part("work"),
+      run: (job: OperationJob, signal: AbortSignal) => machines.run(job, signal),
+    });
+    stops.push(() => worker.close());
+    await scaler.start();
+    stops.push(() => scaler.stop());
+
+    log.info({ kubeconfig: host.kubeconfig }, "ready");
+    return { kubeconfig: host.kubeconfig, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings): BootPlane {
+  return createBootPlane({
+    config: { ...config.boot, dataDir: config.dataDir },
+    sockets,
+    assets: { pxeDir: artifacts.pxe, kernel: artifacts.installer.kernel, initrd: artifacts.installer.initrd },
+    clock: systemClock,
+    random: randomBytes,
+    log: log.child({ part: "boot" }),
+  });
+}
+
+/** The host control plane and Redis: embedded, or the external ones the configuration names. */
+async function hostOf({ config, artifacts, log }: Surroundings) {
+  const supervisor = config.supervisor.embedded
+    ? await startEmbeddedSupervisor({ dir: config.dataDir, log: log.child({ part: "supervise" }) })
+    : connectSupervisor(config.supervisor.socket ?? join(config.dataDir, "run", "supervisor.sock"));
+  const embedded = await startHost({
+    supervisor,
+    dataDir: config.dataDir,
+    kubeBin: artifacts.kube.bin,
+    redisServer: artifacts.redis,
+    listen: { address: config.host.address, port: config.host.port },
+    log: log.child({ part: "host" }),
+    external: { kubeconfig: config.host.kubeconfig, redis: config.redis !== undefined },
+  });
+  const redis: RedisAddress = config.redis ?? embedded.redis;
+  return { supervisor, kubeconfig: embedded.kubeconfig, redis };
+}
+
+/** What the daemon needs to find on the host control plane, whether it is ours or somebody's. */
+async function prepareHost(kube: Kube, artifacts: Artifacts, log: Logger): Promise<void> {
+  await installCrds(kube, join(root, "deploy", "crds"), log);
+  await kube.apply(NAMESPACE, { apiVersion: "v1", kind: "Namespace", metadata: { name: SYSTEM_NAMESPACE } });
+  await kube.apply(OS_IMAGE, {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "OSImage",
+    metadata: { name: "ironwright-node" },
+    spec: {
+      url: `file://${artifacts.node.image}`,
+      sha256: artifacts.node.sha256,
+      format: artifacts.node.format,
+      sizeBytes: artifacts.node.sizeBytes,
+    },
+  });
+}

@@ -1,0 +1,44 @@
+import { variables } from "../../src/config/index.ts";
+import { codes, explain } from "../../src/core/errors.ts";
+
+/** The pages of docs/reference that are made from the code, by file name. `node test/architecture/reference.ts` writes them. */
+export function pages(): Readonly<Record<string, string>> {
+  return { "errors.md": errorsPage(), "configuration.md": configurationPage() };
+}
+
+function errorsPage(): string {
+  const rows = codes.map((code) => {
+    const { says = "", next = "" } = explain(code) ?? {};
+    return `| \`${code}\` | ${cell(says)} | ${cell(next)} |`;
+  });
+  return `# Errors
+
+Every error has a code to switch on; messages may change, codes are never reused. \`ironwright explain CODE\` prints the same.
+
+| code | what happened | what to do next |
+| --- | --- | --- |
+${rows.join("\n")}
+`;
+}
+
+function configurationPage(): string {
+  const rows = variables().map(({ path, name, description }) => `| \`${path.join(".")}\` | \`${name}\` | ${cell(description)} |`);
+  return `# Configuration
+
+One file (\`--config\`, else \`./ironwright.yaml\`, else \`/etc/ironwright/ironwright.yaml\`), then the environment, then \`--set key=value\`; later
+ones win. \`ironwright config\` prints the effective configuration. What is not valid is refused with the field's path, and nothing starts.
+
+| setting | variable | meaning |
+| --- | --- | --- |
+${rows.join("\n")}
+`;
+}
+
+function cell(text: string): string {
+  return text.replaceAll("|", "\\|").replaceAll("\n", " ");
+}
+
+if (import.meta.main) {
+  const { writeFileSync } = await import("node:fs");
+  for (const [name, text] of Object.entries(pages())) writeFileSync(new URL(`../../docs/reference/${name}`, import.meta.url), text);
+}

@@ -1,0 +1,138 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { stringify } from "yaml";
+import { type Artifacts, readArtifacts } from "../../src/config/artifacts.ts";
+import { connectKube, type Kube } from "../../src/kube/index.ts";
+import { defaultRack, type RackStatus, rackDown, rackUp } from "../../src/rack/index.ts";
+import { connectSupervisor } from "../../src/supervise/index.ts";
+
+/** Everything the demo runs: a rack, a daemon inside its namespace, and a client of the host control plane. */
+export interface Stage {
+  readonly artifacts: Artifacts;
+  readonly dir: string;
+  readonly daemonLog: string;
+  readonly rack: RackStatus;
+  readonly netns: string;
+  /** Of the host control plane; there once the daemon has been ready. */
+  readonly kubeconfig: string;
+  host(): Kube;
+  startDaemon(): Promise<void>;
+  /** SIGKILL, as if the machine had lost its nerve. */
+  killDaemon(): Promise<void>;
+  /** Ends and removes all of it; the daemon's log is kept when `keepLog` says so, and its new place returned. */
+  tearDown(keepLog: boolean): Promise<string | undefined>;
+}
+
+const repository = fileURLToPath(new URL("../..", import.meta.url));
+const cli = join(repository, "src", "cli", "main.ts");
+
+export async function buildStage(cache: string, onStep: (line: string) => void): Promise<Stage> {
+  const artifacts = readArtifacts(join(cache, "artifacts.json"));
+  const dir = join(cache, "demo");
+  await tearDownLeftovers(cache, onStep);
+  mkdirSync(join(dir, "data"), { recursive: true, mode: 0o700 });
+  const spec = rackOf(dir);
+  const netns = `iw-${spec.name}`;
+  const rack = await rackUp(spec, { ovmf: artifacts.ovmf, onStep });
+
+  const config = join(dir, "ironwright.yaml");
+  writeFileSync(
+    config,
+    stringify({
+      dataDir: join(dir, "data"),
+      artifacts: join(cache, "artifacts.json"),
+      log: { level: "debug" },
+      host: { address: "10.77.254.2", port: 6443 },
+      boot: {
+        interfaces: [
+          { name: "prov0", address: "10.77.0.1/24", pool: { from: "10.77.0.100", to: "10.77.0.199" }, routerAdvertisements: true },
+        ],
+      },
+      tenants: { nodes: "10.77.0.1", people: ["10.77.254.2"] },
+    }),
+  );
+
+  const daemonLog = join(dir, "daemon.log");
+  const kubeconfig = join(dir, "data", "kubeconfig");
+  let daemon: ChildProcess | undefined;
+  let kube: Kube | undefined;
+
+  const ended = (child: ChildProcess) =>
+    child.exitCode !== null || child.signalCode !== null
+      ? Promise.resolve()
+      : new Promise<void>((resolve) => child.once("exit", () => resolve()));
+
+  const end = async (signal: NodeJS.Signals) => {
+    const child = daemon;
+    daemon = undefined;
+    if (!child) return;
+    child.kill(signal);
+    await ended(child);
+  };
+
+  return {
+    artifacts,
+    dir,
+    daemonLog,
+    rack,
+    netns,
+    kubeconfig,
+    host() {
+      kube ??= connectKube(readFileSync(kubeconfig, "utf8"));
+      return kube;
+    },
+    async startDaemon() {
+      const log = createWriteStream(daemonLog, { flags: "a" });
+      const child = spawn("ip", ["netns", "exec", netns, process.execPath, cli, "--config", config, "serve"], {
+        cwd: repository,
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      daemon = child;
+      child.stdout?.pipe(log, { end: false });
+      await new Promise<void>((resolve, reject) => {
+        let text = "";
+        child.stderr?.on("data", (data: Buffer) => {
+          log.write(data);
+          text = (text + data.toString()).slice(-4_000);
+          if (text.includes('"msg":"ready"')) resolve();
+        });
+        child.once("exit", (code, signal) =>
+          reject(new Error(`the daemon ended (${signal ?? code}) before it was ready:\n${text.slice(-1_500)}`)),
+        );
+      });
+    },
+    killDaemon: () => end("SIGKILL"),
+    async tearDown(keepLog) {
+      await kube?.close();
+      await end("SIGTERM");
+      const socket = join(dir, "data", "run", "supervisor.sock");
+      if (existsSync(socket)) await connectSupervisor(socket).shutdown();
+      await rackDown(spec, { onStep });
+      const kept = keepLog && existsSync(daemonLog) ? keep(daemonLog, cache) : undefined;
+      rmSync(dir, { recursive: true, force: true });
+      return kept;
+    },
+  };
+}
+
+/** Ends and removes what an earlier, kept or broken, run left. */
+export async function tearDownLeftovers(cache: string, onStep: (line: string) => void): Promise<void> {
+  const dir = join(cache, "demo");
+  const socket = join(dir, "data", "run", "supervisor.sock");
+  if (existsSync(socket)) await connectSupervisor(socket).shutdown();
+  await rackDown(rackOf(dir), { onStep });
+  rmSync(dir, { recursive: true, force: true });
+}
+
+function rackOf(dir: string) {
+  return defaultRack({ directory: join(dir, "rack") });
+}
+
+function keep(file: string, cache: string): string {
+  const place = join(cache, "logs", `demo-${new Date().toISOString().replaceAll(":", "")}.log`);
+  mkdirSync(dirname(place), { recursive: true });
+  renameSync(file, place);
+  return place;
+}
