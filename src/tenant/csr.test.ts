@@ -277,7 +277,7 @@ function isHonest(forged: { username: string; organizations: string[]; commonNam
 }
 
 async function decide(request: Omit<SigningRequest, "pem">, text: string, admitted = ADMITTED) {
-  return csrVerdict({ ...request, pem: text }, await parseRequest(text), admitted);
+  return csrVerdict({ ...request, pem: text }, parseRequest(text), admitted);
 }
 
 function san(names: JsonGeneralName[]): Extension {

@@ -1,8 +1,9 @@
-import { createHash } from "node:crypto";
+import { createHash, verify } from "node:crypto";
 import { isIP } from "node:net";
 import "reflect-metadata";
 import { Pkcs10CertificateRequest, SubjectAlternativeNameExtension } from "@peculiar/x509";
 import { sameAddress } from "./cidr.ts";
+import { der, derChildren, isDer } from "./der.ts";
 
 /** Upstream's two signers for kubelets. Every other signer is the tenant's own business and left alone. */
 export const KUBELET_CLIENT = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -122,26 +123,25 @@ const LONGEST_PEM = 16_384;
 /** RFC 5758 3.2: ecdsa-with-SHA256, without parameters. */
 const ECDSA_WITH_SHA256 = Buffer.from("300a06082a8648ce3d040302", "hex");
 
-/** Whether the outer three elements (RFC 2986 4.2) end with that algorithm and a whole number of octets. */
-function isEcdsaSigned(raw: Buffer): boolean {
-  const whole = raw.subarray(raw.length - (derContents(raw) ?? 0));
-  const algorithm = whole.subarray(derLength(whole) ?? whole.length);
-  const signature = algorithm.subarray(ECDSA_WITH_SHA256.length);
-  return algorithm.subarray(0, ECDSA_WITH_SHA256.length).equals(ECDSA_WITH_SHA256) && signature[0] === 0x03 && signature[2] === 0;
+/** Whether the request is signed by its own key. OpenSSL judges, since Web Crypto's readers let odd encodings of a signature pass. */
+function isSignedBy(raw: Buffer, publicKey: Buffer): boolean {
+  const [signed, algorithm, signature] = derChildren(raw);
+  // a BIT STRING's first octet counts its unused bits
+  if (!signed || !algorithm?.equals(ECDSA_WITH_SHA256) || signature?.[0] !== 0x03 || signature[2] !== 0) return false;
+  return verify("sha256", signed, { key: publicKey, format: "der", type: "spki" }, signature.subarray(3));
 }
 
 /** Reads the PEM of a request and checks its signature. Never throws. */
-export async function parseRequest(pem: string): Promise<ParsedRequest> {
+export function parseRequest(pem: string): ParsedRequest {
   // one block and nothing around it: Go takes the first block of many, and must not see another than we do
   const body = pem.length <= LONGEST_PEM ? PEM.exec(pem)?.[1] : undefined;
   if (body === undefined) return { problem: "it is not one PEM block of a certificate request" };
   try {
     const raw = Buffer.from(body, "base64");
     // Go reads DER alone; what is looser than that, two parsers may read in two ways
-    if (derLength(raw) !== raw.length) return { problem: "it is not DER" };
-    if (!isEcdsaSigned(raw)) return { problem: "it is not signed by ECDSA with SHA-256" };
+    if (!isDer(raw)) return { problem: "it is not DER" };
     const csr = new Pkcs10CertificateRequest(raw);
-    if (!(await csr.verify())) return { problem: "its signature does not match its key" };
+    if (!isSignedBy(raw, Buffer.from(csr.publicKey.rawData))) return { problem: "its signature does not match its key" };
     const algorithm = csr.publicKey.algorithm as { name?: string; namedCurve?: string };
     if (algorithm.name !== "ECDSA" || algorithm.namedCurve !== "P-256") return { problem: "its key is not ECDSA P-256" };
     if (csr.attributes.some((one) => one.type !== OID_EXTENSION_REQUEST) || csr.attributes.length > 1) {
@@ -191,38 +191,4 @@ const STRING_TYPES = [0x13, 0x0c];
 function relativeName(attribute: number, stringType: number, value: string): Buffer {
   const oid = Buffer.from([0x06, 0x03, 0x55, 0x04, attribute]);
   return der(0x31, der(0x30, oid, der(stringType, Buffer.from(value, "utf8"))));
-}
-
-/** How many bytes of contents the first element has. */
-function derContents(bytes: Buffer): number | undefined {
-  const [, short = 0x80] = bytes;
-  const octets = short < 0x80 ? 0 : short & 0x7f;
-  if (short === 0x80 || octets > 2 || bytes.length < 2 + octets) return undefined;
-  return octets === 0 ? short : bytes.readUIntBE(2, octets);
-}
-
-/** How many bytes the first element takes; undefined unless it and all in it have X.690 10.1's one, shortest, form of length. */
-function derLength(bytes: Buffer, depth = 0): number | undefined {
-  const [tag = 0] = bytes;
-  const length = derContents(bytes);
-  if (length === undefined || (tag & 0x1f) === 0x1f || depth > 16) return undefined;
-  const header = length < 0x80 ? 2 : length < 0x100 ? 3 : 4;
-  // a length that could be said in fewer octets is not DER
-  if (header !== 2 + ((bytes[1] ?? 0) < 0x80 ? 0 : (bytes[1] ?? 0) & 0x7f)) return undefined;
-  if (bytes.length < header + length) return undefined;
-  const constructed = (tag & 0x20) !== 0;
-  for (let at = header; constructed && at < header + length; ) {
-    const inner = derLength(bytes.subarray(at, header + length), depth + 1);
-    if (inner === undefined) return undefined;
-    at += inner;
-  }
-  return header + length;
-}
-
-/** X.690 8.1: tag, length, contents. */
-function der(tag: number, ...contents: readonly Buffer[]): Buffer {
-  const body = Buffer.concat(contents);
-  const length =
-    body.length < 0x80 ? [body.length] : body.length < 0x100 ? [0x81, body.length] : [0x82, body.length >> 8, body.length & 0xff];
-  return Buffer.concat([Buffer.from([tag, ...length]), body]);
 }
