@@ -1,0 +1,86 @@
+import { existsSync, readFileSync } from "node:fs";
+import { SetupError } from "./context.mjs";
+
+/** What is used of Debian, each with its reason. Taken without recommended packages: those bring services. */
+export const PACKAGES = {
+  "ca-certificates": "TLS to package registries",
+  cpio: "the installer's initramfs",
+  dosfstools: "the EFI partition of the node image",
+  e2fsprogs: "the root partition of the node image",
+  fdisk: "partition tables",
+  iproute2: "network namespaces",
+  ipxe: "boot programs for BIOS and UEFI",
+  "ipxe-qemu": "network boot ROMs of virtual servers",
+  kmod: "the installer's modules",
+  lz4: "the node image",
+  mmdebstrap: "Debian roots of the installer and the node image",
+  "openssh-client": "to look around in a server",
+  ovmf: "UEFI firmware of virtual servers",
+  "qemu-system-x86": "virtual servers",
+  "qemu-utils": "disks of virtual servers",
+  "redis-tools": "Redis, as a program and not as a service",
+  seabios: "BIOS of virtual servers",
+  zstd: "the installer's initramfs and the node image",
+};
+
+const POLICY = "/usr/sbin/policy-rc.d";
+const POLICY_MARK = "# put here by Ironwright's set-up while it installs packages";
+
+/** @param {import("./context.mjs").Context} ctx */
+export async function run(ctx) {
+  await removeOwnPolicy(ctx);
+  const missing = await missingPackages(ctx);
+  if (missing.length === 0) return;
+  ctx.log(`  Debian packages to install: ${missing.join(" ")}`);
+  if (!existsSync("/usr/bin/apt-get")) throw new SetupError("this is no Debian: packages are missing", `install ${missing.join(" ")} by your own means`);
+  await ctx.step(`Debian packages (${missing.length})`, (progress) => install(ctx, missing, progress));
+}
+
+/**
+ * @param {import("./context.mjs").Context} ctx
+ * @param {readonly string[]} missing
+ * @param {import("./context.mjs").Progress} progress
+ */
+async function install(ctx, missing, progress) {
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  const mend = `sudo apt-get update && sudo apt-get install --no-install-recommends ${missing.join(" ")}`;
+  const options = { root: true, env, onLine: progress };
+  const apt = () => ctx.run("apt-get", ["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", ...missing], options);
+  await forbidStarts(ctx);
+  try {
+    await apt().catch(async () => {
+      // package lists that are absent or outdated name files that are no longer served
+      await ctx.run("apt-get", ["update", "-q"], options);
+      await apt();
+    });
+  } catch (error) {
+    throw new SetupError(`Debian packages cannot be installed: ${error instanceof Error ? error.message : error}`, mend);
+  } finally {
+    await removeOwnPolicy(ctx);
+  }
+  const still = await missingPackages(ctx);
+  if (still.length > 0) throw new SetupError(`apt-get did not install ${still.join(" ")}`, mend);
+}
+
+/** @param {import("./context.mjs").Context} ctx */
+async function missingPackages(ctx) {
+  const names = Object.keys(PACKAGES);
+  // dpkg-query fails when it does not know one of them, and still answers for the others
+  const answer = await ctx.run("sh", ["-c", 'dpkg-query -W -f "\\${db:Status-Status} \\${Package}\\n" "$@" 2>/dev/null || true', "sh", ...names]);
+  const installed = new Set(answer.split("\n").map((line) => line.replace(/^installed /, "")));
+  return names.filter((name) => !installed.has(name));
+}
+
+/**
+ * Packages start what they bring unless this file says no; one that is already there is its owner's.
+ * @param {import("./context.mjs").Context} ctx
+ */
+async function forbidStarts(ctx) {
+  if (existsSync(POLICY)) return;
+  await ctx.run("sh", ["-c", `cat > ${POLICY} && chmod 755 ${POLICY}`], { root: true, input: `#!/bin/sh\n${POLICY_MARK}\nexit 101\n` });
+}
+
+/** @param {import("./context.mjs").Context} ctx */
+async function removeOwnPolicy(ctx) {
+  if (existsSync(POLICY) && readFileSync(POLICY, "utf8").includes(POLICY_MARK)) await ctx.run("rm", ["-f", POLICY], { root: true });
+}
