@@ -34,6 +34,18 @@ const errors = {
     says: (at: { request: string; status: number; reason: string }) => `${at.request} was refused (${at.status}): ${at.reason}`,
     next: "the reason names the field, the right or the policy",
   },
+  IRW_KUBE_EXPIRED: {
+    says: (at: { what: string; reason: string }) => `the watch of ${at.what} is too old to go on: ${at.reason}`,
+    next: "nothing to do: it is listed again",
+  },
+  IRW_KUBECONFIG_INVALID: {
+    says: (at: { problem: string }) => `the kubeconfig cannot be used: ${at.problem}`,
+    next: "correct the file; `kubectl --kubeconfig FILE config view` shows what is in it",
+  },
+  IRW_CRD_FOREIGN: {
+    says: (at: { name: string; difference: string }) => `${at.name} is on this cluster already and differs from ours at ${at.difference}`,
+    next: "it is somebody else's and was left as it is; use a host cluster without it, or with Karpenter 1.15's definitions",
+  },
 
   // ── supervise: child processes ──
   IRW_SUPERVISOR_UNREACHABLE: {
@@ -45,11 +57,23 @@ const errors = {
       `${at.child} did not become ready within ${at.after}; its last lines:\n${at.log}`,
     next: "the log says why; it is restarted with back-off",
   },
+  IRW_CHILD_INVALID: {
+    says: (at: { child: string; problem: string }) => `the child ${at.child} cannot be run: ${at.problem}`,
+    next: "correct its specification; nothing was started",
+  },
 
   // ── boot ──
   IRW_BOOT_SOCKET: {
     says: (at: { socket: string; reason: string }) => `the boot plane cannot listen on ${at.socket}: ${at.reason}`,
     next: "another DHCP or TFTP server on this interface? `ironwright doctor` names it",
+  },
+  IRW_BOOT_RECORD: {
+    says: (at: { machine: string; reason: string }) => `${at.machine} cannot be booted over the network: ${at.reason}`,
+    next: "correct the Machine or its class; what was known of the machine before still holds",
+  },
+  IRW_BOOT_NONCE: {
+    says: (at: { reason: string }) => `nothing is served to this boot attempt: ${at.reason}`,
+    next: "nothing to do: a newer attempt has its own nonce",
   },
   IRW_BOOT_NO_HELLO: {
     says: (at: { machine: string; after: string; seen: string }) =>
