@@ -148,6 +148,23 @@ const errors = {
     says: (at: { wanted: string; have: string }) => `Kubernetes ${at.wanted} is not in the bundle; there is ${at.have}`,
     next: "choose one of those, or leave spec.version out",
   },
+  IRW_TENANT_PORTS: {
+    says: (at: { from: number; to: number }) => `every port from ${at.from} to ${at.to} belongs to a tenant already`,
+    next: "widen tenants.ports in the configuration, or delete a VirtualCluster",
+  },
+  IRW_TENANT_GATE: {
+    says: (at: { tenant: string; node: string; got: string }) =>
+      `the control plane of ${at.tenant} does not refuse node ${at.node}: ${at.got}`,
+    next: "the admission policy is applied again; no machine joins until it refuses",
+  },
+  IRW_TENANT_LEFTOVER: {
+    says: (at: { tenant: string; what: string }) => `${at.tenant} is not gone: ${at.what}`,
+    next: "the deletion goes on by itself; the VirtualCluster stays until nothing is left",
+  },
+  IRW_DATASTORE: {
+    says: (at: { endpoint: string; reason: string }) => `the tenants' datastore at ${at.endpoint}: ${at.reason}`,
+    next: "see its log in the data directory; it is tried again by itself",
+  },
 
   // ── rack ──
   IRW_RACK_CONFLICT: {
