@@ -12,7 +12,7 @@ test.each([
   expect(parseDuration(text)).toBe(ms);
 });
 
-test.each(["", "5", "-5s", "1.5h", "5d", "never", "5s ", "1h 5m", "9".repeat(40) + "h"])("%j is no duration", (text) => {
+test.each(["", "5", "-5s", "1.5h", "5d", "never", "5s ", "1h 5m", `${"9".repeat(40)}h`])("%j is no duration", (text) => {
   expect(parseDuration(text)).toBeUndefined();
 });
 

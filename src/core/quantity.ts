@@ -59,7 +59,7 @@ export function quantity(text: string | number): Quantity {
 function scaleOf(suffix: string): { factor: bigint; ten: number } | undefined {
   const ten = DECIMAL_EXPONENT.get(suffix);
   if (ten !== undefined) return { factor: 1n, ten };
-  const binary = BINARY.findIndex((one) => one === suffix);
+  const binary = (BINARY as readonly string[]).indexOf(suffix);
   if (binary > 0) return { factor: 1024n ** BigInt(binary), ten: 0 };
   const exponent = Number(suffix.slice(1));
   return Math.abs(exponent) <= 60 ? { factor: 1n, ten: exponent } : undefined;

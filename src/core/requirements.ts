@@ -76,8 +76,8 @@ export function isEmpty(set: ValueSet): boolean {
 
 /** Exactly what satisfies both. */
 export function intersectValues(a: ValueSet, b: ValueSet): ValueSet {
-  const atLeast = pick(a.atLeast, b.atLeast, (x, y) => (x > y ? x : y));
-  const atMost = pick(a.atMost, b.atMost, (x, y) => (x < y ? x : y));
+  const atLeast = pick(a.atLeast, b.atLeast, larger);
+  const atMost = pick(a.atMost, b.atMost, smaller);
   const minValues = pick(a.minValues, b.minValues, (x, y) => Math.max(x, y));
   const absent = a.absent && b.absent;
   const few = minValues === undefined ? {} : { minValues };
@@ -95,6 +95,16 @@ export function intersectValues(a: ValueSet, b: ValueSet): ValueSet {
   }
   const [listed, other] = a.complement ? [b, a] : [a, b];
   return { complement: false, values: new Set([...listed.values].filter((value) => allows(other, value))), absent, ...few };
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
+}
+
+function smaller(a: bigint, b: bigint): bigint {
+  if (a < b) return a;
+  return b;
 }
 
 function pick<T>(a: T | undefined, b: T | undefined, choose: (a: T, b: T) => T): T | undefined {
@@ -207,4 +217,15 @@ export function requirementProblem(requirement: Requirement): string | undefined
     default:
       return `unknown operator ${JSON.stringify(requirement.operator)}`;
   }
+}
+
+/** A metav1.LabelSelector; an empty one matches everything. */
+export interface LabelSelector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly matchExpressions?: readonly Requirement[];
+}
+
+export function matchesSelector(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
+  const wanted = intersect(requirementsOfLabels(selector.matchLabels ?? {}), requirementsOf(selector.matchExpressions ?? []));
+  return compatible(requirementsOfLabels(labels), wanted);
 }

@@ -1,0 +1,20 @@
+export { plan } from "./plan.ts";
+export type {
+  ClassWorld,
+  Daemon,
+  HostPort,
+  MachineSupply,
+  NodeSupply,
+  PendingPod,
+  Placement,
+  Plan,
+  PlannedClaim,
+  PodNeeds,
+  PoolRefusal,
+  PoolWorld,
+  Refusal,
+  Repelling,
+  TenantWorld,
+  Toleration,
+  World,
+} from "./world.ts";
