@@ -1,3 +1,11 @@
+import { createHash, randomBytes, webcrypto, X509Certificate } from "node:crypto";
+import { isIP } from "node:net";
+// @peculiar/x509 resolves its parts by reflect-metadata, and does not load it itself
+import "reflect-metadata";
+import * as x509 from "@peculiar/x509";
+
+x509.cryptoProvider.set(webcrypto as Crypto);
+
 /** A certificate with its private key, PEM. */
 export interface KeyedCertificate {
   readonly certificate: string;
@@ -16,30 +24,114 @@ export interface CertificateRequest {
   readonly days: number;
 }
 
-export async function createCa(_commonName: string, _options?: { readonly days?: number }): Promise<KeyedCertificate> {
-  throw new Error("coming within the hour");
+const KEY_ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+const DAY_MS = 86_400_000;
+/** Clocks of nodes that have no battery run behind. */
+const BACKDATED_MS = 3_600_000;
+
+/** A new self-signed authority: one a purpose, so that a leaf of one is worth nothing to another. */
+export async function createCa(commonName: string, options: { readonly days?: number } = {}): Promise<KeyedCertificate> {
+  const keys = await newKeys();
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: serial(),
+    name: [{ CN: [commonName] }],
+    ...validity(options.days ?? 3650),
+    keys,
+    signingAlgorithm: KEY_ALGORITHM,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign | x509.KeyUsageFlags.digitalSignature, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return { certificate: pem(certificate), key: await privatePem(keys.privateKey) };
 }
 
-export async function issue(_request: CertificateRequest): Promise<KeyedCertificate> {
-  throw new Error("coming within the hour");
+/** A new key with a certificate for it. */
+export async function issue(request: CertificateRequest): Promise<KeyedCertificate> {
+  const keys = await newKeys();
+  const authority = new x509.X509Certificate(request.ca.certificate);
+  const signingKey = await webcrypto.subtle.importKey("pkcs8", x509.PemConverter.decodeFirst(request.ca.key), KEY_ALGORITHM, false, [
+    "sign",
+  ]);
+  const sans = request.sans ?? [];
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: serial(),
+    subject: [...(request.organizations ?? []).map((name) => ({ O: [name] })), { CN: [request.commonName] }],
+    issuer: authority.subjectName,
+    ...validity(request.days, authority.notAfter),
+    publicKey: keys.publicKey,
+    signingKey,
+    signingAlgorithm: KEY_ALGORITHM,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension(request.usages.map((usage) => x509.ExtendedKeyUsage[`${usage}Auth`])),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(authority),
+      ...(sans.length > 0
+        ? [
+            new x509.SubjectAlternativeNameExtension(
+              sans.map((value) => ({ type: isIP(value) ? ("ip" as const) : ("dns" as const), value })),
+            ),
+          ]
+        : []),
+    ],
+  });
+  return { certificate: pem(certificate), key: await privatePem(keys.privateKey) };
 }
 
 /** A key pair to sign service account tokens with: PKCS #8 and SPKI, PEM. */
 export async function createSigningKeys(): Promise<{ readonly privateKey: string; readonly publicKey: string }> {
-  throw new Error("coming within the hour");
+  const keys = await newKeys();
+  const spki = await webcrypto.subtle.exportKey("spki", keys.publicKey);
+  return { privateKey: await privatePem(keys.privateKey), publicKey: `${x509.PemConverter.encode(spki, "PUBLIC KEY")}\n` };
 }
 
 /** SHA-256 of the DER certificate, lower case hex. */
-export function fingerprint(_certificate: string): string {
-  throw new Error("coming within the hour");
+export function fingerprint(certificate: string): string {
+  return sha256(new X509Certificate(certificate).raw);
 }
 
 /** `sha256:<hex of the public key info>`, as kubeadm's discovery hash has it. */
-export function publicKeyHash(_certificate: string): string {
-  throw new Error("coming within the hour");
+export function publicKeyHash(certificate: string): string {
+  const spki = new X509Certificate(certificate).publicKey.export({ type: "spki", format: "der" });
+  return `sha256:${sha256(spki)}`;
 }
 
 /** Whether less than a third of its life is left, or it is over. */
-export function needsRenewal(_certificate: string, _now: Date): boolean {
-  throw new Error("coming within the hour");
+export function needsRenewal(certificate: string, now: Date): boolean {
+  const { validFromDate, validToDate } = new X509Certificate(certificate);
+  const life = validToDate.getTime() - validFromDate.getTime();
+  return validToDate.getTime() - now.getTime() < life / 3;
+}
+
+function newKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
+}
+
+/** A leaf never outlives its authority. */
+function validity(days: number, atMost?: Date): { notBefore: Date; notAfter: Date } {
+  const now = Date.now();
+  const end = now + days * DAY_MS;
+  return { notBefore: new Date(now - BACKDATED_MS), notAfter: new Date(Math.min(end, atMost?.getTime() ?? end)) };
+}
+
+/** Positive and at most 20 octets: RFC 5280 §4.1.2.2. */
+function serial(): string {
+  const bytes = randomBytes(16);
+  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
+  return bytes.toString("hex");
+}
+
+function pem(certificate: x509.X509Certificate): string {
+  return `${certificate.toString("pem")}\n`;
+}
+
+async function privatePem(key: webcrypto.CryptoKey): Promise<string> {
+  return `${x509.PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")}\n`;
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }
