@@ -1,0 +1,123 @@
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { IronwrightError } from "../core/errors.ts";
+import type { Logger } from "../observe/index.ts";
+import { ipv4Text } from "../wire/index.ts";
+import type { BootAssets, BootConfig, BootPlane, InstallerHello } from "./contract.ts";
+import { createJournal } from "./journal.ts";
+import { createRecords } from "./records.ts";
+import { createRefusals } from "./refusals.ts";
+import { loadScripts } from "./script.ts";
+import { createSegment, type Segment } from "./segment.ts";
+import type { Sockets } from "./sockets.ts";
+import { openBootStore } from "./store.ts";
+
+export interface BootPlaneOptions {
+  readonly config: BootConfig;
+  readonly sockets: Sockets;
+  readonly assets: BootAssets;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where the iPXE script templates are; the package's own `pxe/` by default. */
+  readonly scriptsDir?: string;
+}
+
+/** Everything that answers a network boot. What it needs to know is on this host's disk and in memory. */
+export function createBootPlane(options: BootPlaneOptions): BootPlane {
+  const { config, clock, log, assets } = options;
+  const store = openBootStore(join(config.dataDir, "boot.sqlite"));
+  const records = createRecords(store);
+  const journal = createJournal(clock);
+  const refusals = createRefusals(log, clock);
+  const scripts = loadScripts(options.scriptsDir ?? new URL("../../pxe/", import.meta.url));
+  const waiting = new Map<string, Set<(hello: InstallerHello) => void>>();
+  const segments: Segment[] = [];
+
+  function onHello(hello: InstallerHello, machine: string): void {
+    log.info({ machine, address: hello.address, firmware: hello.firmware }, "installer said hello");
+    for (const tell of waiting.get(hello.nonce) ?? []) tell(hello);
+    waiting.delete(hello.nonce);
+  }
+
+  /** The segment a machine was last seen on; the first one before it was seen at all. */
+  function segmentOf(macs: readonly string[]): Segment | undefined {
+    return segments.find((segment) => macs.some((mac) => segment.book.addressOf(mac) !== undefined)) ?? segments[0];
+  }
+
+  return {
+    async start() {
+      const programs = programsIn(assets);
+      for (const at of config.interfaces) {
+        if (at.mode === "off") continue;
+        const parts = { records, journal, refusals, scripts, store, clock, log, assets, programs, onHello };
+        segments.push(await createSegment({ ...parts, at, httpPort: config.httpPort, sockets: options.sockets }));
+      }
+      log.info({ interfaces: segments.map((segment) => segment.name), machines: records.all().length }, "boot plane is up");
+    },
+    async stop() {
+      await Promise.all(segments.splice(0).map((segment) => segment.stop()));
+      store.close();
+    },
+    remember: (record) => records.put(record),
+    forget(machine) {
+      records.drop(machine);
+      journal.forget(machine);
+    },
+    records: () => records.all(),
+    hello(nonce, signal) {
+      const said = records.helloOf(nonce);
+      if (said) return Promise.resolve(said);
+      return new Promise((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason);
+        const tellers = waiting.get(nonce) ?? new Set();
+        waiting.set(nonce, tellers);
+        const tell = (hello: InstallerHello) => {
+          signal.removeEventListener("abort", giveUp);
+          resolve(hello);
+        };
+        const giveUp = () => {
+          tellers.delete(tell);
+          if (tellers.size === 0 && waiting.get(nonce) === tellers) waiting.delete(nonce);
+          reject(signal.reason);
+        };
+        tellers.add(tell);
+        signal.addEventListener("abort", giveUp, { once: true });
+      });
+    },
+    serveFile(nonce, name, path) {
+      const record = records.byNonce(nonce);
+      if (!record) throw new IronwrightError("IRW_BOOT_NONCE", { reason: "its nonce is not the current one of any machine" });
+      if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
+        throw new IronwrightError("IRW_BOOT_NONCE", { reason: `${JSON.stringify(name)} cannot be a file's name in a URL` });
+      const segment = segmentOf(record.macs);
+      if (!segment) throw new IronwrightError("IRW_BOOT_NONCE", { reason: "the boot plane listens on no interface" });
+      records.serveFile(nonce, name, path);
+      return `${segment.http}/boot/${nonce}/files/${name}`;
+    },
+    addressOf(machine) {
+      const macs = records.byMachine(machine)?.macs ?? [];
+      for (const segment of segments) {
+        const address = macs.map((mac) => segment.book.addressOf(mac)).find((one) => one !== undefined);
+        if (address !== undefined) return ipv4Text(address);
+      }
+      return undefined;
+    },
+    lastSeen: (machine) => journal.lastSeen(machine),
+    timeline: (machine) => journal.timeline(machine),
+    refused: () => refusals.all(),
+  };
+}
+
+/** The network boot programs there are. Kernel and initrd must be there as well: without them every boot would fail late. */
+function programsIn(assets: BootAssets): ReadonlyMap<string, string> {
+  for (const [what, path] of [
+    ["the installer's kernel", assets.kernel],
+    ["the installer's initrd", assets.initrd],
+    ["the directory of network boot programs", assets.pxeDir],
+  ] as const) {
+    if (!statSync(path, { throwIfNoEntry: false })) throw new IronwrightError("IRW_ARTIFACT_MISSING", { what, where: path });
+  }
+  const names = readdirSync(assets.pxeDir).filter((name) => /\.(kpxe|pxe|efi)$/.test(name));
+  return new Map(names.map((name) => [name, join(assets.pxeDir, name)]));
+}

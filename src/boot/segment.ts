@@ -1,0 +1,113 @@
+import type { RemoteInfo, Socket } from "node:dgram";
+import type { Clock } from "../core/clock.ts";
+import { IronwrightError, reasonOf } from "../core/errors.ts";
+import type { Logger } from "../observe/index.ts";
+import { ipv4Text, parseIpv4, parseNetwork } from "../wire/index.ts";
+import { type AddressBook, createAddressBook } from "./addresses.ts";
+import type { BootAssets, BootInterface, InstallerHello } from "./contract.ts";
+import { createDhcpServer } from "./dhcp-server.ts";
+import { createBootHttp } from "./http-server.ts";
+import type { Journal } from "./journal.ts";
+import type { Records } from "./records.ts";
+import type { Refusals } from "./refusals.ts";
+import type { Scripts } from "./script.ts";
+import { listenHttp, type Sockets, udpSocket } from "./sockets.ts";
+import type { BootStore } from "./store.ts";
+import { serveTftp } from "./tftp-server.ts";
+
+export interface SegmentOptions {
+  readonly at: BootInterface;
+  readonly httpPort: number;
+  readonly sockets: Sockets;
+  readonly assets: BootAssets;
+  readonly programs: ReadonlyMap<string, string>;
+  readonly records: Records;
+  readonly store: BootStore;
+  readonly scripts: Scripts;
+  readonly journal: Journal;
+  readonly refusals: Refusals;
+  readonly clock: Clock;
+  readonly log: Logger;
+  onHello(hello: InstallerHello, machine: string): void;
+}
+
+/** One provisioning interface with its DHCP, TFTP and HTTP servers. */
+export interface Segment {
+  readonly name: string;
+  /** `http://10.77.0.1:8080` */
+  readonly http: string;
+  readonly book: AddressBook;
+  stop(): Promise<void>;
+}
+
+export async function createSegment(options: SegmentOptions): Promise<Segment> {
+  const { at, sockets, records, journal, refusals, clock, log } = options;
+  const network = parseNetwork(at.address);
+  const from = parseIpv4(at.pool.from);
+  const to = parseIpv4(at.pool.to);
+  if (!network || from === undefined || to === undefined) {
+    throw new IronwrightError("IRW_CONFIG_INVALID", {
+      source: `boot.interfaces (${at.name})`,
+      problems: "address or pool is not an IPv4 address",
+    });
+  }
+  const address = ipv4Text(network.own);
+  const http = `http://${address}:${options.httpPort}`;
+  const isReserved = (mac: string) => records.byHardware(mac) !== undefined;
+  const book = createAddressBook({ interface: at.name, pool: { from, to }, own: network.own, store: options.store, clock, isReserved });
+  const dhcp = createDhcpServer({
+    network,
+    router: at.router === undefined ? undefined : parseIpv4(at.router),
+    book,
+    http,
+    programs: new Set(options.programs.keys()),
+    machineOf: (hardware) => records.byHardware(hardware),
+    journal,
+    refusals,
+  });
+  const web = createBootHttp(options);
+
+  const dhcpSocket = await udpSocket(`dhcp@${at.name}`, sockets.get(`dhcp@${at.name}`));
+  const tftpSocket = await udpSocket(`tftp@${at.name}`, sockets.get(`tftp@${at.name}`) ?? { address, port: 69 });
+  await listenHttp(web, `http@${at.name}`, sockets.get(`http@${at.name}`) ?? { address, port: options.httpPort });
+  dhcpSocket.setBroadcast(true);
+  dhcpSocket.on("message", onDatagram);
+  dhcpSocket.on("error", (error) => refusals.count("dhcp: socket", { error: reasonOf(error) }));
+  const tftp = serveTftp({ socket: tftpSocket, address, programs: options.programs, clock, refusals, onEnd: noteTransfer });
+
+  function onDatagram(datagram: Buffer, peer: RemoteInfo): void {
+    try {
+      const reply = dhcp.answer(datagram, peer);
+      if (!reply) return;
+      dhcpSocket.send(reply.datagram, reply.to.port, reply.to.address, (error) => {
+        if (error) refusals.count("dhcp: not sent", { to: reply.to.address, error: reasonOf(error) });
+      });
+    } catch (error) {
+      // one client's trouble, a full disk say, must not end the service of the others
+      log.error({ interface: at.name, err: error }, "a DHCP request could not be answered");
+    }
+  }
+
+  function noteTransfer(transfer: { file: string; peer: string; end: string; bytes: number; seconds: number }): void {
+    const record = records.byHardware(book.macAt(parseIpv4(transfer.peer) ?? 0) ?? "");
+    const how =
+      { done: `fetched, ${transfer.bytes} bytes in ${transfer.seconds.toFixed(1)} s,`, "size-probe": "asked for its size" }[transfer.end] ??
+      transfer.end;
+    if (record) journal.add(record.machine, "tftp", `${transfer.file} ${how}`);
+    log.debug({ interface: at.name, ...transfer }, "TFTP transfer ended");
+  }
+
+  return {
+    name: at.name,
+    http,
+    book,
+    async stop() {
+      tftp.stop();
+      await Promise.all([closed(dhcpSocket), closed(tftpSocket), new Promise((resolve) => web.close(resolve).closeAllConnections())]);
+    },
+  };
+}
+
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.close(resolve));
+}
