@@ -1,0 +1,27 @@
+import { chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+
+/** Writes a file that only we may read, whole or not at all; one that already says the same is left alone. */
+export async function writePrivate(path: string, contents: string): Promise<void> {
+  if ((await readText(path)) === contents) return;
+  await makePrivate(dirname(path));
+  const beside = `${path}.new`;
+  await writeFile(beside, contents, { mode: 0o600 });
+  // an older file of that name keeps its mode through writeFile
+  await chmod(beside, 0o600);
+  await rename(beside, path);
+}
+
+export async function makePrivate(directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+}
+
+/** Undefined when there is no such file. */
+export async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,193 @@
+import { createServer } from "node:net";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { IronwrightError } from "../core/errors.ts";
+import { type ChildSpec, createCa, issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
+import type { Datastore } from "./datastore.ts";
+import { connectEtcd, type Etcd, type KeyRange, type Permission } from "./etcd.ts";
+import { makePrivate, readText, writePrivate } from "./files.ts";
+
+export interface ShardOptions {
+  /** `shard-0`; also the name of its child. */
+  readonly name: string;
+  readonly dir: string;
+  readonly etcdPath: string;
+  readonly supervisor: Supervisor;
+  readonly now: () => Date;
+  readonly random: (bytes: number) => Buffer;
+  readonly log: Logger;
+}
+
+const LEAF_DAYS = 90;
+const READY_TIMEOUT_MS = 60_000;
+/** etcd keeps what was deleted or overwritten for so long; a watcher that slept longer lists again. */
+const COMPACTION = "5m";
+const QUOTA_BYTES = 4 * 2 ** 30;
+
+/**
+ * One etcd that many tenants share, apart by key prefix and user. It runs under the supervisor; what it must not lose
+ * (its authority, root's password, its port) stands beside its data, readable by us alone.
+ */
+export function etcdShard(options: ShardOptions): Datastore {
+  const { name, dir, supervisor, log, random } = options;
+  let running: Promise<{ readonly etcd: Etcd; readonly endpoint: string; readonly certificate: string }> | undefined;
+
+  async function authority(): Promise<KeyedCertificate> {
+    const [certificate, key] = [await readText(join(dir, "ca.crt")), await readText(join(dir, "ca.key"))];
+    if (certificate && key) return { certificate, key };
+    const ca = await createCa(`ironwright ${name}`);
+    // the key first: a certificate on disk means that both are there
+    await writePrivate(join(dir, "ca.key"), ca.key);
+    await writePrivate(join(dir, "ca.crt"), ca.certificate);
+    return ca;
+  }
+
+  async function leaf(file: string, ca: KeyedCertificate, request: Omit<Parameters<typeof issue>[0], "ca" | "days">): Promise<void> {
+    const certificate = await readText(join(dir, `${file}.crt`));
+    if (certificate && !needsRenewal(certificate, options.now())) return;
+    const fresh = await issue({ ca, days: LEAF_DAYS, ...request });
+    await writePrivate(join(dir, `${file}.key`), fresh.key);
+    await writePrivate(join(dir, `${file}.crt`), fresh.certificate);
+  }
+
+  async function once(file: string, make: () => Promise<string> | string): Promise<string> {
+    const path = join(dir, file);
+    const before = await readText(path);
+    if (before) return before;
+    const value = await make();
+    await writePrivate(path, value);
+    return value;
+  }
+
+  async function prepare() {
+    await makePrivate(dir);
+    const ca = await authority();
+    // the gateway calls its own etcd with this certificate, hence both usages; it must not name a user
+    await leaf("server", ca, { commonName: `${name}-server`, sans: ["127.0.0.1", "localhost"], usages: ["server", "client"] });
+    // the gateway refuses a client whose certificate has a common name, once authentication is on
+    await leaf("daemon", ca, { commonName: "", usages: ["client"] });
+    const rootPassword = await once("root-password", () => random(32).toString("base64url"));
+    const port = Number(await once("port", async () => String(await freePort())));
+    return { ca, rootPassword, endpoint: `https://127.0.0.1:${port}` };
+  }
+
+  async function start(signal: AbortSignal) {
+    const { ca, rootPassword, endpoint } = await prepare();
+    await supervisor.ensure(childOf(options, endpoint));
+    await supervisor.waitReady(name, { timeoutMs: READY_TIMEOUT_MS, signal });
+    const [certificate = "", key = ""] = [await readText(join(dir, "daemon.crt")), await readText(join(dir, "daemon.key"))];
+    const etcd = connectEtcd({ endpoint, tls: { ca: ca.certificate, cert: certificate, key }, rootPassword });
+    await etcd.secure();
+    log.info({ shard: name, endpoint }, "the tenants' datastore answers");
+    return { etcd, endpoint, certificate };
+  }
+
+  async function current(signal: AbortSignal) {
+    const before = await running?.catch(() => undefined);
+    if (before && !needsRenewal(before.certificate, options.now())) {
+      await supervisor.ensure(childOf(options, before.endpoint));
+      return before;
+    }
+    await before?.etcd.close();
+    running = start(signal);
+    return running;
+  }
+
+  /** One start at a time: tenants are reconciled side by side. */
+  let turn: Promise<unknown> = Promise.resolve();
+  function started(signal: AbortSignal): ReturnType<typeof start> {
+    const mine = turn.then(() => current(signal));
+    turn = mine.catch(() => {});
+    return mine;
+  }
+  const patient = new AbortController().signal;
+
+  return {
+    async start(signal) {
+      await started(signal);
+    },
+
+    async admit(uid) {
+      const { etcd, endpoint } = await started(patient);
+      await etcd.ensureUser(uid, permissionsOf(uid));
+      return { endpoint, prefix: `/${uid}`, ca: (await authority()).certificate };
+    },
+
+    async certificate(uid, days) {
+      return issue({ ca: await authority(), commonName: uid, usages: ["client"], days });
+    },
+
+    async remove(uid) {
+      const { etcd } = await started(patient);
+      // the right to write goes first: a process that should be dead and is not can put nothing back
+      await etcd.removeUser(uid);
+      await etcd.deleteRange(rangeOf(uid));
+      const keys = await etcd.count(rangeOf(uid));
+      if (keys > 0) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: uid, what: `${keys} keys in the datastore` });
+      if (await etcd.hasUserOrRole(uid)) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: uid, what: "its datastore user" });
+    },
+
+    async close() {
+      const before = await running?.catch(() => undefined);
+      running = undefined;
+      await before?.etcd.close();
+    },
+  };
+}
+
+/** The tenant's keys: half open, since an open end reaches into the neighbours' (CVE-2024-42480). `0` follows `/` in ASCII. */
+export function rangeOf(uid: string): KeyRange {
+  return { first: `/${uid}/`, end: `/${uid}0` };
+}
+
+/**
+ * The tenant's range, and to read one key that nobody writes: each apiserver asks every second how far etcd was
+ * compacted, by upstream's key outside every prefix, and complains when it may not.
+ */
+export function permissionsOf(uid: string): readonly Permission[] {
+  const { first, end } = rangeOf(uid);
+  return [
+    { kind: "READWRITE", first, end },
+    { kind: "READ", first: "compact_rev_key" },
+  ];
+}
+
+function childOf({ name, dir, etcdPath }: ShardOptions, endpoint: string): ChildSpec {
+  const pki = (file: string) => join(dir, file);
+  return {
+    name,
+    command: [
+      etcdPath,
+      `--name=${name}`,
+      `--data-dir=${join(dir, "data")}`,
+      `--listen-client-urls=${endpoint}`,
+      `--advertise-client-urls=${endpoint}`,
+      // it has no peers: a socket in a directory of ours is a door nobody can knock on
+      "--listen-peer-urls=unix://peer:0",
+      "--initial-advertise-peer-urls=unix://peer:0",
+      `--initial-cluster=${name}=unix://peer:0`,
+      `--cert-file=${pki("server.crt")}`,
+      `--key-file=${pki("server.key")}`,
+      `--trusted-ca-file=${pki("ca.crt")}`,
+      "--client-cert-auth",
+      "--tls-min-version=TLS1.3",
+      "--auto-compaction-mode=periodic",
+      `--auto-compaction-retention=${COMPACTION}`,
+      `--quota-backend-bytes=${QUOTA_BYTES}`,
+      "--watch-progress-notify-interval=5s",
+      "--log-level=warn",
+    ],
+    cwd: dir,
+    logFile: join(dir, "etcd.log"),
+    ready: { http: { url: `${endpoint}/health`, caFile: pki("ca.crt"), certFile: pki("daemon.crt"), keyFile: pki("daemon.key") } },
+    stopTimeoutS: 20,
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === "object" && address ? address.port : 0;
+}
