@@ -1,0 +1,42 @@
+import { stringify } from "yaml";
+import type { KeyedCertificate } from "../supervise/index.ts";
+
+export interface Credentials {
+  readonly server: string;
+  /** PEM of the authority the server's certificate must come from. */
+  readonly ca: string;
+  readonly user: string;
+  readonly cluster: string;
+  readonly client: KeyedCertificate;
+}
+
+/** A kubeconfig that carries everything in itself. */
+export function kubeconfig({ server, ca, user, cluster, client }: Credentials): string {
+  return stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: cluster, cluster: { server, "certificate-authority-data": base64(ca) } }],
+    users: [{ name: user, user: { "client-certificate-data": base64(client.certificate), "client-key-data": base64(client.key) } }],
+    contexts: [{ name: cluster, context: { cluster, user } }],
+    "current-context": cluster,
+  });
+}
+
+/** A kubeconfig that names files, which client-go reads again when they change: certificates are renewed without a restart. */
+export function kubeconfigOfFiles(
+  server: string,
+  files: { readonly ca: string; readonly certificate: string; readonly key: string },
+): string {
+  return stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: "tenant", cluster: { server, "certificate-authority": files.ca } }],
+    users: [{ name: "self", user: { "client-certificate": files.certificate, "client-key": files.key } }],
+    contexts: [{ name: "self", context: { cluster: "tenant", user: "self" } }],
+    "current-context": "self",
+  });
+}
+
+function base64(text: string): string {
+  return Buffer.from(text, "utf8").toString("base64");
+}

@@ -1,0 +1,36 @@
+import type { TenantRef } from "../core/names.ts";
+import type { DatastoreAccess } from "./datastore.ts";
+import type { Bundle } from "./pki.ts";
+import type { TenantSpec } from "./spec.ts";
+
+/** All a runtime needs to know of one tenant's control plane. */
+export interface ControlPlane {
+  readonly ref: TenantRef;
+  /** Uid of the VirtualCluster: what names its processes, files and keys, since a name may come again. */
+  readonly uid: string;
+  readonly spec: TenantSpec;
+  readonly port: number;
+  /** The address nodes and pods reach the apiserver at. */
+  readonly address: string;
+  readonly bundle: Bundle;
+  readonly datastore: DatastoreAccess;
+}
+
+/**
+ * What runs control planes: `process` (children of the supervisor on this host) today; `pods` on any Kubernetes fits
+ * behind the same verbs.
+ */
+export interface Runtime {
+  /**
+   * Makes the control plane run as given and answer. Idempotent; what already runs so is not touched.
+   * @throws IRW_CHILD_NOT_READY with the process' last words
+   */
+  ensure(plane: ControlPlane, signal: AbortSignal): Promise<void>;
+  /** Why it does not run whole, or undefined when it does. */
+  ailment(uid: string): Promise<string | undefined>;
+  /**
+   * Stops it and removes all it had; resolves when nothing is left.
+   * @throws IRW_TENANT_LEFTOVER
+   */
+  remove(uid: string): Promise<void>;
+}
