@@ -37,7 +37,14 @@ const LEAVES: readonly Leaf[] = [
   { file: "apiserver", authority: "ca", commonName: "kube-apiserver", usage: "server" },
   { file: "kubelet-client", authority: "ca", commonName: KUBELET_CALLER, usage: "client" },
   { file: "front-proxy", authority: "front-proxy-ca", commonName: "front-proxy-client", usage: "client" },
-  { file: "controller-manager", authority: "ca", commonName: "system:kube-controller-manager", usage: "client" },
+  // its controllers may do all there is anyway, by the tokens they can mint; see process.ts
+  {
+    file: "controller-manager",
+    authority: "ca",
+    commonName: "system:kube-controller-manager",
+    organizations: ["system:masters"],
+    usage: "client",
+  },
   { file: "scheduler", authority: "ca", commonName: "system:kube-scheduler", usage: "client" },
   { file: "daemon", authority: "ca", commonName: "ironwright", organizations: ["system:masters"], usage: "client" },
   { file: "people", authority: "ca", commonName: "admin", organizations: [ADMINS_GROUP], usage: "client", days: PEOPLE_DAYS },
