@@ -34,7 +34,8 @@ for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
 process.exitCode = await main();
 
 async function main() {
-  if (process.platform !== "linux") return refuse(new SetupError(`Ironwright runs on Linux, and this is ${process.platform}`, "use a Linux machine"));
+  if (process.platform !== "linux")
+    return refuse(new SetupError(`Ironwright runs on Linux, and this is ${process.platform}`, "use a Linux machine"));
   const [option, purpose, ...rest] = process.argv.slice(2);
   if (rest.length > 0 || (option && (option !== "--for" || !["demo", "test"].includes(purpose ?? "")))) {
     return refuse(new SetupError(`${process.argv.slice(2).join(" ")} is not understood`, "node scripts/setup.mjs [--for demo|test]"));

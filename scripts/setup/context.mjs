@@ -1,6 +1,17 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
@@ -137,10 +148,12 @@ export function createContext({ repo, cacheDir, lines }) {
       const ended = new Promise((resolve, reject) => child.on("error", reject).on("close", (code, signal) => resolve(code ?? signal)));
       try {
         const [code] = await Promise.all([ended, follow(child.stdout, out), follow(child.stderr, undefined)]);
-        if (code !== 0) throw new SetupError(`${command} ended with ${code}: ${last.join(" | ").trim()}`, `read ${logFile}, then npm run setup again`);
+        if (code !== 0)
+          throw new SetupError(`${command} ended with ${code}: ${last.join(" | ").trim()}`, `read ${logFile}, then npm run setup again`);
         return out.join("\n");
       } catch (error) {
-        if (/** @type {any} */ (error).code === "ENOENT") throw new SetupError(`${program} is not on the PATH`, `install ${program}, then npm run setup again`);
+        if (/** @type {any} */ (error).code === "ENOENT")
+          throw new SetupError(`${program} is not on the PATH`, `install ${program}, then npm run setup again`);
         throw error;
       } finally {
         children.delete(child);

@@ -32,7 +32,8 @@ export async function run(ctx) {
   const missing = await missingPackages(ctx);
   if (missing.length === 0) return;
   ctx.log(`  Debian packages to install: ${missing.join(" ")}`);
-  if (!existsSync("/usr/bin/apt-get")) throw new SetupError("this is no Debian: packages are missing", `install ${missing.join(" ")} by your own means`);
+  if (!existsSync("/usr/bin/apt-get"))
+    throw new SetupError("this is no Debian: packages are missing", `install ${missing.join(" ")} by your own means`);
   await ctx.step(`Debian packages (${missing.length})`, (progress) => install(ctx, missing, progress));
 }
 
@@ -45,7 +46,8 @@ async function install(ctx, missing, progress) {
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   const mend = `sudo apt-get update && sudo apt-get install --no-install-recommends ${missing.join(" ")}`;
   const options = { root: true, env, onLine: progress };
-  const apt = () => ctx.run("apt-get", ["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", ...missing], options);
+  const apt = () =>
+    ctx.run("apt-get", ["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", ...missing], options);
   await forbidStarts(ctx);
   try {
     await apt().catch(async () => {
@@ -66,7 +68,12 @@ async function install(ctx, missing, progress) {
 async function missingPackages(ctx) {
   const names = Object.keys(PACKAGES);
   // dpkg-query fails when it does not know one of them, and still answers for the others
-  const answer = await ctx.run("sh", ["-c", 'dpkg-query -W -f "\\${db:Status-Status} \\${Package}\\n" "$@" 2>/dev/null || true', "sh", ...names]);
+  const answer = await ctx.run("sh", [
+    "-c",
+    'dpkg-query -W -f "\\${db:Status-Status} \\${Package}\\n" "$@" 2>/dev/null || true',
+    "sh",
+    ...names,
+  ]);
   const installed = new Set(answer.split("\n").map((line) => line.replace(/^installed /, "")));
   return names.filter((name) => !installed.has(name));
 }

@@ -75,7 +75,8 @@ async function follow(url, hosts, signal) {
     if (response.status < 300 || response.status > 399 || !location) throw new Error(`${at} answered ${response.status}`);
     const next = new URL(location, at);
     if (next.host !== start.host && !hosts.includes(next.host)) throw new Error(`${at} redirects to ${next.host}, which is not followed`);
-    if (at.protocol === "https:" && next.protocol !== "https:") throw new Error(`${at} redirects to ${next.protocol}, which is not followed`);
+    if (at.protocol === "https:" && next.protocol !== "https:")
+      throw new Error(`${at} redirects to ${next.protocol}, which is not followed`);
     at = next;
   }
   throw new Error(`${url} redirects more than ${REDIRECTS_MAX} times`);

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, symlinkSync, mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { SetupError } from "./context.mjs";
 import { download, fetchText } from "./download.mjs";
@@ -18,6 +18,9 @@ const PROBE_MS = 3_000;
 const DOWNLOAD_MS = 15 * 60_000;
 const PROGRAM_BYTES_MAX = 400e6;
 
+/** As upstream's release: without what only tests use, which keeps the linker from dropping dead code. */
+const TAGS = ["grpcnotrace", "notest"];
+
 /** What the release's own build says of itself, so that `kubectl version`, user agents and metrics read as upstream's. */
 const linkerFlags = (/** @type {Versions} */ { kubernetes, etcd }) => {
   const [major, minor] = kubernetes.slice(1).split(".");
@@ -34,7 +37,14 @@ const linkerFlags = (/** @type {Versions} */ { kubernetes, etcd }) => {
 export async function run(ctx) {
   const module = join(ctx.repo, "images/kubernetes");
   const versions = pinned(readFileSync(join(module, "go.mod"), "utf8"));
-  const key = ctx.keyOf([join(module, "go.mod"), join(module, "go.sum"), join(module, "main.go"), linkerFlags(versions), ctx.arch]);
+  const key = ctx.keyOf([
+    join(module, "go.mod"),
+    join(module, "go.sum"),
+    join(module, "main.go"),
+    linkerFlags(versions),
+    ...TAGS,
+    ctx.arch,
+  ]);
   const label = `Kubernetes ${versions.kubernetes} and etcd ${versions.etcd}`;
   const dir = await ctx.cache({ part: name, key, label }, async (dir, progress) => {
     const bin = join(dir, "bin");
@@ -46,7 +56,7 @@ export async function run(ctx) {
       rmSync(bin, { recursive: true });
       mkdirSync(bin);
       ctx.log(`  ${label}: the official release cannot be had (${reasonOf(error)}); building it with Go`);
-      await goBuild(ctx, { module, to: join(bin, "kubernetes"), linkerFlags: linkerFlags(versions), tags: ["grpcnotrace"], progress });
+      await goBuild(ctx, { module, to: join(bin, "kubernetes"), linkerFlags: linkerFlags(versions), tags: TAGS, progress });
       for (const program of PROGRAMS) symlinkSync("kubernetes", join(bin, program));
     }
     // what does not start is not kept
@@ -64,7 +74,8 @@ export async function run(ctx) {
 export function pinned(goMod) {
   const kubernetes = /^\s*k8s\.io\/kubernetes (v\S+)/m.exec(goMod)?.[1];
   const etcd = /^\s*go\.etcd\.io\/etcd\/server\/v3 v(\S+)/m.exec(goMod)?.[1];
-  if (!kubernetes || !etcd) throw new SetupError("images/kubernetes/go.mod pins no k8s.io/kubernetes or no etcd", "git checkout images/kubernetes");
+  if (!kubernetes || !etcd)
+    throw new SetupError("images/kubernetes/go.mod pins no k8s.io/kubernetes or no etcd", "git checkout images/kubernetes");
   return { kubernetes, etcd };
 }
 

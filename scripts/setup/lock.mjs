@@ -12,13 +12,17 @@ import { SetupError } from "./context.mjs";
  */
 export async function takeLock(cacheDir, say) {
   mkdirSync(cacheDir, { recursive: true });
-  const holder = spawn("flock", [join(cacheDir, "lock"), "sh", "-c", "echo held; exec cat >/dev/null"], { stdio: ["pipe", "pipe", "inherit"] });
+  const holder = spawn("flock", [join(cacheDir, "lock"), "sh", "-c", "echo held; exec cat >/dev/null"], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const waiting = setTimeout(() => say("  another set-up is at work; waiting for it"), 300);
   try {
     await new Promise((resolve, reject) => {
       holder.stdout.once("data", resolve);
       holder.once("error", () => reject(new SetupError("there is no flock on the PATH", "sudo apt-get install util-linux")));
-      holder.once("exit", (code) => reject(new SetupError(`the lock in ${cacheDir} cannot be taken (flock ended with ${code})`, `see who owns ${cacheDir}`)));
+      holder.once("exit", (code) =>
+        reject(new SetupError(`the lock in ${cacheDir} cannot be taken (flock ended with ${code})`, `see who owns ${cacheDir}`)),
+      );
     });
   } finally {
     clearTimeout(waiting);

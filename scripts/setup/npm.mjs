@@ -13,9 +13,13 @@ export async function run(ctx) {
       const path = (process.env.PATH ?? "").split(":").filter((dir) => !dir.endsWith("node_modules/.bin"));
       await ctx.run("npm", args, { env: { PATH: path.join(":") }, onLine: progress });
     } catch (error) {
-      throw new SetupError(`npm packages cannot be installed: ${error instanceof Error ? error.message : error}`, "npm ci --ignore-scripts");
+      throw new SetupError(
+        `npm packages cannot be installed: ${error instanceof Error ? error.message : error}`,
+        "npm ci --ignore-scripts",
+      );
     }
-    if (differs(ctx.repo)) throw new SetupError("npm ci ended well, yet node_modules is not what package-lock.json says", "npm ci --ignore-scripts");
+    if (differs(ctx.repo))
+      throw new SetupError("npm ci ended well, yet node_modules is not what package-lock.json says", "npm ci --ignore-scripts");
   });
 }
 
