@@ -90,6 +90,11 @@ const errors = {
     says: (at: { address: string; user: string }) => `the BMC at ${at.address} refuses user ${at.user}`,
     next: "correct the Secret; it is tried again when the Secret changes, so that the account is not locked",
   },
+  IRW_BMC_REFUSED: {
+    says: (at: { address: string; request: string; status: number; reason: string }) =>
+      `the BMC at ${at.address} refused ${at.request} (${at.status}): ${at.reason}`,
+    next: "the reason is the BMC's own; the next try is in the Machine's condition BMCReachable",
+  },
   IRW_BMC_NO_EFFECT: {
     says: (at: { address: string; wrote: string; read: string }) =>
       `the BMC at ${at.address} accepted ${at.wrote}, but reads back ${at.read}`,

@@ -1,0 +1,34 @@
+import type { Clock } from "../core/clock.ts";
+import type { BmcSpec } from "../core/resources.ts";
+import type { Logger } from "../observe/index.ts";
+
+export type Power = "On" | "Off" | "Unknown";
+export type PowerAction = "On" | "ForceOff" | "GracefulShutdown" | "ForceRestart";
+export type BootTarget = "Pxe" | "Hdd";
+
+/** A server's management controller. One call at a time goes to it, whoever calls. */
+export interface Bmc {
+  readonly address: string;
+  identity(): Promise<BmcIdentity>;
+  power(): Promise<Power>;
+  /** Resolves once the new state was read back. What is so already is not asked for again, but for a restart. */
+  setPower(action: PowerAction, signal: AbortSignal): Promise<void>;
+  /** What it boots next time, once; read back. */
+  bootNext(target: BootTarget, options: { readonly firmware?: "bios" | "uefi" }): Promise<void>;
+  /** Ends its session: BMCs have few. */
+  close(): Promise<void>;
+}
+
+export interface BmcIdentity {
+  readonly manufacturer: string;
+  readonly model: string;
+  readonly serial: string;
+  readonly uuid: string;
+}
+
+export interface BmcOptions {
+  readonly spec: BmcSpec;
+  readonly credentials: { readonly username: string; readonly password: string };
+  readonly clock: Clock;
+  readonly log: Logger;
+}

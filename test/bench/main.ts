@@ -1,0 +1,19 @@
+/** `npm run bench -- NAME [--json FILE]`: the one way benchmarks run. */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const benches: Readonly<Record<string, { readonly file: string; readonly says: string }>> = {
+  demo: { file: "../rack/demo.ts", says: "both roads on the virtual rack; the timeline of the first server as JSON" },
+};
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: "string" } } });
+const bench = positionals[0] === undefined ? undefined : benches[positionals[0]];
+if (!bench) {
+  const list = Object.entries(benches).map(([name, { says }]) => `  ${name}  ${says}`);
+  console.error(`npm run bench -- NAME [--json FILE]\n${list.join("\n")}`);
+  process.exitCode = 2;
+} else {
+  const json = values.json ? ["--json", values.json] : [];
+  process.exitCode = spawnSync(process.execPath, [fileURLToPath(new URL(bench.file, import.meta.url)), ...json], { stdio: "inherit" }).status ?? 1;
+}
