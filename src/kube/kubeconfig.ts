@@ -44,8 +44,8 @@ const user = z.object({
   tokenFile: text,
   username: text,
   password: text,
-  exec: z.unknown(),
-  "auth-provider": z.unknown(),
+  exec: z.unknown().optional(),
+  "auth-provider": z.unknown().optional(),
 });
 const kubeconfigSchema = z.object({
   "current-context": z.string().optional(),
@@ -65,9 +65,7 @@ export function readKubeconfig(source: string): Access {
   const config = validated(source);
   const context = find(config.contexts, config["current-context"], "context") as { cluster: string; user?: string };
   const to = find(config.clusters, context.cluster, "cluster") as z.output<typeof cluster>;
-  const as: User = context.user
-    ? (find(config.users ?? [], context.user, "user") as User)
-    : { exec: undefined, "auth-provider": undefined };
+  const as: User = context.user ? (find(config.users ?? [], context.user, "user") as User) : {};
   const certificate = content(as, "client-certificate");
   const key = content(as, "client-key");
   const ca = content(to, "certificate-authority");

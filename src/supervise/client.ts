@@ -1,11 +1,116 @@
+import { spawn } from "node:child_process";
+import { closeSync } from "node:fs";
+import { request as httpRequest } from "node:http";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
-import type { Supervisor } from "./supervisor.ts";
+import { systemClock } from "../core/clock.ts";
+import { type Code, type Facts, IronwrightError, isError, reasonOf } from "../core/errors.ts";
+import { openLog, tailLog } from "./log-file.ts";
+import { identify, isAlive } from "./process.ts";
+import type { ChildSpec, ChildStatus, Supervisor } from "./supervisor.ts";
 
-export function connectSupervisor(_socket: string): Supervisor {
-  throw new Error("coming within the hour");
+const START_TIMEOUT_MS = 20_000;
+const POLL_MS = 25;
+
+export function connectSupervisor(socket: string): Supervisor {
+  const call = <T>(method: string, path: string, options: CallOptions = {}) => callSupervisor<T>(socket, method, path, options);
+  const pathOf = (name: string, rest = "") => `/children/${encodeURIComponent(name)}${rest}`;
+  return {
+    ensure: (spec: ChildSpec) => call("PUT", pathOf(spec.name), { body: spec }),
+    waitReady: (name, { timeoutMs, signal }) => call("GET", pathOf(name, `/ready?timeoutMs=${timeoutMs}`), signal ? { signal } : {}),
+    list: () => call<ChildStatus[]>("GET", "/children"),
+    stop: (name) => call("POST", pathOf(name, "/stop")),
+    remove: (name) => call("DELETE", pathOf(name)),
+    tail: (name, lines) => call<string>("GET", pathOf(name, `/log?lines=${lines}`)),
+    async shutdown() {
+      const { pid: before } = await call<{ pid: number }>("GET", "/");
+      const supervisor = identify(before);
+      await call("POST", "/shutdown");
+      while (supervisor && isAlive(supervisor)) await systemClock.sleep(POLL_MS);
+    },
+  };
 }
 
 /** The supervisor of this data directory (socket `<dir>/run/supervisor.sock`): the one that runs, or a new one, detached. */
-export async function startEmbeddedSupervisor(_options: { readonly dir: string; readonly log: Logger }): Promise<Supervisor> {
-  throw new Error("coming within the hour");
+export async function startEmbeddedSupervisor({ dir, log }: { readonly dir: string; readonly log: Logger }): Promise<Supervisor> {
+  const socket = join(dir, "run", "supervisor.sock");
+  if (await answers(socket)) return connectSupervisor(socket);
+  const logFile = join(dir, "logs", "supervisor.log");
+  const pid = launch(dir, socket, logFile);
+  log.info({ pid, socket }, "started the supervisor");
+  // of two started at once one ends by itself: its lock tells it so
+  const until = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < until) {
+    if (await answers(socket)) return connectSupervisor(socket);
+    await systemClock.sleep(POLL_MS);
+  }
+  throw new IronwrightError("IRW_SUPERVISOR_UNREACHABLE", {
+    socket,
+    reason: `it was started and does not answer:\n${tailLog(logFile, 10)}`,
+  });
+}
+
+function launch(dir: string, socket: string, logFile: string): number | undefined {
+  const output = openLog(logFile);
+  try {
+    const program = fileURLToPath(new URL("./detached.ts", import.meta.url));
+    const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", program, dir, socket], {
+      detached: true,
+      stdio: ["ignore", output, output],
+      cwd: "/",
+    });
+    // a program that cannot be started is told by the missing answer
+    child.once("error", () => {});
+    child.unref();
+    return child.pid;
+  } finally {
+    closeSync(output);
+  }
+}
+
+async function answers(socket: string): Promise<boolean> {
+  try {
+    await callSupervisor(socket, "GET", "/", {});
+    return true;
+  } catch (error) {
+    if (isError(error, "IRW_SUPERVISOR_UNREACHABLE")) return false;
+    throw error;
+  }
+}
+
+interface CallOptions {
+  readonly body?: unknown;
+  readonly signal?: AbortSignal;
+}
+
+function callSupervisor<T>(socket: string, method: string, path: string, { body, signal }: CallOptions): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const fail = (error: unknown) =>
+      reject(
+        signal?.aborted ? signal.reason : new IronwrightError("IRW_SUPERVISOR_UNREACHABLE", { socket, reason: reasonOf(error) }, error),
+      );
+    const request = httpRequest({ socketPath: socket, method, path, agent: false, ...(signal ? { signal } : {}) }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.once("error", fail);
+      response.once("end", () => {
+        try {
+          resolve(read<T>(response.statusCode ?? 500, Buffer.concat(chunks).toString("utf8")));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    request.once("error", fail);
+    request.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+/** The supervisor's coded errors are the caller's. */
+function read<T>(status: number, text: string): T {
+  const value = JSON.parse(text) as { code?: Code; facts?: Facts<Code>; message?: string };
+  if (status < 300) return value as T;
+  if (value.code && value.facts) throw new IronwrightError(value.code, value.facts);
+  throw new Error(value.message ?? `the supervisor answered ${status}`);
 }

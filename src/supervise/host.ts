@@ -1,4 +1,18 @@
+import { mkdirSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
 import type { Logger } from "pino";
+import { readIfThere, writeAtomically } from "./files.ts";
+import {
+  apiserverChild,
+  auditPolicy,
+  authenticationConfiguration,
+  etcdChild,
+  redisChild,
+  redisConfiguration,
+  serverUrl,
+} from "./host-children.ts";
+import { encryptionConfiguration, hostPki, kubeconfigOf } from "./host-pki.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 export interface HostOptions {
@@ -7,6 +21,7 @@ export interface HostOptions {
   /** Directory with the executables etcd and kube-apiserver. */
   readonly kubeBin: string;
   readonly redisServer: string;
+  /** Port 0 takes a free one, and keeps it. */
   readonly listen: { readonly address: string; readonly port: number };
   readonly log: Logger;
   /** What is run elsewhere and not here. */
@@ -16,11 +31,116 @@ export interface HostOptions {
 export interface Host {
   /** File of the administrator's kubeconfig: `<dataDir>/kubeconfig`, or the external one. */
   readonly kubeconfig: string;
-  /** Unix socket of the embedded Redis; not there when Redis is external. */
+  /** Unix socket of the embedded Redis; nobody listens there when Redis is external. */
   readonly redis: { readonly path: string };
 }
 
+const READY_TIMEOUT_MS = 120_000;
+
 /** Starts what is not running of: host etcd, host apiserver, Redis. Resolves when all answer. */
-export async function startHost(_options: HostOptions): Promise<Host> {
-  throw new Error("coming within the hour");
+export async function startHost(options: HostOptions): Promise<Host> {
+  const { supervisor, dataDir, log, external = {} } = options;
+  const began = Date.now();
+  const [kubeconfig, redis] = await Promise.all([
+    external.kubeconfig ? Promise.resolve(external.kubeconfig) : startControlPlane(options),
+    startRedis(options, external.redis !== true),
+  ]);
+  log.info({ ms: Date.now() - began, dataDir, embedded: { kube: !external.kubeconfig, redis: !external.redis } }, "host is up");
+  await forget(supervisor, [...(external.kubeconfig ? ["host-apiserver", "host-etcd"] : []), ...(external.redis ? ["redis"] : [])]);
+  return { kubeconfig, redis: { path: redis } };
+}
+
+async function startControlPlane(options: HostOptions): Promise<string> {
+  const { supervisor, dataDir, listen } = options;
+  const state = stateOf(dataDir, "host");
+  mkdirSync(state("etcd"), { recursive: true, mode: 0o700 });
+  const ports = await keptPorts(state("ports.json"), listen.port, supervisor);
+  const pki = await hostPki(join(dataDir, "pki", "host"), listen.address === "0.0.0.0" ? [] : [listen.address], new Date());
+  const places = {
+    ...options,
+    listen: { address: listen.address, port: ports.apiserver },
+    etcdPort: ports.etcd,
+    etcdPeerPort: ports.etcdPeer,
+    pki: pki.file,
+    state,
+    logs: join(dataDir, "logs"),
+  };
+  encryptionConfiguration(state("encryption.yaml"));
+  writeAtomically(state("authentication.yaml"), authenticationConfiguration());
+  writeAtomically(state("audit.yaml"), auditPolicy());
+  const kubeconfig = join(dataDir, "kubeconfig");
+  writeAtomically(kubeconfig, kubeconfigOf("ironwright", serverUrl(places.listen), pki.serverCa, pki.admin));
+
+  const [etcd, apiserver] = [etcdChild(places), apiserverChild(places)];
+  await supervisor.ensure(etcd);
+  await supervisor.waitReady(etcd.name, { timeoutMs: READY_TIMEOUT_MS });
+  await supervisor.ensure(apiserver);
+  await supervisor.waitReady(apiserver.name, { timeoutMs: READY_TIMEOUT_MS });
+  return kubeconfig;
+}
+
+async function startRedis(options: HostOptions, wanted: boolean): Promise<string> {
+  const { supervisor, dataDir } = options;
+  const state = stateOf(dataDir, "redis");
+  const socket = state("redis.sock");
+  if (!wanted) return socket;
+  mkdirSync(state(), { recursive: true, mode: 0o700 });
+  writeAtomically(state("redis.conf"), redisConfiguration(state(), socket));
+  const child = redisChild({ ...options, state, logs: join(dataDir, "logs") }, socket);
+  await supervisor.ensure(child);
+  await supervisor.waitReady(child.name, { timeoutMs: READY_TIMEOUT_MS });
+  return socket;
+}
+
+/** What ran here before the configuration named an external one. */
+async function forget(supervisor: Supervisor, names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  const known = new Set((await supervisor.list()).map((child) => child.name));
+  for (const name of names) if (known.has(name)) await supervisor.remove(name);
+}
+
+function stateOf(dataDir: string, part: string): (...path: string[]) => string {
+  return (...path) => join(dataDir, part, ...path);
+}
+
+interface Ports {
+  readonly apiserver: number;
+  readonly etcd: number;
+  readonly etcdPeer: number;
+}
+
+/** Ports chosen once and kept, as long as they are ours or free. */
+async function keptPorts(file: string, wanted: number, supervisor: Supervisor): Promise<Ports> {
+  const before = JSON.parse(readIfThere(file) ?? "{}") as Partial<Ports>;
+  const running = new Set((await supervisor.list()).filter((child) => child.pid !== undefined).map((child) => child.name));
+  const keep = async (port: number | undefined, child: string, address: string) =>
+    port !== undefined && (running.has(child) || (await isFree(port, address))) ? port : freePort(address);
+  const ports = {
+    apiserver: wanted !== 0 ? wanted : await keep(before.apiserver, "host-apiserver", "127.0.0.1"),
+    etcd: await keep(before.etcd, "host-etcd", "127.0.0.1"),
+    etcdPeer: await keep(before.etcdPeer, "host-etcd", "127.0.0.1"),
+  };
+  writeAtomically(file, JSON.stringify(ports));
+  return ports;
+}
+
+async function isFree(port: number, address: string): Promise<boolean> {
+  return (await listenOnce(port, address)) !== undefined;
+}
+
+async function freePort(address: string): Promise<number> {
+  const port = await listenOnce(0, address);
+  if (port === undefined) throw new Error(`no free port on ${address}`);
+  return port;
+}
+
+function listenOnce(port: number, host: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(undefined));
+    server.listen({ port, host }, () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" ? address?.port : undefined));
+    });
+  });
 }

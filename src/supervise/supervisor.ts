@@ -37,6 +37,8 @@ export interface ChildStatus {
   readonly restarts: number;
   /** Why it is not running, or why it last ended. */
   readonly reason?: string;
+  /** Its last lines when it last ended. */
+  readonly lastLog?: string;
   readonly nextTryAt?: string;
   readonly logFile: string;
 }

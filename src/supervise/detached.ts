@@ -1,0 +1,13 @@
+/**
+ * The supervisor that the daemon starts when none answers: `ironwright supervise` without the rest of the command
+ * line, so that a process that stays for years loads little.
+ */
+import { pino } from "pino";
+import { supervise } from "./server.ts";
+
+const [dir, socket] = process.argv.slice(2);
+if (!dir || !socket) throw new Error("usage: detached.ts DIRECTORY SOCKET");
+process.title = "ironwright-supervise";
+// the terminal it was started from may close
+process.on("SIGHUP", () => {});
+await supervise({ dir, socket, log: pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }).child({ part: "supervise" }) });
