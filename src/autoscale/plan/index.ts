@@ -1,4 +1,6 @@
+export { order } from "./kinds.ts";
 export { plan } from "./plan.ts";
+export { isEphemeral, sameTaint, tolerates } from "./taints.ts";
 export type {
   ClassWorld,
   Daemon,

@@ -8,16 +8,14 @@ import { carriedOut, machine, needs, node, pod, pool, taint, tenant } from "./wo
 const sizes = fc.constantFrom({ cpu: 8, memory: 32 }, { cpu: 16, memory: 64, gpu: 2 }, { cpu: 64, memory: 512, gpu: 8 });
 const zones = fc.constantFrom("eu", "us");
 
-const machines = fc
-  .array(fc.tuple(sizes, zones, fc.boolean()), { maxLength: 8 })
-  .map((list) =>
-    list.map(([size, zone, busy], n) =>
-      machine(`m${n}`, size, {
-        nodeLabels: { zone, "kubernetes.io/hostname": `m${n}` },
-        ...(busy && n % 3 === 0 ? { unavailable: "in use" } : {}),
-      }),
-    ),
-  );
+const machines = fc.array(fc.tuple(sizes, zones, fc.boolean()), { maxLength: 8 }).map((list) =>
+  list.map(([size, zone, busy], n) =>
+    machine(`m${n}`, size, {
+      nodeLabels: { zone, "kubernetes.io/hostname": `m${n}` },
+      ...(busy && n % 3 === 0 ? { unavailable: "in use" } : {}),
+    }),
+  ),
+);
 
 const podKind = fc.record({
   size: fc.record({ cpu: fc.constantFrom(1, 3, 7), memory: fc.constantFrom(1, 9), gpu: fc.constantFrom(0, 0, 1, 2, 3, 5) }),

@@ -1,0 +1,99 @@
+import { FINALIZER_CLAIM } from "../../core/names.ts";
+import { MACHINE, NODE_CLAIM, type NodeClaim, VIRTUAL_CLUSTER } from "../../core/resources.ts";
+import { NODE, POD } from "../../kube/index.ts";
+import type { TenantView } from "../demand.ts";
+import { type ClaimContext, type ClaimFacts, factsOf, is, say } from "./claim.ts";
+import { carryOut, deadlineOf, drainStep, taintDisrupted } from "./drain.ts";
+
+/** What a round of the termination came to. */
+export interface Terminating {
+  readonly claim: NodeClaim;
+  /** The finalizer is off: nothing more to do or to write. */
+  readonly gone: boolean;
+}
+
+/**
+ * Owns `Drained` and `InstanceTerminating`: pods away, then the node's rights away, then the machine may be released,
+ * and when it names this claim no longer the finalizer goes.
+ */
+export async function termination(claim: NodeClaim, on: ClaimContext): Promise<Terminating> {
+  const facts = factsOf(claim);
+  if (!facts || !(await holdsMachine(facts, on))) return finish(claim, on);
+  const drained = is(claim, "Drained") ? claim : await drain(claim, facts, on);
+  if (!is(drained, "Drained") || is(drained, "InstanceTerminating")) return { claim: drained, gone: false };
+  if (drained !== claim) return { claim: drained, gone: false };
+  await on.tenants.revoke(facts.ref, { claim: facts.name, claimUid: facts.uid, nodeName: facts.machine });
+  on.events.record(claim, "Normal", "Terminating", `node ${facts.machine} has left ${facts.tenant}; the machine is released`);
+  return {
+    claim: say(claim, on, "InstanceTerminating", ["True", "InstanceTerminating", `machine ${facts.machine} is released and wiped`]),
+    gone: false,
+  };
+}
+
+/** On fresh state: while the machine names this claim it is not ours to forget. */
+async function holdsMachine(facts: ClaimFacts, on: ClaimContext): Promise<boolean> {
+  const machine = await on.kube.get(MACHINE, facts.machine);
+  return machine?.spec.claimRef?.uid === facts.uid;
+}
+
+async function finish(claim: NodeClaim, on: ClaimContext): Promise<Terminating> {
+  const finalizers = claim.metadata.finalizers ?? [];
+  if (!finalizers.includes(FINALIZER_CLAIM)) return { claim, gone: true };
+  const rest = finalizers.filter((one) => one !== FINALIZER_CLAIM);
+  await on.kube.patch(NODE_CLAIM, claim.metadata.name, undefined, {
+    metadata: { resourceVersion: claim.metadata.resourceVersion, finalizers: rest },
+  });
+  return { claim, gone: true };
+}
+
+async function drain(claim: NodeClaim, facts: ClaimFacts, on: ClaimContext): Promise<NodeClaim> {
+  if (await tenantEnds(facts, on)) return say(claim, on, "Drained", ["True", "TenantGone", `${facts.tenant} is deleted with all its pods`]);
+  const view = on.view(facts.tenant);
+  const deadline = deadlineOf(claim);
+  if (!view) {
+    const late = deadline !== undefined && deadline <= on.clock.now();
+    return say(
+      claim,
+      on,
+      "Drained",
+      late
+        ? ["True", "DeadlinePassed", "terminationGracePeriod is over"]
+        : ["Unknown", "TenantNotReady", `waiting for the control plane of ${facts.tenant}`],
+    );
+  }
+  const node = await view.kube.get(NODE, facts.machine);
+  if (!node) return say(claim, on, "Drained", ["True", "NodeNotFound", "there is no node to drain"]);
+  await taintDisrupted(view, node);
+  return drainNode(claim, facts, view, deadline, on);
+}
+
+async function drainNode(
+  claim: NodeClaim,
+  facts: ClaimFacts,
+  view: TenantView,
+  deadline: Date | undefined,
+  on: ClaimContext,
+): Promise<NodeClaim> {
+  // fresh, not from the copy: what is forgotten here is killed
+  const { items } = await view.kube.list(POD, { fieldSelector: `spec.nodeName=${facts.machine}` });
+  const step = drainStep(items, on.clock.now(), deadline);
+  if (step.waiting.length === 0) return say(claim, on, "Drained", ["True", "Drained"]);
+  if (deadline !== undefined && deadline <= on.clock.now())
+    return say(claim, on, "Drained", ["True", "DeadlinePassed", "terminationGracePeriod is over"]);
+  const blocked = await carryOut(view, step);
+  const names = step.waiting.map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
+  const message = `waiting for ${some(names)}${blocked.length > 0 ? `; disruption budgets keep ${some(blocked)}` : ""}`;
+  return say(claim, on, "Drained", ["Unknown", "Draining", message]);
+}
+
+function some(names: readonly string[]): string {
+  const shown = [...names].sort().slice(0, 5).join(", ");
+  return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown;
+}
+
+async function tenantEnds(facts: ClaimFacts, on: ClaimContext): Promise<boolean> {
+  const known = on.cluster(facts.ref);
+  if (known && !known.metadata.deletionTimestamp) return false;
+  const cluster = await on.kube.get(VIRTUAL_CLUSTER, facts.ref.name, facts.ref.namespace);
+  return cluster === undefined || cluster.metadata.deletionTimestamp !== undefined;
+}

@@ -1,0 +1,168 @@
+import { isTrue } from "../../core/conditions.ts";
+import { ANNOTATION_MACHINE, LABEL_NODEPOOL, LABEL_TENANT, TAINT_DISRUPTED, tenantText } from "../../core/names.ts";
+import { add, ONE, parseResources, type Resources } from "../../core/quantity.ts";
+import type { Machine, MachineClass, NodeClaim, NodePool, OSImage, Taint, VirtualCluster } from "../../core/resources.ts";
+import type { DaemonSet, Node, Pod } from "../../kube/index.ts";
+import type { MachineSupply, NodeSupply, PendingPod, TenantWorld, World } from "../plan/index.ts";
+import { machineSupply } from "./machines.ts";
+import { daemonOf, hostPorts, isFinished, isOfDaemonSet, isUnschedulable, isWorkload, pendingPod, podRequests, repelling } from "./pods.ts";
+import { judgePool, type PoolSurroundings, poolWorld } from "./pools.ts";
+
+/** On a NodeClaim: when and as which of its plan it was made, so that plans fill claims in that order. */
+export const ANNOTATION_ORDER = "ironwright.dev/plan-order";
+
+/** What is known of the host control plane and of the tenants', at one moment. */
+export interface Known {
+  readonly machines: readonly Machine[];
+  readonly claims: readonly NodeClaim[];
+  readonly pools: readonly NodePool[];
+  readonly classes: readonly MachineClass[];
+  readonly images: readonly OSImage[];
+  readonly clusters: readonly VirtualCluster[];
+  readonly tenants: readonly KnownTenant[];
+  readonly now: Date;
+}
+
+export interface KnownTenant {
+  /** `namespace.name`. */
+  readonly tenant: string;
+  readonly pods: readonly Pod[];
+  readonly nodes: readonly Node[];
+  readonly daemonSets: readonly DaemonSet[];
+}
+
+/** Looks names up in what is known. */
+export function surroundings(known: Pick<Known, "classes" | "images" | "clusters">): PoolSurroundings {
+  const byName = <T extends { metadata: { name: string } }>(list: readonly T[]) => new Map(list.map((one) => [one.metadata.name, one]));
+  const classes = byName(known.classes);
+  const images = byName(known.images);
+  const clusters = new Map(
+    known.clusters.map((one) => [tenantText({ namespace: one.metadata.namespace ?? "", name: one.metadata.name }), one]),
+  );
+  return {
+    machineClass: (name) => classes.get(name),
+    image: (name) => images.get(name),
+    cluster: (ref) => clusters.get(tenantText(ref)),
+  };
+}
+
+/** The world a plan is made for. */
+export function worldOf(known: Known): World {
+  const claimed = new Set(known.claims.map(machineOf).filter((name) => name !== undefined));
+  const machines = known.machines.map((machine) => machineSupply(machine, claimed, known.now));
+  const supply = new Map(machines.map((one) => [one.name, one]));
+  const around = surroundings(known);
+  return { machines, tenants: known.tenants.map((tenant) => tenantWorld(tenant, known, around, supply)) };
+}
+
+/** The machine a claim names. */
+export function machineOf(claim: NodeClaim): string | undefined {
+  return claim.metadata.annotations?.[ANNOTATION_MACHINE];
+}
+
+function tenantWorld(tenant: KnownTenant, known: Known, around: PoolSurroundings, supply: ReadonlyMap<string, MachineSupply>): TenantWorld {
+  const claims = known.claims.filter((claim) => claim.metadata.labels?.[LABEL_TENANT] === tenant.tenant);
+  const bound = podsByNode(tenant.pods);
+  const nodes = new Map(tenant.nodes.map((node) => [node.metadata.name, node]));
+  const ofClaims = claims.flatMap((claim) => {
+    const name = machineOf(claim);
+    if (name === undefined) return [];
+    return [nodeSupply(name, claim, nodes.get(name), supply.get(name), bound.get(name) ?? [])];
+  });
+  const claimed = new Set(ofClaims.map((one) => one.name));
+  const others = tenant.nodes
+    .filter((node) => !claimed.has(node.metadata.name))
+    .map((node) => nodeSupply(node.metadata.name, undefined, node, undefined, bound.get(node.metadata.name) ?? []));
+  const mine = known.pools.filter((pool) => {
+    const ref = judgePool(pool, around).tenant;
+    return ref !== undefined && tenantText(ref) === tenant.tenant;
+  });
+  return {
+    tenant: tenant.tenant,
+    pools: mine.map((pool) => poolWorld(pool, around)),
+    nodes: [...ofClaims, ...others],
+    pods: demand(tenant.pods, [...ofClaims, ...others]),
+    daemons: tenant.daemonSets.filter((set) => !set.metadata.deletionTimestamp).map(daemonOf),
+    repelling: [...bound.values()].flat().flatMap(repelling),
+  };
+}
+
+function podsByNode(pods: readonly Pod[]): Map<string, Pod[]> {
+  const bound = new Map<string, Pod[]>();
+  for (const pod of pods) {
+    const name = pod.spec.nodeName;
+    if (!name || isFinished(pod)) continue;
+    const list = bound.get(name);
+    if (list) list.push(pod);
+    else bound.set(name, [pod]);
+  }
+  return bound;
+}
+
+/** Pods that wait for a node, and pods that will: those a controller makes again when their node is gone. */
+function demand(pods: readonly Pod[], nodes: readonly NodeSupply[]): PendingPod[] {
+  const leaving = new Set(nodes.filter((node) => node.leaving && node.pool !== undefined).map((node) => node.name));
+  const moving = (pod: Pod) =>
+    leaving.has(pod.spec.nodeName ?? "") &&
+    isWorkload(pod) &&
+    !pod.metadata.deletionTimestamp &&
+    (pod.metadata.ownerReferences ?? []).some((owner) => owner.controller);
+  return pods.filter((pod) => isUnschedulable(pod) || moving(pod)).map(pendingPod);
+}
+
+function nodeSupply(
+  name: string,
+  claim: NodeClaim | undefined,
+  node: Node | undefined,
+  machine: MachineSupply | undefined,
+  pods: readonly Pod[],
+): NodeSupply {
+  const initialized = claim ? isTrue(claim.status?.conditions, "Initialized") : true;
+  const pool = claim?.metadata.labels?.[LABEL_NODEPOOL];
+  return {
+    name,
+    ...(pool === undefined ? {} : { pool }),
+    since: claim?.metadata.annotations?.[ANNOTATION_ORDER] ?? claim?.metadata.creationTimestamp ?? "",
+    labels: { ...(initialized ? {} : claim?.metadata.labels), ...node?.metadata.labels },
+    taints: taintsOf(claim, node, initialized),
+    startupTaints: claim?.spec.startupTaints ?? [],
+    initialized,
+    leaving: isLeaving(claim, node),
+    capacity: machine && machine.capacity.size > 0 ? machine.capacity : parseResources(node?.status?.capacity),
+    allocatable: allocatableOf(claim, node, machine, initialized),
+    used: add(...pods.map((pod) => add(podRequests(pod.spec), new Map([["pods", ONE]])))),
+    hostPorts: pods.flatMap((pod) => hostPorts(pod.spec)),
+    daemons: pods.filter(isOfDaemonSet).flatMap(daemonNames),
+  };
+}
+
+function daemonNames(pod: Pod): string[] {
+  return (pod.metadata.ownerReferences ?? [])
+    .filter((owner) => owner.kind === "DaemonSet")
+    .map((owner) => `${pod.metadata.namespace}/${owner.name}`);
+}
+
+/** Until it is registered a node lacks the taints of its claim. */
+function taintsOf(claim: NodeClaim | undefined, node: Node | undefined, initialized: boolean): readonly Taint[] {
+  const own = node?.spec.taints ?? [];
+  return initialized ? own : [...own, ...(claim?.spec.taints ?? [])];
+}
+
+/** Pods placed there now would not stay. */
+function isLeaving(claim: NodeClaim | undefined, node: Node | undefined): boolean {
+  if (claim?.metadata.deletionTimestamp || node?.metadata.deletionTimestamp || node?.spec.unschedulable) return true;
+  return node?.spec.taints?.some((taint) => taint.key === TAINT_DISRUPTED) ?? false;
+}
+
+/** The node's own word once it is initialised; before that device plugins may still be missing from it. */
+function allocatableOf(
+  claim: NodeClaim | undefined,
+  node: Node | undefined,
+  machine: MachineSupply | undefined,
+  initialized: boolean,
+): Resources {
+  const own = parseResources(node?.status?.allocatable);
+  if (initialized) return own;
+  const promised = claim?.status?.allocatable ? parseResources(claim.status.allocatable) : (machine?.allocatable ?? new Map());
+  return new Map([...promised, ...[...own].filter(([, amount]) => amount > 0n)]);
+}

@@ -1,0 +1,4 @@
+export { ANNOTATION_ORDER, type Known, type KnownTenant, machineOf, surroundings, worldOf } from "./build.ts";
+export { ANNOTATION_CLAIM_FAILED, capacityOf, nodeLabelsOf } from "./machines.ts";
+export { isFinished, isMirror, isOfDaemonSet, isUnschedulable, isWorkload } from "./pods.ts";
+export { ANNOTATION_PLAIN_PODS, judgePool, type PoolSurroundings, type PoolVerdict } from "./pools.ts";

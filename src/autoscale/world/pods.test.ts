@@ -1,0 +1,143 @@
+import { describe, expect, test } from "vitest";
+import { formatResources } from "../../core/quantity.ts";
+import type { Pod, PodSpec } from "../../kube/index.ts";
+import { hostPorts, isUnschedulable, isWorkload, podNeeds, podRequests, repelling } from "./pods.ts";
+
+const box = (requests: Record<string, string>, more: object = {}) => ({ name: "c", resources: { requests }, ...more });
+
+function pod(spec: Partial<PodSpec> = {}, more: Partial<Pod> = {}): Pod {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "x", namespace: "default" },
+    spec: { containers: [], ...spec },
+    status: { phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", reason: "Unschedulable" }] },
+    ...more,
+  };
+}
+
+describe("requests", () => {
+  test.each<[string, Partial<PodSpec>, Record<string, string>]>([
+    ["containers add up", { containers: [box({ cpu: "1" }), box({ cpu: "500m", memory: "1Gi" })] }, { cpu: "1500m", memory: "1Gi" }],
+    [
+      "the largest init container counts when it is larger",
+      { containers: [box({ cpu: "1" })], initContainers: [box({ cpu: "3" }), box({ cpu: "2" })] },
+      { cpu: "3" },
+    ],
+    [
+      "a sidecar runs beside the containers, and beside the init containers after it",
+      {
+        containers: [box({ cpu: "1" })],
+        initContainers: [box({ cpu: "2" }), box({ cpu: "1" }, { restartPolicy: "Always" }), box({ cpu: "3" })],
+      },
+      { cpu: "4" },
+    ],
+    ["overhead is added", { containers: [box({ cpu: "1" })], overhead: { cpu: "250m" } }, { cpu: "1250m" }],
+    [
+      "pod-level requests stand for the containers'",
+      { containers: [box({ cpu: "1", "nvidia.com/gpu": "1" })], resources: { requests: { cpu: "4" } } },
+      { cpu: "4", "nvidia.com/gpu": "1" },
+    ],
+  ])("%s", (_name, spec, expected) => {
+    expect(formatResources(podRequests({ containers: [], ...spec }))).toEqual(expected);
+  });
+});
+
+describe("who waits for a node", () => {
+  test("the scheduler's verdict decides", () => {
+    expect(isUnschedulable(pod())).toBe(true);
+    expect(isUnschedulable(pod({}, { status: { phase: "Pending" } }))).toBe(false);
+  });
+
+  test.each<[string, Pod]>([
+    ["bound", pod({ nodeName: "n" })],
+    ["gated", pod({ schedulingGates: [{ name: "g" }] })],
+    [
+      "gated, by the scheduler's word",
+      pod({}, { status: { conditions: [{ type: "PodScheduled", status: "False", reason: "SchedulingGated" }] } }),
+    ],
+    [
+      "about to preempt",
+      pod({}, { status: { nominatedNodeName: "n", conditions: [{ type: "PodScheduled", status: "False", reason: "Unschedulable" }] } }),
+    ],
+    ["on its way out", pod({}, { metadata: { name: "x", deletionTimestamp: "2026-01-01T00:00:00Z" } })],
+    [
+      "a daemon's",
+      pod({}, { metadata: { name: "x", ownerReferences: [{ apiVersion: "apps/v1", kind: "DaemonSet", name: "d", uid: "1" }] } }),
+    ],
+    ["a static pod's shadow", pod({}, { metadata: { name: "x", annotations: { "kubernetes.io/config.mirror": "h" } } })],
+  ])("not a pod that is %s", (_name, one) => {
+    expect(isUnschedulable(one)).toBe(false);
+  });
+
+  test("daemons, shadows and finished pods leave a node empty", () => {
+    expect(isWorkload(pod({ nodeName: "n" }, { status: { phase: "Running" } }))).toBe(true);
+    expect(isWorkload(pod({ nodeName: "n" }, { status: { phase: "Succeeded" } }))).toBe(false);
+  });
+});
+
+test("the node selector is part of every affinity alternative; an empty alternative is none", () => {
+  const affinity = {
+    nodeAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: {
+        nodeSelectorTerms: [
+          { matchExpressions: [{ key: "zone", operator: "In" as const, values: ["eu"] }] },
+          {},
+          { matchFields: [{ key: "metadata.name", operator: "In" as const, values: ["n"] }] },
+        ],
+      },
+    },
+  };
+  expect(podNeeds({ containers: [], nodeSelector: { arch: "amd64" }, affinity }).terms).toEqual([
+    [
+      { key: "arch", operator: "In", values: ["amd64"] },
+      { key: "zone", operator: "In", values: ["eu"] },
+    ],
+    [
+      { key: "arch", operator: "In", values: ["amd64"] },
+      { key: "metadata.name", operator: "In", values: ["n"] },
+    ],
+  ]);
+});
+
+test("host ports, those of the host's network included", () => {
+  const spec = (hostNetwork: boolean): PodSpec => ({
+    containers: [{ name: "c", ports: [{ containerPort: 80 }, { containerPort: 53, hostPort: 5353, protocol: "UDP" }] }],
+    hostNetwork,
+  });
+  expect(hostPorts(spec(false))).toEqual([{ ip: "", port: 5353, protocol: "UDP" }]);
+  expect(hostPorts(spec(true))).toHaveLength(2);
+});
+
+test.each<[string, Partial<PodSpec>]>([
+  [
+    "its volume data is a PersistentVolumeClaim, which is not planned yet",
+    { volumes: [{ name: "data", persistentVolumeClaim: { claimName: "d" } }] },
+  ],
+  [
+    "it must be spread over zone, which is not planned yet",
+    { topologySpreadConstraints: [{ topologyKey: "zone", maxSkew: 1, whenUnsatisfiable: "DoNotSchedule" }] },
+  ],
+  [
+    "it requires pod anti-affinity, which is not planned yet",
+    { affinity: { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: "zone" }] } } },
+  ],
+])("%s", (text, spec) => {
+  expect(podNeeds({ containers: [], ...spec }).unsupported).toBe(text);
+});
+
+test("soft wishes are not refused", () => {
+  const spread = { topologyKey: "zone", maxSkew: 1, whenUnsatisfiable: "ScheduleAnyway" as const };
+  expect(podNeeds({ containers: [], topologySpreadConstraints: [spread] }).unsupported).toBeUndefined();
+});
+
+test("a running pod repels by its required terms", () => {
+  const shy = pod({
+    affinity: {
+      podAntiAffinity: {
+        requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: "zone", labelSelector: { matchLabels: { app: "x" } } }],
+      },
+    },
+  });
+  expect(repelling(shy)).toEqual([{ pod: "default/x", namespaces: ["default"], selector: { matchLabels: { app: "x" } } }]);
+});
