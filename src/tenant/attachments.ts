@@ -1,0 +1,77 @@
+import type { Logger } from "pino";
+import type { Clock } from "../core/clock.ts";
+import { type TenantRef, tenantText } from "../core/names.ts";
+import {
+  type CertificateSigningRequest,
+  CLUSTER_ROLE_BINDING,
+  CONFIG_MAP,
+  CSR,
+  connectKube,
+  type Kube,
+  type Reflector,
+  reflector,
+  VALIDATING_ADMISSION_POLICY,
+  VALIDATING_ADMISSION_POLICY_BINDING,
+} from "../kube/index.ts";
+import { MANAGED_SELECTOR } from "./bootstrap.ts";
+import { kubeconfig } from "./kubeconfig.ts";
+import { keyedOf } from "./pki.ts";
+import type { ControlPlane } from "./runtime.ts";
+
+/** The daemon's hold on one running control plane: an administrator's client, and what it watches there. */
+export interface Attachment {
+  readonly plane: ControlPlane;
+  readonly kube: Kube;
+  readonly server: string;
+  requests(): readonly CertificateSigningRequest[];
+  detach(): Promise<void>;
+}
+
+export interface AttachOptions {
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** A certificate signing request changed. */
+  onRequest(name: string): void;
+  /** Something the daemon keeps in the tenant changed. */
+  onTamper(): void;
+}
+
+/** Connects and watches. Nothing here waits for an answer: the reflectors try until they are detached. */
+export function attach(plane: ControlPlane, { log, clock, onRequest, onTamper }: AttachOptions): Attachment {
+  const server = `https://127.0.0.1:${plane.port}`;
+  const ca = plane.bundle["ca.crt"] ?? "";
+  const kube = connectKube(
+    kubeconfig({ server, ca, user: "ironwright", cluster: tenantText(plane.ref), client: keyedOf(plane.bundle, "daemon") }),
+  );
+  const requests = reflector({ kube, kind: CSR, log, clock, onChange: onRequest });
+  const kept = { kube, labelSelector: MANAGED_SELECTOR, log, clock, onChange: onTamper };
+  const watched: readonly Pick<Reflector<never>, "start" | "stop">[] = [
+    requests,
+    reflector({ ...kept, kind: VALIDATING_ADMISSION_POLICY }),
+    reflector({ ...kept, kind: VALIDATING_ADMISSION_POLICY_BINDING }),
+    reflector({ ...kept, kind: CLUSTER_ROLE_BINDING }),
+    reflector({ ...kept, kind: CONFIG_MAP, namespace: "kube-system" }),
+  ];
+  for (const one of watched) void one.start().catch(() => {});
+  return {
+    plane,
+    kube,
+    server,
+    requests: () => requests.list(),
+    async detach() {
+      await Promise.allSettled(watched.map((one) => one.stop()));
+      await kube.close();
+    },
+  };
+}
+
+/** Whether an attachment still fits: same apiserver, same certificate of ours. */
+export function fits(attachment: Attachment, plane: ControlPlane): boolean {
+  const { port, uid, bundle } = attachment.plane;
+  return uid === plane.uid && port === plane.port && bundle["daemon.crt"] === plane.bundle["daemon.crt"];
+}
+
+/** `namespace/name`, as the host control plane's reflector has it. */
+export function keyOfRef(ref: TenantRef): string {
+  return `${ref.namespace}/${ref.name}`;
+}
