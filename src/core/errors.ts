@@ -100,6 +100,19 @@ const errors = {
       `the BMC at ${at.address} accepted ${at.wrote}, but reads back ${at.read}`,
     next: "reset the BMC, or report its model: quirks are data",
   },
+  IRW_BMC_ADDRESS: {
+    says: (at: { address: string; problem: string }) => `${JSON.stringify(at.address)} is no BMC's address: ${at.problem}`,
+    next: "correct spec.bmc.address, e.g. redfish://10.0.0.11 or redfish://bmc-7:8443/redfish/v1/Systems/1; nothing was sent",
+  },
+  IRW_BMC_CERTIFICATE: {
+    says: (at: { address: string; want: string; got: string }) => `the BMC at ${at.address} shows certificate ${at.got}, not ${at.want}`,
+    next: "if its certificate was renewed, correct spec.bmc.certificateSha256; no credentials were sent to it",
+  },
+  IRW_BMC_ANSWER: {
+    says: (at: { address: string; request: string; problem: string }) =>
+      `the answer of the BMC at ${at.address} to ${at.request} cannot be used: ${at.problem}`,
+    next: "see that the address is a Redfish service; report the model if it is",
+  },
 
   // ── machine ──
   IRW_FENCE_LOST: {
@@ -157,6 +170,10 @@ const errors = {
     says: (at: { from: number; to: number }) => `every port from ${at.from} to ${at.to} belongs to a tenant already`,
     next: "widen tenants.ports in the configuration, or delete a VirtualCluster",
   },
+  IRW_TENANT_SECRET: {
+    says: (at: { secret: string; holds: string }) => `Secret ${at.secret} is not this VirtualCluster's: it holds ${at.holds}`,
+    next: "move or delete that Secret, or give the VirtualCluster another name; it is not overwritten",
+  },
   IRW_TENANT_GATE: {
     says: (at: { tenant: string; node: string; got: string }) =>
       `the control plane of ${at.tenant} does not refuse node ${at.node}: ${at.got}`,
@@ -179,6 +196,10 @@ const errors = {
   IRW_RACK_QEMU: {
     says: (at: { server: string; reason: string }) => `QEMU of ${at.server}: ${at.reason}`,
     next: "the server's log is in the rack's directory (`ironwright rack status`)",
+  },
+  IRW_RACK_DOWN: {
+    says: (at: { name: string; reason: string }) => `the virtual rack ${at.name} is not up: ${at.reason}`,
+    next: "`ironwright rack up` starts it, and mends what a crash left",
   },
 } as const;
 

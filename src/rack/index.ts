@@ -1,0 +1,5 @@
+export { defaultRack, namespaceOf, type Rack, readRack } from "./config.ts";
+export { rackDown } from "./down.ts";
+export { type Misbehaviour, type RedfishService, redfishService } from "./redfish.ts";
+export type { RackStatus, ServerStatus } from "./status.ts";
+export { rackPower, rackStatus, rackUp } from "./up.ts";
