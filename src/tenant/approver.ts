@@ -58,7 +58,13 @@ export function approver({ admissions, joins, attachments, clock, log }: Approve
     name: "certificates",
     log,
     clock,
-    keys: () => attachments().flatMap((one) => one.requests().map((csr) => `${tenantText(one.plane.ref)}/${csr.metadata.name}`)),
+    keys: () =>
+      attachments().flatMap((one) =>
+        one
+          .requests()
+          .filter(isWork)
+          .map((csr) => `${tenantText(one.plane.ref)}/${csr.metadata.name}`),
+      ),
     reconcile,
   });
 }
@@ -75,6 +81,11 @@ function requestOf({ spec }: CertificateSigningRequest): SigningRequest {
 
 function isDecided(csr: CertificateSigningRequest): boolean {
   return (csr.status?.conditions ?? []).some((one) => one.type === "Approved" || one.type === "Denied" || one.type === "Failed");
+}
+
+/** Undecided, or signed for a token that may still have to end. */
+function isWork(csr: CertificateSigningRequest): boolean {
+  return !isDecided(csr) || (csr.spec.username ?? "").startsWith("system:bootstrap:");
 }
 
 async function decide(

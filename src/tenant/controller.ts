@@ -1,0 +1,326 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Clock } from "../core/clock.ts";
+import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
+import { FINALIZER_TENANT, type TenantRef, tenantText } from "../core/names.ts";
+import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
+import { type EventRecorder, type Kube, NAMESPACE, reflector } from "../kube/index.ts";
+import type { Supervisor } from "../supervise/index.ts";
+import { reconciler } from "../work/index.ts";
+import { hostAdmissions } from "./admissions.ts";
+import { approver } from "./approver.ts";
+import { type Attachment, attach, fits, keyOfRef } from "./attachments.ts";
+import { bootstrapTenant } from "./bootstrap.ts";
+import { NOBODY, proveRefused } from "./gate.ts";
+import { type JoinCredential, joins, type NodeIdentity } from "./join.ts";
+import { kubeconfig } from "./kubeconfig.ts";
+import { completeBundle, keyedOf } from "./pki.ts";
+import { choosePort, type PortRange } from "./ports.ts";
+import { processRuntime } from "./process.ts";
+import type { ControlPlane } from "./runtime.ts";
+import { tenantSecrets } from "./secrets.ts";
+import { etcdShard } from "./shard.ts";
+import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
+import { type ConditionType, isReady, met, pending, report, unmet } from "./status.ts";
+import { tearDown } from "./teardown.ts";
+
+export interface TenantOptions {
+  /** The host control plane. */
+  readonly kube: Kube;
+  readonly supervisor: Supervisor;
+  /** Directory with etcd, kube-apiserver, kube-controller-manager and kube-scheduler. */
+  readonly kubeBin: string;
+  /** The bundle's version, e.g. `v1.36.3`. */
+  readonly kubeVersion: string;
+  readonly dataDir: string;
+  readonly listen: { readonly nodes: string; readonly people: readonly string[]; readonly ports: PortRange };
+  readonly clock: Clock;
+  readonly random: (bytes: number) => Buffer;
+  readonly log: Logger;
+  readonly events: EventRecorder;
+}
+
+/** Tenants' control planes, as the rest of the daemon sees them. */
+export interface Tenants {
+  /** Those that are Ready. */
+  list(): readonly TenantRef[];
+  /** The list changed. */
+  onChange(listener: () => void): void;
+  /** An administrator's client, kept and closed by the controller. @throws IRW_TENANT_NOT_READY */
+  kube(ref: TenantRef): Kube;
+  /** Mints a bootstrap token for this claim alone and lets its node through admission. @throws IRW_TENANT_NOT_READY */
+  admit(ref: TenantRef, node: NodeIdentity & { readonly addresses: readonly string[] }): Promise<JoinCredential>;
+  /** Token, admission and Node are gone afterwards, and the tenant's apiserver was seen to refuse the node. Idempotent. */
+  revoke(ref: TenantRef, node: NodeIdentity): Promise<void>;
+}
+
+export interface TenantController extends Tenants {
+  start(): Promise<void>;
+  /** Ends the controller's own work. Control planes go on: they are the supervisor's. */
+  stop(): Promise<void>;
+}
+
+/** Makes a control plane of every VirtualCluster, keeps it so, and leaves nothing of one that is deleted. */
+export function tenantController(options: TenantOptions): TenantController {
+  const { kube, supervisor, kubeBin, kubeVersion, dataDir, listen, clock, random, log, events } = options;
+  const runtime = processRuntime({ supervisor, kubeBin, dir: join(dataDir, "tenants") });
+  const datastore = etcdShard({
+    name: "tenants-etcd-0",
+    dir: join(dataDir, "datastore", "shard-0"),
+    etcdPath: join(kubeBin, "etcd"),
+    supervisor,
+    now: () => clock.now(),
+    random,
+    log,
+  });
+  const admissions = hostAdmissions(kube);
+  const attachments = new Map<string, Attachment>();
+  const ready = new Map<string, TenantRef>();
+  const listeners: (() => void)[] = [];
+
+  function attachment(ref: TenantRef): Attachment {
+    const held = attachments.get(keyOfRef(ref));
+    if (held) return held;
+    throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(ref), reason: "it has not answered yet" });
+  }
+
+  const { admit, revoke, spend } = joins({ kube, admissions, attachment, address: listen.nodes, clock, random, log });
+  const certificates = approver({ admissions, joins: { spend }, attachments: () => [...attachments.values()], clock, log });
+  const clusters = reflector({ kube, kind: VIRTUAL_CLUSTER, log, clock, onChange: (key) => control.nudge(key) });
+  const control = reconciler({ name: "tenants", log, clock, concurrency: 4, keys: () => clusters.keys(), reconcile });
+
+  async function reconcile(key: string, signal: AbortSignal): Promise<{ readonly afterMs?: number } | undefined> {
+    const [namespace = "", name = ""] = key.split("/");
+    const cluster = await kube.get(VIRTUAL_CLUSTER, name, namespace);
+    if (!cluster) return detach(key);
+    if (cluster.metadata.deletionTimestamp) return remove(cluster, signal);
+    const spec = checkedSpec(cluster);
+    if (spec instanceof IronwrightError) return refuse(cluster, spec);
+    await run(await allocate(await holdFinalizer(cluster)), spec, signal);
+    return undefined;
+  }
+
+  function checkedSpec(cluster: VirtualCluster): TenantSpec | IronwrightError {
+    const taken: TakenAddress[] = [
+      { address: listen.nodes, whose: "the address nodes dial" },
+      ...listen.people.map((address) => ({ address, whose: "an address people dial" })),
+    ];
+    try {
+      return tenantSpec(cluster, kubeVersion, taken);
+    } catch (error) {
+      if (isError(error, "IRW_RESOURCE_INVALID") || isError(error, "IRW_VERSION_UNSUPPORTED")) return error;
+      throw error;
+    }
+  }
+
+  /** An invalid spec starts nothing; what already runs by an earlier spec is left running. */
+  async function refuse(cluster: VirtualCluster, error: IronwrightError): Promise<undefined> {
+    events.record(cluster, "Warning", "SpecRefused", error.message);
+    await report(kube, clock, cluster, { phase: "Failed", set: [unmet("Ready", error)] });
+    return undefined;
+  }
+
+  async function holdFinalizer(cluster: VirtualCluster): Promise<VirtualCluster> {
+    const finalizers = cluster.metadata.finalizers ?? [];
+    if (finalizers.includes(FINALIZER_TENANT)) return cluster;
+    return kube.replace(VIRTUAL_CLUSTER, { ...cluster, metadata: { ...cluster.metadata, finalizers: [...finalizers, FINALIZER_TENANT] } });
+  }
+
+  /** One at a time: the port is in a status before the next one is chosen. */
+  let turn: Promise<unknown> = Promise.resolve();
+  function allocate(cluster: VirtualCluster): Promise<VirtualCluster> {
+    if (cluster.status?.port !== undefined) return Promise.resolve(cluster);
+    const mine = turn.then(async () => {
+      const { items } = await kube.list(VIRTUAL_CLUSTER);
+      const port = choosePort(listen.ports, items);
+      return report(kube, clock, cluster, {
+        phase: "Creating",
+        port,
+        set: [pending("Ready", "Creating", "its control plane is being made")],
+      });
+    });
+    turn = mine.catch(() => {});
+    return mine;
+  }
+
+  /** One stage of a control plane, with the condition that says how it went. */
+  async function stage<T>(cluster: VirtualCluster, type: ConditionType, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      // a conflict is news of a newer object, which the next run reads; and a daemon that stops is no ailment of the tenant
+      if (signal.aborted || isError(error, "IRW_KUBE_CONFLICT")) throw error;
+      leaveReady(keyOfRef(refOf(cluster)));
+      await report(kube, clock, cluster, {
+        phase: "Failed",
+        set: [unmet(type, error), pending("Ready", `${type.replace("Ready", "")}NotReady`, reasonOf(error).slice(0, 1000))],
+      });
+      throw error;
+    }
+  }
+
+  async function run(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal): Promise<void> {
+    const key = keyOfRef(refOf(cluster));
+    const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(cluster.metadata.uid ?? ""));
+    const plane = await stage(cluster, "ControlPlaneReady", signal, async () => {
+      const whole = await planeOf(cluster, spec, access);
+      await runtime.ensure(whole, signal);
+      const ailment = await runtime.ailment(whole.uid);
+      if (ailment) throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(whole.ref), reason: ailment });
+      return whole;
+    });
+    await stage(cluster, "AdmissionReady", signal, () => closeGate(key, plane, signal));
+    await tenantSecrets(kube, plane.ref, plane.uid).writeKubeconfig(peoplesKubeconfig(plane));
+    await reportReady(cluster, plane);
+    if (!ready.has(key)) {
+      ready.set(key, plane.ref);
+      changed();
+    }
+  }
+
+  async function planeOf(cluster: VirtualCluster, spec: TenantSpec, access: ControlPlane["datastore"]): Promise<ControlPlane> {
+    const [ref, uid, port] = [refOf(cluster), cluster.metadata.uid ?? "", cluster.status?.port ?? 0];
+    const secrets = tenantSecrets(kube, ref, uid);
+    const before = await secrets.readBundle();
+    const bundle = await completeBundle(before, {
+      sans: [...new Set(["localhost", "127.0.0.1", listen.nodes, ...listen.people, spec.serviceAddress, ...SERVICE_NAMES])],
+      datastore: { ca: access.ca, certificate: (days) => datastore.certificate(uid, days) },
+      now: clock.now(),
+      random,
+    });
+    // durable before any process uses it: keys that a crash forgets would strand what was encrypted with them
+    if (bundle !== before) await secrets.writeBundle(bundle);
+    return { ref, uid, spec, port, address: listen.nodes, bundle, datastore: access };
+  }
+
+  async function closeGate(key: string, plane: ControlPlane, signal: AbortSignal): Promise<void> {
+    const before = attachments.get(key);
+    const held = before && fits(before, plane) ? before : await attachTo(key, plane);
+    if (held !== before) await namespaceExists(held.kube, signal);
+    const changedAny = await bootstrapTenant(held.kube, () => admissions.read(plane.ref));
+    if (changedAny || held !== before)
+      await proveRefused({ ref: plane.ref, server: held.server, bundle: plane.bundle, clock }, NOBODY, signal);
+  }
+
+  async function attachTo(key: string, plane: ControlPlane): Promise<Attachment> {
+    await attachments.get(key)?.detach();
+    const held = attach(plane, {
+      log: log.child({ tenant: tenantText(plane.ref) }),
+      clock,
+      onRequest: (name) => certificates.nudge(`${tenantText(plane.ref)}/${name}`),
+      onTamper: () => control.nudge(key),
+    });
+    attachments.set(key, held);
+    return held;
+  }
+
+  /** An apiserver is ready a moment before it has made its own namespaces. */
+  async function namespaceExists(tenant: Kube, signal: AbortSignal): Promise<void> {
+    for (let left = 100; left > 0; left -= 1) {
+      if (await tenant.get(NAMESPACE, "kube-system")) return;
+      await clock.sleep(50, signal);
+    }
+  }
+
+  function peoplesKubeconfig({ bundle, port, ref }: ControlPlane): string {
+    const server = `https://${listen.people[0] ?? listen.nodes}:${port}`;
+    return kubeconfig({
+      server,
+      ca: bundle["ca.crt"] ?? "",
+      user: `${ref.name}-admin`,
+      cluster: tenantText(ref),
+      client: keyedOf(bundle, "people"),
+    });
+  }
+
+  async function reportReady(cluster: VirtualCluster, { port, spec }: ControlPlane): Promise<void> {
+    const endpoint = `https://${listen.people[0] ?? listen.nodes}:${port}`;
+    if (!isReady(cluster)) {
+      const seconds = Math.round((clock.now().getTime() - Date.parse(cluster.metadata.creationTimestamp ?? "")) / 1000);
+      events.record(cluster, "Normal", "Ready", `the control plane answers at ${endpoint}`);
+      log.info({ tenant: tenantText(refOf(cluster)), endpoint, seconds }, "tenant ready");
+    }
+    await report(kube, clock, cluster, {
+      phase: "Ready",
+      version: spec.version,
+      endpoint,
+      nodeEndpoint: `https://${listen.nodes}:${port}`,
+      set: [
+        met("DatastoreReady", "InShard", "its objects are in a shared etcd, in a range of its own"),
+        met("ControlPlaneReady", "Running", "apiserver, controller-manager and scheduler run"),
+        met("AdmissionReady", "GateClosed", "a node without a live claim was seen to be refused"),
+        met("Ready", "Ready", `people reach it at ${endpoint}`),
+      ],
+    });
+  }
+
+  async function remove(cluster: VirtualCluster, signal: AbortSignal): Promise<{ readonly afterMs: number } | undefined> {
+    const [key, ref, uid] = [keyOfRef(refOf(cluster)), refOf(cluster), cluster.metadata.uid ?? ""];
+    return tearDown(cluster, {
+      kube,
+      clock,
+      events,
+      log,
+      // draining and revoking need its apiserver; after a restart of the daemon it is not attached yet
+      async keepRunning() {
+        const spec = checkedSpec(cluster);
+        if (attachments.has(key) || spec instanceof IronwrightError || cluster.status?.port === undefined) return;
+        const plane = await planeOf(cluster, spec, await datastore.admit(uid));
+        await runtime.ensure(plane, signal);
+        await closeGate(key, plane, signal);
+        ready.set(key, ref);
+        changed();
+      },
+      async removeControlPlane() {
+        await detach(key);
+        await runtime.remove(uid);
+      },
+      removeKeys: () => datastore.remove(uid),
+      async removeSecrets() {
+        await tenantSecrets(kube, ref, uid).remove();
+        await admissions.remove(ref);
+      },
+    });
+  }
+
+  function leaveReady(key: string): void {
+    if (ready.delete(key)) changed();
+  }
+
+  async function detach(key: string): Promise<undefined> {
+    leaveReady(key);
+    const held = attachments.get(key);
+    attachments.delete(key);
+    await held?.detach();
+    return undefined;
+  }
+
+  function changed(): void {
+    for (const listener of listeners) listener();
+  }
+
+  return {
+    list: () => [...ready.values()],
+    onChange: (listener) => void listeners.push(listener),
+    kube: (ref) => attachment(ref).kube,
+    admit,
+    revoke,
+    async start() {
+      await clusters.start();
+      control.start();
+      certificates.start();
+    },
+    async stop() {
+      await Promise.all([control.stop(), certificates.stop(), clusters.stop()]);
+      await Promise.all([...attachments.values()].map((held) => held.detach()));
+      attachments.clear();
+      await datastore.close();
+    },
+  };
+}
+
+const SERVICE_NAMES = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+
+function refOf({ metadata }: VirtualCluster): TenantRef {
+  return { namespace: metadata.namespace ?? "", name: metadata.name };
+}

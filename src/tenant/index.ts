@@ -1,0 +1,2 @@
+export { type TenantController, type TenantOptions, type Tenants, tenantController } from "./controller.ts";
+export type { JoinCredential, NodeIdentity } from "./join.ts";
