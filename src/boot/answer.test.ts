@@ -1,0 +1,61 @@
+import { expect, test } from "vitest";
+import { edk2Discover, edk2HttpDiscover, ipxeDiscover } from "../wire/golden.fixture.ts";
+import { OPTION, parseFrame } from "../wire/index.ts";
+import { type BootAnswer, bootAnswer, type Purpose } from "./answer.ts";
+import { type BootFacts, bootFacts, clientName } from "./facts.ts";
+
+const server = "http://10.77.0.1:8080";
+const attempt: Purpose = { nonce: "n0nce" };
+const disk: Purpose = { nonce: null, because: "disk" };
+const stranger: Purpose = { nonce: null, because: "unknown" };
+const present = new Set(["undionly.kpxe", "snponly.efi"]);
+const nothing = expect.objectContaining({ boot: "nothing" });
+
+const rows: readonly [string, BootFacts, Purpose, BootAnswer][] = [
+  ["BIOS ROM", { kind: "pxe", arch: "bios" }, attempt, { boot: "tftp", file: "undionly.kpxe" }],
+  ["UEFI PXE", { kind: "pxe", arch: "x64-uefi" }, attempt, { boot: "tftp", file: "snponly.efi" }],
+  ["UEFI HTTP Boot", { kind: "http", arch: "x64-uefi" }, attempt, { boot: "http", url: `${server}/boot/n0nce/snponly.efi` }],
+  ["iPXE", { kind: "ipxe", arch: "bios" }, attempt, { boot: "script", url: `${server}/boot/n0nce/script.ipxe` }],
+  ["iPXE of an odd architecture", { kind: "ipxe", arch: "unknown" }, attempt, { boot: "script", url: `${server}/boot/n0nce/script.ipxe` }],
+  ["iPXE of a machine at work", { kind: "ipxe", arch: "bios" }, disk, { boot: "script", url: `${server}/exit/disk.ipxe` }],
+  ["iPXE of a stranger", { kind: "ipxe", arch: "bios" }, stranger, { boot: "script", url: `${server}/exit/unknown.ipxe` }],
+  ["UEFI PXE of a machine at work", { kind: "pxe", arch: "x64-uefi" }, disk, nothing],
+  ["UEFI PXE of a stranger", { kind: "pxe", arch: "x64-uefi" }, stranger, nothing],
+  ["arm64 without a program", { kind: "pxe", arch: "arm64-uefi" }, attempt, nothing],
+  ["an operating system", { kind: "plain", arch: "unknown" }, attempt, nothing],
+];
+
+test.each(rows)("%s", (_, facts, purpose, answer) => {
+  expect(bootAnswer(facts, server, purpose, present)).toEqual(answer);
+});
+
+test("a missing program is named", () => {
+  expect(bootAnswer({ kind: "pxe", arch: "arm64-uefi" }, server, attempt, present)).toEqual({
+    boot: "nothing",
+    because: "the network boot program snponly-arm64.efi is not installed",
+  });
+});
+
+test.each([
+  [edk2Discover, "UEFI PXE"],
+  [edk2HttpDiscover, "UEFI HTTP Boot"],
+  [ipxeDiscover, "iPXE (BIOS)"],
+])("golden packets are recognised", (datagram, name) => {
+  const frame = parseFrame(datagram);
+  if (typeof frame === "string") throw new Error(frame);
+  expect(clientName(bootFacts(frame))).toBe(name);
+});
+
+test.each([
+  [0, "bios"],
+  [7, "x64-uefi"],
+  [9, "x64-uefi"],
+  [16, "x64-uefi"],
+  [11, "arm64-uefi"],
+  [19, "arm64-uefi"],
+  [6, "unknown"],
+])("architecture %i is %s", (code, arch) => {
+  const frame = parseFrame(edk2Discover);
+  if (typeof frame === "string") throw new Error(frame);
+  expect(bootFacts({ ...frame, options: new Map([...frame.options, [OPTION.architecture, Uint8Array.of(0, code)]]) }).arch).toBe(arch);
+});

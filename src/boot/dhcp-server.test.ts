@@ -1,0 +1,299 @@
+import fc from "fast-check";
+import { pino } from "pino";
+import { describe, expect, test } from "vitest";
+import type { Clock } from "../core/clock.ts";
+import { edk2Discover, edk2HttpDiscover, ipxeDiscover } from "../wire/golden.fixture.ts";
+import { encodeFrame, type Frame, ipv4Text, MESSAGE, OPTION, parseFrame, parseIpv4, readOption, writeOption } from "../wire/index.ts";
+import { createAddressBook } from "./addresses.ts";
+import type { BootRecord } from "./contract.ts";
+import { createDhcpServer, type Outgoing } from "./dhcp-server.ts";
+import { createJournal } from "./journal.ts";
+import { createRefusals } from "./refusals.ts";
+import { openBootStore } from "./store.ts";
+
+const OWN = address("10.77.0.1");
+const machine: BootRecord = {
+  machine: "uefi-1",
+  macs: ["52:54:00:77:00:02"],
+  hostname: "uefi-1",
+  intent: { boot: "installer", nonce: "0123456789abcdefghijkl", authorizedKey: "ssh-ed25519 AAAA", kernelArguments: [] },
+};
+
+describe("a known machine", () => {
+  test("is offered its address and boot program, and leased the same", () => {
+    const { ask } = segment({ known: [machine] });
+    const offer = ask(edk2Discover);
+    expect(offer.to).toEqual({ address: "255.255.255.255", port: 68 });
+    expect(type(offer)).toBe(MESSAGE.offer);
+    expect(text(offer.frame.file)).toBe("snponly.efi");
+    expect(text(offer.frame.options.get(OPTION.bootFile))).toBe("snponly.efi");
+    expect(offer.frame.serverAddress).toBe(OWN);
+    expect(text(offer.frame.options.get(OPTION.hostname))).toBe("uefi-1");
+
+    const ack = ask(selecting(edk2Discover, offer.frame.yourAddress));
+    expect(type(ack)).toBe(MESSAGE.ack);
+    expect(ack.frame.yourAddress).toBe(offer.frame.yourAddress);
+    expect(readOption(OPTION.leaseSeconds, ack.frame.options.get(OPTION.leaseSeconds) ?? new Uint8Array())).toBe(3 * 86_400);
+  });
+
+  test("has one address whatever its client identifier, also after a restart", () => {
+    const first = segment({ known: [machine] });
+    const offered = first.ask(edk2Discover).frame.yourAddress;
+    first.ask(selecting(edk2Discover, offered));
+    const again = segment({ known: [machine], store: first.store });
+    for (const id of ["firmware", "installer"]) {
+      const discover = edit(edk2Discover, { [OPTION.clientIdentifier]: Buffer.from(id) });
+      expect(again.ask(discover).frame.yourAddress).toBe(offered);
+    }
+  });
+
+  test("keeps the address it had as a stranger", () => {
+    const before = segment({ known: [] });
+    const discover = edit(edk2Discover, { [OPTION.clientIdentifier]: Buffer.from("some-id") });
+    const offered = before.ask(discover).frame.yourAddress;
+    before.ask(selecting(discover, offered));
+    expect(segment({ known: [machine], store: before.store }).ask(edk2Discover).frame.yourAddress).toBe(offered);
+  });
+
+  test("its address is never given to others, used or not", () => {
+    const one = segment({ known: [machine], pool: ["10.77.0.10", "10.77.0.10"] });
+    one.ask(selecting(edk2Discover, one.ask(edk2Discover).frame.yourAddress));
+    one.advance(30 * 86_400);
+    expect(one.server.answer(discoverFrom("52:54:00:00:00:09"), peer)).toBeUndefined();
+    expect(one.refused()).toEqual({ "dhcp: no address is free": 1 });
+  });
+
+  test("by UEFI HTTP Boot gets a URL and its own vendor class back", () => {
+    const offer = segment({ known: [machine] }).ask(edk2HttpDiscover);
+    expect(text(offer.frame.options.get(OPTION.vendorClass))).toBe("HTTPClient");
+    expect(text(offer.frame.options.get(OPTION.bootFile))).toBe("http://10.77.0.1:8080/boot/0123456789abcdefghijkl/snponly.efi");
+  });
+
+  test("with its disk to boot gets an address and no boot program", () => {
+    const { ask, journal } = segment({ known: [{ ...machine, intent: { boot: "disk" } }] });
+    const offer = ask(edk2Discover);
+    expect(type(offer)).toBe(MESSAGE.offer);
+    expect(offer.frame.file.length).toBe(0);
+    expect(journal.lastSeen("uefi-1")).toMatch(/nothing to boot: the machine has no work/);
+  });
+});
+
+describe("everybody else", () => {
+  test("iPXE of a stranger is told so by a script", () => {
+    const offer = segment({}).ask(ipxeDiscover);
+    expect(text(offer.frame.file)).toBe("http://10.77.0.1:8080/exit/unknown.ipxe");
+    expect([...(offer.frame.options.get(OPTION.ipxe) ?? [])]).toEqual([176, 1, 1]);
+  });
+
+  test("an expired lease is given on only when nothing else is free", () => {
+    const one = segment({ pool: ["10.77.0.10", "10.77.0.11"] });
+    const lease = (mac: string) => {
+      const offer = one.ask(discoverFrom(mac));
+      one.ask(selecting(discoverFrom(mac), offer.frame.yourAddress));
+      return offer.frame.yourAddress;
+    };
+    const [a, b] = [lease("52:54:00:00:00:01"), lease("52:54:00:00:00:02")];
+    expect(a).not.toBe(b);
+    expect(one.server.answer(discoverFrom("52:54:00:00:00:03"), peer)).toBeUndefined();
+    one.advance(3601);
+    expect([a, b]).toContain(lease("52:54:00:00:00:03"));
+  });
+
+  test("a released address is free at once, a declined one is not", () => {
+    const one = segment({ pool: ["10.77.0.10", "10.77.0.10"] });
+    const mac = "52:54:00:00:00:01";
+    const held = one.ask(discoverFrom(mac)).frame.yourAddress;
+    one.ask(selecting(discoverFrom(mac), held));
+    one.server.answer(edit(discoverFrom(mac), { [OPTION.messageType]: Uint8Array.of(MESSAGE.release) }, { clientAddress: held }), peer);
+    expect(one.ask(discoverFrom("52:54:00:00:00:02")).frame.yourAddress).toBe(held);
+    const decline = { [OPTION.messageType]: Uint8Array.of(MESSAGE.decline), [OPTION.requestedAddress]: bytes(held) };
+    one.server.answer(edit(discoverFrom("52:54:00:00:00:02"), decline), peer);
+    expect(one.server.answer(discoverFrom("52:54:00:00:00:03"), peer)).toBeUndefined();
+  });
+
+  test("InfiniBand, without a hardware address, is known by the GUID in its client identifier", () => {
+    const guid = "00:02:c9:03:00:11:22:33";
+    const { ask } = segment({ known: [{ ...machine, macs: [guid] }] });
+    const clientId = Buffer.from(`ff0000000000020000 02c900${guid.replaceAll(":", "")}`.replaceAll(" ", ""), "hex");
+    const offer = ask(edit(edk2Discover, { [OPTION.clientIdentifier]: clientId }, { hardwareType: 32, hardwareAddress: new Uint8Array() }));
+    expect(text(offer.frame.file)).toBe("snponly.efi");
+    expect(offer.frame.hardwareType).toBe(32);
+    expect(Buffer.from(offer.frame.options.get(OPTION.clientIdentifier) ?? [])).toEqual(clientId);
+  });
+});
+
+describe("RFC 2131 §4.3.2", () => {
+  const discover = discoverFrom("52:54:00:00:00:07");
+  const request = (options: Record<number, Uint8Array>, fields: Partial<Frame> = {}) =>
+    edit(discover, { [OPTION.messageType]: Uint8Array.of(MESSAGE.request), ...options }, fields);
+
+  test("a client that chose another server is left alone", () => {
+    const { server } = segment({});
+    const other = { [OPTION.serverIdentifier]: bytes(address("9.9.9.9")), [OPTION.requestedAddress]: bytes(address("10.77.0.10")) };
+    expect(server.answer(request(other), peer)).toBeUndefined();
+  });
+
+  test("an address that was not offered is refused", () => {
+    const { ask } = segment({});
+    ask(discover);
+    const nak = ask(request({ [OPTION.serverIdentifier]: bytes(OWN), [OPTION.requestedAddress]: bytes(address("10.77.0.199")) }));
+    expect(type(nak)).toBe(MESSAGE.nak);
+    expect(nak.frame.yourAddress).toBe(0);
+  });
+
+  test("a client that comes from another network is refused", () => {
+    const nak = segment({}).ask(request({ [OPTION.requestedAddress]: bytes(address("192.168.1.5")) }));
+    expect(type(nak)).toBe(MESSAGE.nak);
+  });
+
+  test("a client nobody has a record of hears nothing", () => {
+    expect(segment({}).server.answer(request({ [OPTION.requestedAddress]: bytes(address("10.77.0.10")) }), peer)).toBeUndefined();
+  });
+
+  test("renewing is answered to the client's address", () => {
+    const { ask } = segment({});
+    const held = ask(discover).frame.yourAddress;
+    ask(selecting(discover, held));
+    const ack = ask(request({}, { clientAddress: held }));
+    expect(ack.to).toEqual({ address: ipv4Text(held), port: 68 });
+    expect(ack.frame.clientAddress).toBe(held);
+  });
+
+  test("another client's address is refused", () => {
+    const { ask } = segment({});
+    const held = ask(discover).frame.yourAddress;
+    ask(selecting(discover, held));
+    const thief = edit(
+      discoverFrom("52:54:00:00:00:08"),
+      { [OPTION.messageType]: Uint8Array.of(MESSAGE.request) },
+      { clientAddress: held },
+    );
+    expect(type(ask(thief))).toBe(MESSAGE.nak);
+  });
+
+  test("INFORM is answered without an address or a lease", () => {
+    const { ask } = segment({});
+    const from = address("10.77.0.150");
+    const ack = ask(edit(discover, { [OPTION.messageType]: Uint8Array.of(MESSAGE.inform) }, { clientAddress: from }));
+    expect(ack.to.address).toBe("10.77.0.150");
+    expect(ack.frame.yourAddress).toBe(0);
+    expect(ack.frame.options.has(OPTION.leaseSeconds)).toBe(false);
+  });
+});
+
+describe("relays", () => {
+  const agent = Uint8Array.of(1, 4, 1, 2, 3, 4);
+
+  test("get the answer at their own address, with their option at its end", () => {
+    const offer = segment({}).ask(edit(edk2Discover, { [OPTION.relayAgent]: agent }, { relayAddress: address("10.77.0.254") }));
+    expect(offer.to).toEqual({ address: "10.77.0.254", port: 67 });
+    expect([...offer.frame.options.keys()].at(-1)).toBe(OPTION.relayAgent);
+    expect([...(offer.frame.options.get(OPTION.relayAgent) ?? [])]).toEqual([...agent]);
+  });
+
+  test("of other networks get none", () => {
+    const { server, refused } = segment({});
+    expect(server.answer(edit(edk2Discover, {}, { relayAddress: address("10.9.9.9") }), peer)).toBeUndefined();
+    expect(refused()).toEqual({ "dhcp: relayed from a network not configured": 1 });
+  });
+});
+
+test("no datagram throws, and the next good client is answered", () => {
+  const { server, ask } = segment({ known: [machine] });
+  const datagram = fc.oneof(
+    fc.uint8Array({ maxLength: 400 }),
+    fc
+      .tuple(fc.constantFrom(edk2Discover, ipxeDiscover), fc.array(fc.tuple(fc.nat(399), fc.nat(255)), { maxLength: 6 }))
+      .map(([golden, edits]) => {
+        const copy = Uint8Array.from(golden);
+        for (const [at, value] of edits) if (at < copy.length) copy[at] = value;
+        return copy;
+      }),
+  );
+  fc.assert(
+    fc.property(datagram, (bytes) => void server.answer(bytes, peer)),
+    { numRuns: 5000 },
+  );
+  expect(type(ask(edk2Discover))).toBe(MESSAGE.offer);
+});
+
+const peer = { address: "0.0.0.0", port: 68 };
+
+function segment(options: { known?: readonly BootRecord[]; pool?: [string, string]; store?: ReturnType<typeof openBootStore> }) {
+  const known = options.known ?? [];
+  const [from, to] = options.pool ?? ["10.77.0.10", "10.77.0.200"];
+  let now = Date.parse("2026-01-01T00:00:00Z");
+  const clock: Clock = { now: () => new Date(now), sleep: () => Promise.resolve() };
+  const store = options.store ?? openBootStore(":memory:");
+  const refusals = createRefusals(pino({ level: "silent" }), clock);
+  const journal = createJournal(clock);
+  const isReserved = (mac: string) => known.some((record) => record.macs.includes(mac));
+  const book = createAddressBook({
+    interface: "prov0",
+    pool: { from: address(from), to: address(to) },
+    own: OWN,
+    store,
+    clock,
+    isReserved,
+  });
+  const server = createDhcpServer({
+    network: { own: OWN, mask: 0xffffff00 },
+    router: undefined,
+    book,
+    http: "http://10.77.0.1:8080",
+    programs: new Set(["undionly.kpxe", "snponly.efi"]),
+    machineOf: (hardware) => known.find((record) => record.macs.includes(hardware)),
+    journal,
+    refusals,
+  });
+  const ask = (datagram: Uint8Array) => read(server.answer(datagram, peer));
+  const advance = (seconds: number) => {
+    now += seconds * 1000;
+  };
+  return { server, ask, store, journal, advance, refused: () => refusals.all() };
+}
+
+function read(outgoing: Outgoing | undefined): { frame: Frame; to: Outgoing["to"] } {
+  const frame = outgoing && parseFrame(outgoing.datagram);
+  if (!outgoing || !frame || typeof frame === "string") throw new Error("no answer");
+  return { frame, to: outgoing.to };
+}
+
+function type({ frame }: { frame: Frame }): number | undefined {
+  return frame.options.get(OPTION.messageType)?.[0];
+}
+
+/** A REQUEST that takes this server's offer. */
+function selecting(discover: Uint8Array, offered: number): Uint8Array {
+  return edit(discover, {
+    [OPTION.messageType]: Uint8Array.of(MESSAGE.request),
+    [OPTION.requestedAddress]: bytes(offered),
+    [OPTION.serverIdentifier]: bytes(OWN),
+  });
+}
+
+function edit(datagram: Uint8Array, options: Record<number, Uint8Array>, fields: Partial<Frame> = {}): Uint8Array {
+  const frame = parseFrame(datagram);
+  if (typeof frame === "string") throw new Error(frame);
+  const edited = Object.entries(options).map(([code, value]) => [Number(code), value] as const);
+  return encodeFrame({ ...frame, ...fields, options: new Map([...frame.options, ...edited]) }, 1472).bytes;
+}
+
+function discoverFrom(mac: string): Uint8Array {
+  const hardwareAddress = Buffer.from(mac.replaceAll(":", ""), "hex");
+  const frame = parseFrame(edk2Discover);
+  if (typeof frame === "string") throw new Error(frame);
+  return encodeFrame({ ...frame, hardwareAddress, options: new Map([[OPTION.messageType, Uint8Array.of(MESSAGE.discover)]]) }).bytes;
+}
+
+function bytes(at: number): Uint8Array {
+  return writeOption(OPTION.requestedAddress, ipv4Text(at)) ?? new Uint8Array();
+}
+
+function address(text: string): number {
+  return parseIpv4(text) ?? 0;
+}
+
+function text(value: Uint8Array | undefined): string {
+  return Buffer.from(value ?? []).toString("latin1");
+}

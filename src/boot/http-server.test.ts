@@ -1,0 +1,161 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { systemClock } from "../core/clock.ts";
+import type { BootRecord, InstallerHello } from "./contract.ts";
+import { readRange } from "./http-file.ts";
+import { createBootHttp } from "./http-server.ts";
+import { createJournal } from "./journal.ts";
+import { createRecords, type Records } from "./records.ts";
+import { createRefusals } from "./refusals.ts";
+import { loadScripts } from "./script.ts";
+import { openBootStore } from "./store.ts";
+
+const nonce = "0123456789abcdefghijkl";
+const record: BootRecord = {
+  machine: "bios-1",
+  macs: ["52:54:00:77:00:01"],
+  hostname: "bios-1",
+  intent: { boot: "installer", nonce, authorizedKey: "ssh-ed25519 AAAAC3Nz", kernelArguments: ["console=ttyS0"] },
+};
+const hello = {
+  hostKey: "ssh-ed25519 AAAAC3NzaC1",
+  address: "10.9.9.9",
+  mac: "52:54:00:77:00:01",
+  uuid: "u",
+  serial: "s",
+  firmware: "uefi",
+};
+const kernel = Buffer.from(Array.from({ length: 1000 }, (_, at) => at % 256));
+
+let directory: string;
+let base: string;
+let records: Records;
+let heard: InstallerHello[];
+let server: ReturnType<typeof createBootHttp>;
+const journal = createJournal(systemClock);
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "ironwright-http-"));
+  writeFileSync(join(directory, "kernel"), kernel);
+  writeFileSync(join(directory, "snponly.efi"), "program");
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+beforeEach(async () => {
+  records = createRecords(openBootStore(":memory:"));
+  records.put(record);
+  heard = [];
+  server = createBootHttp({
+    records,
+    assets: { pxeDir: directory, kernel: join(directory, "kernel"), initrd: join(directory, "gone") },
+    programs: new Map([["snponly.efi", join(directory, "snponly.efi")]]),
+    scripts: loadScripts(new URL("../../pxe/", import.meta.url)),
+    journal,
+    refusals: createRefusals(pino({ level: "silent" }), systemClock),
+    clock: systemClock,
+    onHello: (said) => void heard.push(said),
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const at = server.address();
+  if (typeof at !== "object" || !at) throw new Error("no port");
+  base = `http://127.0.0.1:${at.port}`;
+  return () => new Promise((resolve) => server.close(resolve).closeAllConnections());
+});
+
+describe("assets", () => {
+  test("the script names the address it was fetched from", async () => {
+    const script = await (await get("script.ipxe")).text();
+    expect(script).toContain(`kernel ${base}/boot/${nonce}/kernel initrd=initrd`);
+  });
+
+  test("the kernel, whole, in part and only its length", async () => {
+    expect(await bytesOf(await get("kernel"))).toEqual(kernel);
+    const part = await get("kernel", { headers: { range: "bytes=990-" } });
+    expect([part.status, part.headers.get("content-range")]).toEqual([206, "bytes 990-999/1000"]);
+    expect(await bytesOf(part)).toEqual(kernel.subarray(990));
+    const head = await get("kernel", { method: "HEAD" });
+    expect([head.headers.get("content-length"), (await bytesOf(head)).length]).toEqual(["1000", 0]);
+    expect((await get("kernel", { headers: { range: "bytes=1000-" } })).status).toBe(416);
+    expect(journal.lastSeen("bios-1")).toMatch(/^kernel fetched, 10 bytes in/);
+  });
+
+  test("boot programs, the key, and files once they are served", async () => {
+    expect(await (await get("snponly.efi")).text()).toBe("program");
+    expect(await (await get("authorized_keys")).text()).toBe("ssh-ed25519 AAAAC3Nz\n");
+    expect((await get("files/image")).status).toBe(404);
+    records.serveFile(nonce, "image", join(directory, "kernel"));
+    expect(await bytesOf(await get("files/image"))).toEqual(kernel);
+  });
+
+  test("go to the current nonce alone", async () => {
+    for (const path of ["/boot/wrong-wrong-wrong-wrong/kernel", `/boot/${nonce}/../../etc/passwd`, "/boot//kernel", "/"]) {
+      expect((await fetch(base + path)).status).toBe(404);
+    }
+    records.put({ ...record, intent: { boot: "disk" } });
+    expect((await get("kernel")).status).toBe(404);
+  });
+
+  test("a file that went away is said so", async () => {
+    expect((await get("initrd")).status).toBe(503);
+  });
+
+  test("machines without work are told so, without a nonce", async () => {
+    expect(await (await fetch(`${base}/exit/unknown.ipxe`)).text()).toMatch(/no Machine has the boot MAC/);
+    expect((await fetch(`${base}/exit/other.ipxe`)).status).toBe(404);
+  });
+});
+
+describe("hello", () => {
+  test("is kept with the address it came from", async () => {
+    expect((await say(hello)).status).toBe(204);
+    expect(heard).toEqual([{ ...hello, nonce, address: "127.0.0.1" }]);
+    expect(records.helloOf(nonce)).toEqual(heard[0]);
+  });
+
+  test("again is fine, with another key it is refused", async () => {
+    await say(hello);
+    expect((await say(hello)).status).toBe(204);
+    expect((await say({ ...hello, hostKey: "ssh-ed25519 BBBB" })).status).toBe(409);
+    expect(heard.length).toBe(1);
+  });
+
+  test.each([
+    [{ ...hello, hostKey: "ssh-rsa AAAA" }, 400],
+    [{ ...hello, firmware: "coreboot" }, 400],
+    [{ ...hello, mac: "52:54:00:77:00:02" }, 403],
+    ["x".repeat(20_000), 400],
+  ])("that is not understood is refused: %#", async (said, status) => {
+    expect((await say(said)).status).toBe(status);
+    expect(heard).toEqual([]);
+  });
+});
+
+test.each([
+  ["bytes=0-9", 100, { from: 0, to: 9 }],
+  ["bytes=-10", 100, { from: 90, to: 99 }],
+  ["bytes=-200", 100, { from: 0, to: 99 }],
+  ["bytes=50-500", 100, { from: 50, to: 99 }],
+  ["bytes=9-1", 100, "whole"],
+  ["bytes=0-1,5-6", 100, "whole"],
+  ["items=0-1", 100, "whole"],
+  ["bytes=100-", 100, "unsatisfiable"],
+  ["bytes=-0", 100, "unsatisfiable"],
+  ["bytes=0-0", 0, "unsatisfiable"],
+] as const)("range %s of %i", (header, size, range) => {
+  expect(readRange(header, size)).toEqual(range);
+});
+
+function get(what: string, options: RequestInit = {}): Promise<Response> {
+  return fetch(`${base}/boot/${nonce}/${what}`, options);
+}
+
+function say(body: unknown): Promise<Response> {
+  return get("hello", { method: "POST", body: JSON.stringify(body) });
+}
+
+async function bytesOf(response: Response): Promise<Buffer> {
+  return Buffer.from(await response.arrayBuffer());
+}

@@ -1,0 +1,141 @@
+import type { RemoteInfo, Socket } from "node:dgram";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { systemClock } from "../core/clock.ts";
+import { encodeTftp, parseTftp, type TftpPacket } from "../wire/index.ts";
+import { createRefusals, type Refusals } from "./refusals.ts";
+import { udpSocket } from "./sockets.ts";
+import { serveTftp } from "./tftp-server.ts";
+
+const content = Buffer.alloc(1200, "ironwright");
+const SERVER = "127.0.0.2";
+
+let directory: string;
+let listening: Socket;
+let refusals: Refusals;
+let ends: string[];
+let server: ReturnType<typeof serveTftp>;
+let client: Client;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), "ironwright-tftp-"));
+  writeFileSync(join(directory, "snponly.efi"), content);
+  listening = await udpSocket("tftp@test", { address: SERVER, port: 0 });
+  refusals = createRefusals(pino({ level: "silent" }), systemClock);
+  ends = [];
+  const programs = new Map([["snponly.efi", join(directory, "snponly.efi")]]);
+  server = serveTftp({
+    socket: listening,
+    address: SERVER,
+    programs,
+    clock: systemClock,
+    refusals,
+    onEnd: ({ end }) => void ends.push(end),
+  });
+  client = await createClient();
+});
+afterEach(() => {
+  server.stop();
+  listening.close();
+  client.socket.close();
+  rmSync(directory, { recursive: true });
+});
+
+test("a file is fetched, from the address that was asked", async () => {
+  request("/snponly.efi", { BLKSIZE: "1000", tsize: "0" });
+  const { packet, from } = await client.next();
+  expect(packet).toEqual({
+    kind: "optionAck",
+    options: new Map([
+      ["blksize", "1000"],
+      ["tsize", "1200"],
+    ]),
+  });
+  expect(from.address).toBe(SERVER);
+  const parts: Uint8Array[] = [];
+  for (let block = 0; block < 2; block++) {
+    client.send({ kind: "ack", block }, from);
+    const { packet: data } = await client.next();
+    if (data.kind === "data") parts.push(data.data);
+  }
+  client.send({ kind: "ack", block: 2 }, from);
+  expect(Buffer.concat(parts).equals(content)).toBe(true);
+  await expect.poll(() => ends).toEqual(["done"]);
+});
+
+test("strangers and broken datagrams disturb no transfer", async () => {
+  request("snponly.efi", {});
+  const { from } = await client.next();
+  const stranger = await createClient();
+  stranger.send({ kind: "error", code: 0, message: "stop" }, from);
+  expect((await stranger.next()).packet).toMatchObject({ kind: "error", code: 5 });
+  stranger.socket.close();
+  client.socket.send(Uint8Array.of(4), from.port, from.address);
+  client.socket.send(Uint8Array.of(0, 9, 1, 1), from.port, from.address);
+  listeningSend(Uint8Array.of(1));
+  client.send({ kind: "ack", block: 1 }, from);
+  expect((await client.next()).packet).toMatchObject({ kind: "data", block: 2 });
+  expect(refusals.all()).toMatchObject({ "tftp: truncated": 2, "tftp: opcode": 1 });
+});
+
+test.each([
+  ["../../etc/passwd", 1],
+  ["/etc/passwd", 1],
+  ["", 1],
+])("%j is not served", async (file, code) => {
+  request(file, {});
+  expect((await client.next()).packet).toMatchObject({ kind: "error", code });
+});
+
+test("writing is refused", async () => {
+  listeningSend(encodeTftp({ kind: "write", file: "snponly.efi", mode: "octet", options: new Map() }));
+  expect((await client.next()).packet).toMatchObject({ kind: "error", code: 2 });
+});
+
+test("a lost packet is sent again", async () => {
+  request("snponly.efi", {});
+  expect((await client.next()).packet).toMatchObject({ kind: "data", block: 1 });
+  expect((await client.next()).packet).toMatchObject({ kind: "data", block: 1 });
+});
+
+function request(file: string, options: Record<string, string>): void {
+  listeningSend(encodeTftp({ kind: "read", file, mode: "octet", options: new Map(Object.entries(options)) }));
+}
+
+function listeningSend(datagram: Uint8Array): void {
+  client.socket.send(datagram, listening.address().port, SERVER);
+}
+
+interface Client {
+  readonly socket: Socket;
+  next(): Promise<{ packet: TftpPacket; from: RemoteInfo }>;
+  send(packet: TftpPacket, to: RemoteInfo): void;
+}
+
+async function createClient(): Promise<Client> {
+  const socket = await udpSocket("client", { address: "127.0.0.1", port: 0 });
+  const came: { packet: TftpPacket; from: RemoteInfo }[] = [];
+  let taker: (() => void) | undefined;
+  socket.on("message", (datagram, from) => {
+    const packet = parseTftp(datagram);
+    if (typeof packet !== "string") came.push({ packet, from });
+    taker?.();
+  });
+  return {
+    socket,
+    async next() {
+      while (came.length === 0) {
+        await new Promise<void>((resolve) => {
+          taker = resolve;
+        });
+      }
+      const first = came.shift();
+      if (!first) throw new Error("nothing came");
+      return first;
+    },
+    send: (packet, to) => socket.send(encodeTftp(packet), to.port, to.address),
+  };
+}
