@@ -114,6 +114,8 @@ export interface MachineStatus {
   readonly phase?: Phase;
   readonly conditions?: readonly Condition[];
   readonly inventory?: Inventory;
+  /** The inventory in a few words, for lists: see summaryOf. */
+  readonly summary?: MachineSummary;
   readonly power?: "On" | "Off" | "Unknown";
   /** Address on the provisioning network. */
   readonly address?: string;
@@ -128,6 +130,14 @@ export interface MachineStatus {
   readonly lastWipe?: WipeRecord;
   /** Digest of the OSImage on the root disk; absent after a wipe. */
   readonly imageSha256?: string;
+}
+
+export interface MachineSummary {
+  /** Hardware threads. */
+  readonly cpu: string;
+  readonly memory: string;
+  /** `2× H100 SXM5 80GB`, or `none`. */
+  readonly gpus: string;
 }
 
 export interface WipeRecord {
@@ -256,6 +266,8 @@ export interface VirtualCluster extends Resource {
     /** What nodes dial. */
     readonly nodeEndpoint?: string;
     readonly port?: number;
+    /** How many nodes joined it. */
+    readonly nodes?: number;
     readonly observedGeneration?: number;
   };
 }

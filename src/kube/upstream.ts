@@ -125,6 +125,12 @@ export interface PodSpec {
   readonly volumes?: readonly { readonly name: string; readonly persistentVolumeClaim?: { readonly claimName: string } }[];
 }
 
+export interface ContainerStatus {
+  readonly name: string;
+  readonly ready: boolean;
+  readonly state?: { readonly waiting?: { readonly reason?: string; readonly message?: string } };
+}
+
 export interface Pod extends Resource {
   readonly apiVersion: "v1";
   readonly kind: "Pod";
@@ -134,6 +140,7 @@ export interface Pod extends Resource {
     readonly conditions?: readonly UpstreamCondition[];
     readonly reason?: string;
     readonly message?: string;
+    readonly containerStatuses?: readonly ContainerStatus[];
     readonly podIP?: string;
     readonly hostIP?: string;
     readonly nominatedNodeName?: string;
