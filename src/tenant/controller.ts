@@ -84,7 +84,16 @@ export function tenantController(options: TenantOptions): TenantController {
     throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(ref), reason: "it has not answered yet" });
   }
 
-  const { admit, revoke, spend } = joins({ kube, admissions, attachment, address: listen.nodes, clock, random, log });
+  const { admit, revoke, spend } = joins({
+    kube,
+    admissions,
+    attachment,
+    address: listen.nodes,
+    clock,
+    random,
+    log,
+    onChange: (ref) => control.nudge(keyOfRef(ref)),
+  });
   const certificates = approver({ admissions, joins: { spend }, attachments: () => [...attachments.values()], clock, log });
   const clusters = reflector({ kube, kind: VIRTUAL_CLUSTER, log, clock, onChange: (key) => control.nudge(key) });
   const control = reconciler({ name: "tenants", log, clock, concurrency: 4, keys: () => clusters.keys(), reconcile });
@@ -240,8 +249,10 @@ export function tenantController(options: TenantOptions): TenantController {
       events.record(cluster, "Normal", "Ready", `the control plane answers at ${endpoint}`);
       log.info({ tenant: tenantText(refOf(cluster)), endpoint, seconds }, "tenant ready");
     }
+    const joined = (await admissions.read(refOf(cluster))).filter((node) => node.tokenId === undefined);
     await report(kube, clock, cluster, {
       phase: "Ready",
+      nodes: joined.length,
       version: spec.version,
       endpoint,
       nodeEndpoint: `https://${listen.nodes}:${port}`,

@@ -43,6 +43,8 @@ export interface JoinOptions {
   readonly clock: Clock;
   readonly random: (bytes: number) => Buffer;
   readonly log: Logger;
+  /** Who is admitted changed, or joined. */
+  onChange(ref: TenantRef): void;
 }
 
 export interface Joins {
@@ -57,7 +59,7 @@ const CLUSTER_DOMAIN = "cluster.local";
 const LABEL_CLAIM_UID = "ironwright.dev/claim-uid";
 
 /** Lets machines of live claims into a tenant, and out again. */
-export function joins({ kube, admissions, attachment, address, clock, random, log }: JoinOptions): Joins {
+export function joins({ kube, admissions, attachment, address, clock, random, log, onChange }: JoinOptions): Joins {
   async function deleteTokens(tenant: Kube, claimUid: string, except?: string): Promise<void> {
     const { items } = await tenant.list(SECRET, { namespace: "kube-system", labelSelector: `${LABEL_CLAIM_UID}=${claimUid}` });
     for (const { metadata } of items)
@@ -120,6 +122,7 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
       return;
     }
     log.info({ tenant: tenantText(ref), claim: node.claim, node: node.nodeName }, "node revoked");
+    onChange(ref);
   }
 
   async function spend(ref: TenantRef, node: AdmittedNode): Promise<void> {
@@ -130,6 +133,7 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
       const { tokenId: _, firstKey: __, ...joined } = mine;
       return nodes.map((one) => (one === mine ? joined : one));
     });
+    onChange(ref);
   }
 
   return { admit, revoke, spend };

@@ -1,0 +1,486 @@
+import { randomBytes, webcrypto } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import "reflect-metadata";
+import { type JsonGeneralName, Pkcs10CertificateRequestGenerator, SubjectAlternativeNameExtension } from "@peculiar/x509";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import { condition, isTrue } from "../../src/core/conditions.ts";
+import { NODE_CLAIM, NODE_POOL, VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
+import {
+  type CertificateSigningRequest,
+  CONFIG_MAP,
+  CSR,
+  connectKube,
+  eventRecorder,
+  type Kube,
+  NAMESPACE,
+  NODE,
+  SECRET,
+  VALIDATING_ADMISSION_POLICY,
+} from "../../src/kube/index.ts";
+import { type JoinCredential, type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { type EtcdIdentity, etcdCall, message } from "./etcd-grpc.ts";
+import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+
+const ACME = { namespace: "default", name: "acme" };
+const UMBRELLA = { namespace: "default", name: "umbrella" };
+const BIOS = { claim: "acme-1", claimUid: "11111111-aaaa", nodeName: "bios-1" };
+/** Nothing listens in it: the kernel gives out ephemeral ports from 32768 on. */
+const PORTS = { from: 21_443, to: 21_459 };
+
+let host: HostControlPlane;
+let tenants: TenantController;
+
+beforeAll(async () => {
+  host = await withHost();
+  tenants = newController();
+  await tenants.start();
+});
+afterAll(async () => {
+  await tenants?.stop();
+  await host?.stop();
+});
+
+function newController(): TenantController {
+  const { kube, supervisor, artifacts, dir, log } = host;
+  return tenantController({
+    kube,
+    supervisor,
+    kubeBin: artifacts.kube.bin,
+    kubeVersion: artifacts.kube.version,
+    dataDir: dir,
+    listen: { nodes: "127.0.0.1", people: ["127.0.0.1"], ports: PORTS },
+    clock: systemClock,
+    random: randomBytes,
+    log,
+    events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
+  });
+}
+
+describe("a VirtualCluster becomes a control plane", () => {
+  test("acme is Ready, and its people reach it", async () => {
+    await create(ACME.name);
+    const acme = await ready(ACME);
+    expect(acme.status).toMatchObject({
+      phase: "Ready",
+      port: PORTS.from,
+      endpoint: `https://127.0.0.1:${PORTS.from}`,
+      version: host.artifacts.kube.version,
+    });
+    for (const type of ["DatastoreReady", "ControlPlaneReady", "AdmissionReady", "Ready"])
+      expect(isTrue(acme.status?.conditions, type)).toBe(true);
+    expect(tenants.list()).toEqual([ACME]);
+
+    const people = await kubeOfPeople(ACME);
+    await people.create(CONFIG_MAP, {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "mine", namespace: "default" },
+      data: { a: "b" },
+    });
+    expect((await people.get(CONFIG_MAP, "mine", "default"))?.data).toEqual({ a: "b" });
+    await eventually("the service account of a namespace", async () => {
+      const accounts = (await people.raw("GET", "/api/v1/namespaces/default/serviceaccounts")) as { items: unknown[] };
+      expect(accounts.items.length).toBe(1);
+    });
+    await people.close();
+  });
+
+  test("it is cheap to look again: nothing restarts", async () => {
+    const before = await processes();
+    await restartController();
+    await eventually("acme is Ready again", () => expect(tenants.list()).toEqual([ACME]));
+    expect(await processes()).toEqual(before);
+  });
+
+  test.each([
+    ["an unknown version", { version: "1.20" }, "VersionUnsupported", "there is v1"],
+    ["overlapping networks", { podCIDR: "10.96.0.0/16" }, "ResourceInvalid", "spec.podCIDR: 10.96.0.0/16 overlaps spec.serviceCIDR"],
+  ])("%s starts nothing and says why", async (_, spec, reason, says) => {
+    const before = (await host.supervisor.list()).length;
+    await create("broken", spec);
+    await eventually("it says why", async () => {
+      const found = condition((await get({ ...ACME, name: "broken" }))?.status?.conditions, "Ready");
+      expect(found).toMatchObject({ status: "False", reason });
+      expect(found?.message).toContain(says);
+    });
+    expect((await host.supervisor.list()).length).toBe(before);
+    await host.kube.delete(VIRTUAL_CLUSTER, "broken", { namespace: "default" });
+    await gone("broken");
+  });
+
+  test("secrets of the tenant are encrypted in its datastore", async () => {
+    const kube = tenants.kube(ACME);
+    await kube.create(SECRET, {
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name: "s", namespace: "default" },
+      stringData: { a: "plain-as-day" },
+    });
+    const { identity, uid } = await etcdIdentity(ACME);
+    const answer = await etcdCall(identity, "KV/Range", message([1, `/${uid}/secrets/default/s`]));
+    expect(answer.status).toBe(0);
+    expect(answer.body.includes("k8s:enc:secretbox:v1:")).toBe(true);
+    expect(answer.body.includes("plain-as-day")).toBe(false);
+  });
+
+  test("whoever says nothing of himself may ask for health alone", async () => {
+    const anonymous = connectKube(JSON.stringify(await anonymousConfig(ACME)));
+    expect(await anonymous.raw("GET", "/readyz")).toBe("ok");
+    await expect(anonymous.raw("GET", "/api/v1/namespaces")).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" });
+    await expect(anonymous.raw("GET", "/version")).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" });
+    await anonymous.close();
+  });
+});
+
+describe("two tenants", () => {
+  test("one's certificate opens no key of the other, however one asks", async () => {
+    await create(UMBRELLA.name);
+    const umbrella = await ready(UMBRELLA);
+    expect(umbrella.status?.port).toBe(PORTS.from + 1);
+    const thief = (await etcdIdentity(ACME)).identity;
+    const own = `/${(await etcdIdentity(ACME)).uid}/`;
+    const victim = `/${(await etcdIdentity(UMBRELLA)).uid}/`;
+    const end = `${victim.slice(0, -1)}0`;
+
+    const range = (first: string, last?: string) => message([1, first], ...(last ? ([[2, last]] as const) : []));
+    const put = (key: string) => message([1, key], [2, "x"]);
+    const nested = (op: Buffer) => message([2, message([4, message([2, op])])]);
+    const tries: [string, string, Buffer][] = [
+      ["read", "KV/Range", range(victim, end)],
+      ["read one key", "KV/Range", range(`${victim}namespaces/default`)],
+      ["read everything", "KV/Range", range("\0", "\0")],
+      ["read on from one's own, open ended", "KV/Range", range(own, "\0")],
+      ["read one's own and the next byte", "KV/Range", range(own, `${own.slice(0, -1)}1`)],
+      ["a neighbour by spelling", "KV/Range", range(`${own.slice(0, -1)}-/x`)],
+      ["a neighbour by a longer name", "KV/Range", range(`${own.slice(0, -1)}a/x`)],
+      ["the key at the end of one's range", "KV/Range", range(`${own.slice(0, -1)}0`)],
+      ["write", "KV/Put", put(`${victim}x`)],
+      ["write the compaction's key", "KV/Put", put("compact_rev_key")],
+      ["delete", "KV/DeleteRange", range(victim, end)],
+      ["read in a transaction", "KV/Txn", message([2, message([1, range(victim, end)])])],
+      ["read in a nested transaction", "KV/Txn", nested(message([1, range(victim, end)]))],
+      ["write in a nested transaction", "KV/Txn", nested(message([2, put(`${victim}x`)]))],
+      ["delete in a nested transaction", "KV/Txn", nested(message([3, range(victim, end)]))],
+      ["compare", "KV/Txn", message([1, message([3, `${victim}namespaces/default`])])],
+      ["watch", "Watch/Watch", message([1, message([1, victim], [2, end])])],
+      ["watch, open ended", "Watch/Watch", message([1, message([1, own], [2, "\0"])])],
+      ["compact", "KV/Compact", message([1, 2])],
+      ["make a user", "Auth/UserAdd", message([1, "mallory"], [2, "x"])],
+      ["grant itself root", "Auth/UserGrantRole", message([1, own.slice(1, -1)], [2, "root"])],
+      ["turn authentication off", "Auth/AuthDisable", message()],
+      ["take a snapshot", "Maintenance/Snapshot", message()],
+    ];
+    expect((await etcdCall(thief, "KV/Range", range(`${own}namespaces/default`))).status).toBe(0);
+    for (const [name, method, request] of tries) {
+      const answer = await etcdCall(thief, method, request);
+      const said = `${answer.message} ${answer.body.toString("latin1")}`;
+      expect(said, name).toMatch(/permission denied/);
+    }
+  }, 180_000);
+
+  test("they share nothing one can see", async () => {
+    expect(await tenants.kube(UMBRELLA).get(CONFIG_MAP, "mine", "default")).toBeUndefined();
+    const [acme, umbrella] = [await bundleOf(ACME), await bundleOf(UMBRELLA)];
+    for (const file of ["ca.crt", "encryption-key", "service-account.key"]) expect(acme[file]).not.toBe(umbrella[file]);
+    // acme's administrator is nobody at umbrella's
+    const config = await kubeconfigText(ACME);
+    const stray = connectKube(config.replaceAll(`:${PORTS.from}`, `:${PORTS.from + 1}`));
+    await expect(stray.list(NAMESPACE)).rejects.toMatchObject({ code: "IRW_KUBE_UNREACHABLE" });
+    await stray.close();
+  });
+});
+
+describe("a node joins for its claim, and not otherwise", () => {
+  let credential: JoinCredential;
+  let node: Kube;
+
+  test("the admitted token gets its one certificate, and with it the node registers", async () => {
+    credential = await tenants.admit(ACME, { ...BIOS, addresses: ["10.77.0.11"] });
+    expect(credential).toMatchObject({ server: `https://127.0.0.1:${PORTS.from}`, nodeName: "bios-1", podCIDR: "10.244.0.0/16" });
+    const minutes = (Date.parse(credential.expires) - Date.now()) / 60_000;
+    expect(minutes).toBeGreaterThan(9);
+    expect(minutes).toBeLessThanOrEqual(10);
+
+    const keys = await newKeys();
+    const csr = await submit(tokenKube(credential), "first", await pem(keys, "bios-1"));
+    const issued = await decided(csr);
+    expect(decisionOf(issued)).toBe("Approved ClaimIsLive");
+    node = await nodeKube(credential, issued, keys);
+    await node.create(NODE, { apiVersion: "v1", kind: "Node", metadata: { name: "bios-1" }, spec: {} });
+  });
+
+  test("the token ends with its first certificate", async () => {
+    await eventually("the token is gone", async () => {
+      const { items } = await tenants
+        .kube(ACME)
+        .list(SECRET, { namespace: "kube-system", fieldSelector: "type=bootstrap.kubernetes.io/token" });
+      expect(items).toEqual([]);
+    });
+    const again = submit(tokenKube(credential), "again", await pem(await newKeys(), "bios-1"));
+    await expect(again).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" });
+    await eventually("it counts as joined", async () => expect((await get(ACME))?.status?.nodes).toBe(1));
+  });
+
+  test("the node renews its own certificate, and gets one to serve with", async () => {
+    const renewal = await submit(node, "renewal", await pem(await newKeys(), "bios-1"));
+    expect(decisionOf(await decided(renewal))).toBe("Approved ClaimIsLive");
+    const names: JsonGeneralName[] = [
+      { type: "dns", value: "bios-1" },
+      { type: "ip", value: "10.77.0.11" },
+    ];
+    const serving = await submit(node, "serving", await pem(await newKeys(), "bios-1", names), "serving");
+    expect(decisionOf(await decided(serving))).toBe("Approved ClaimIsLive");
+  });
+
+  test("it gets nothing in another's name, and no address that is not its own", async () => {
+    const other = await submit(node, "other", await pem(await newKeys(), "uefi-1"));
+    expect(decisionOf(await decided(other))).toBe("Denied SubjectNotAdmitted");
+    const names: JsonGeneralName[] = [
+      { type: "dns", value: "bios-1" },
+      { type: "ip", value: "127.0.0.1" },
+    ];
+    const serving = await submit(node, "loopback", await pem(await newKeys(), "bios-1", names), "serving");
+    expect(decisionOf(await decided(serving))).toBe("Denied AddressesNotExact");
+    await expect(node.create(NODE, { apiVersion: "v1", kind: "Node", metadata: { name: "uefi-1" }, spec: {} })).rejects.toMatchObject({
+      code: "IRW_KUBE_REFUSED",
+    });
+  });
+
+  test("another claim's token is denied this node's name, and a second key is denied to any token", async () => {
+    const uefi = await tenants.admit(ACME, { claim: "acme-2", claimUid: "2222", nodeName: "uefi-1", addresses: ["10.77.0.12"] });
+    const stranger = await submit(tokenKube(uefi), "stranger", await pem(await newKeys(), "bios-1"));
+    expect(decisionOf(await decided(stranger))).toBe("Denied RequestorNotTheClaims");
+    await tenants.revoke(ACME, { claim: "acme-2", claimUid: "2222", nodeName: "uefi-1" });
+    await expect(submit(tokenKube(uefi), "late", await pem(await newKeys(), "uefi-1"))).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" });
+  });
+
+  test("what the daemon keeps in the tenant is put back", async () => {
+    const kube = tenants.kube(ACME);
+    await kube.delete(VALIDATING_ADMISSION_POLICY, "ironwright-admitted-nodes");
+    await kube.patch(CONFIG_MAP, "ironwright-admitted-nodes", "kube-system", { data: { "evil-1": "x" } });
+    await eventually("both are as they were", async () => {
+      expect(await kube.get(VALIDATING_ADMISSION_POLICY, "ironwright-admitted-nodes")).toBeDefined();
+      expect((await kube.get(CONFIG_MAP, "ironwright-admitted-nodes", "kube-system"))?.data).toEqual({ "bios-1": BIOS.claimUid });
+    });
+  });
+
+  test("a daemon that starts again knows who is admitted, and approves", async () => {
+    await restartController();
+    await eventually("acme is Ready again", () => expect(tenants.list()).toContainEqual(ACME));
+    const renewal = await submit(node, "renewal-2", await pem(await newKeys(), "bios-1"));
+    expect(decisionOf(await decided(renewal))).toBe("Approved ClaimIsLive");
+  });
+
+  test("a revoked node is refused, with a certificate that is still good", async () => {
+    await tenants.revoke(ACME, BIOS);
+    await tenants.revoke(ACME, BIOS);
+    expect(await tenants.kube(ACME).get(NODE, "bios-1")).toBeUndefined();
+    const register = node.create(NODE, { apiVersion: "v1", kind: "Node", metadata: { name: "bios-1" }, spec: {} });
+    await expect(register).rejects.toThrow(/bios-1 has no live claim/);
+    await expect(submit(node, "renewal-3", await pem(await newKeys(), "bios-1"))).rejects.toThrow(/no live claim/);
+    const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name: "bios-1", namespace: "kube-node-lease" } };
+    await expect(node.raw("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", lease)).rejects.toThrow(
+      /no live claim/,
+    );
+    await node.close();
+  });
+});
+
+describe("a deleted VirtualCluster", () => {
+  test("waits for its machines, then leaves no key, process, file or secret", async () => {
+    const uid = (await get(ACME))?.metadata.uid ?? "";
+    const { identity } = await etcdIdentity(UMBRELLA);
+    await host.kube.create(NODE_CLAIM, {
+      apiVersion: "karpenter.sh/v1",
+      kind: "NodeClaim",
+      metadata: { name: "acme-9", labels: { "ironwright.dev/tenant": "default.acme" }, finalizers: ["karpenter.sh/termination"] },
+      spec: { nodeClassRef: { group: "ironwright.dev", kind: "MachineClass", name: "gpu" }, requirements: [] },
+    });
+    await host.kube.delete(VIRTUAL_CLUSTER, ACME.name, { namespace: "default" });
+    await eventually("it says what it waits for", async () => {
+      const message = condition((await get(ACME))?.status?.conditions, "Ready")?.message;
+      expect(message).toContain("NodeClaim acme-9");
+      expect((await host.kube.get(NODE_CLAIM, "acme-9"))?.metadata.deletionTimestamp).toBeDefined();
+    });
+    // still there for the drain
+    await restartController();
+    await eventually("it answers", async () => expect(await tenants.kube(ACME).list(NODE)).toBeDefined());
+    await expect(tenants.admit(ACME, { ...BIOS, addresses: [] })).rejects.toMatchObject({ code: "IRW_TENANT_NOT_READY" });
+
+    await host.kube.patch(NODE_CLAIM, "acme-9", undefined, { metadata: { finalizers: null } });
+    await gone(ACME.name);
+    expect(tenants.list()).not.toContainEqual(ACME);
+    expect((await host.supervisor.list()).filter((child) => child.name.includes(uid))).toEqual([]);
+    expect(readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && commandOf(pid).includes(uid))).toEqual([]);
+    expect(existsSync(join(host.dir, "tenants", uid))).toBe(false);
+    const secrets = await host.kube.list(SECRET, { namespace: "default" });
+    expect(secrets.items.filter((one) => one.metadata.name.startsWith("acme-"))).toEqual([]);
+    expect((await host.kube.list(NODE_POOL)).items).toEqual([]);
+    const stolen = await etcdCall(identity, "KV/Range", message([1, `/${uid}/`], [2, `/${uid}0`]));
+    expect(stolen.message).toMatch(/permission denied/);
+    await tenants.revoke(ACME, BIOS);
+    // its neighbour did not notice
+    expect((await tenants.kube(UMBRELLA).list(NAMESPACE)).items.length).toBeGreaterThan(3);
+  });
+});
+
+async function create(name: string, spec: VirtualCluster["spec"] = {}): Promise<void> {
+  await host.kube.create(VIRTUAL_CLUSTER, {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "VirtualCluster",
+    metadata: { name, namespace: "default" },
+    spec,
+  });
+}
+
+function get(ref: { namespace: string; name: string }): Promise<VirtualCluster | undefined> {
+  return host.kube.get(VIRTUAL_CLUSTER, ref.name, ref.namespace);
+}
+
+async function ready(ref: { namespace: string; name: string }): Promise<VirtualCluster> {
+  return eventually(`${ref.name} is Ready`, async () => {
+    const cluster = await get(ref);
+    expect(condition(cluster?.status?.conditions, "Ready")).toMatchObject({ status: "True" });
+    if (!cluster) throw new Error("it is gone");
+    return cluster;
+  });
+}
+
+async function gone(name: string): Promise<void> {
+  await eventually(`${name} is gone`, async () => expect(await get({ namespace: "default", name })).toBeUndefined());
+}
+
+async function restartController(): Promise<void> {
+  await tenants.stop();
+  tenants = newController();
+  await tenants.start();
+}
+
+async function processes(): Promise<readonly (number | undefined)[]> {
+  return (await host.supervisor.list()).map((child) => child.pid);
+}
+
+async function secretOf(name: string): Promise<Record<string, string>> {
+  const secret = await host.kube.get(SECRET, name, "default");
+  return Object.fromEntries(Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]));
+}
+
+function bundleOf(ref: { name: string }): Promise<Record<string, string>> {
+  return secretOf(`${ref.name}-pki`);
+}
+
+async function kubeconfigText(ref: { name: string }): Promise<string> {
+  return (await secretOf(`${ref.name}-kubeconfig`)).value ?? "";
+}
+
+async function kubeOfPeople(ref: { name: string }): Promise<Kube> {
+  return connectKube(await kubeconfigText(ref));
+}
+
+/** What somebody who took a tenant's etcd certificate would hold. */
+async function etcdIdentity(ref: { namespace: string; name: string }): Promise<{ identity: EtcdIdentity; uid: string }> {
+  const bundle = await bundleOf(ref);
+  const port = readFileSync(join(host.dir, "datastore", "shard-0", "port"), "utf8").trim();
+  const identity = {
+    endpoint: `https://127.0.0.1:${port}`,
+    ca: bundle["etcd-ca.crt"] ?? "",
+    cert: bundle["etcd.crt"] ?? "",
+    key: bundle["etcd.key"] ?? "",
+  };
+  return { identity, uid: (await get(ref))?.metadata.uid ?? "" };
+}
+
+async function anonymousConfig(ref: { name: string }): Promise<object> {
+  return configOf(`https://127.0.0.1:${PORTS.from}`, (await bundleOf(ref))["ca.crt"] ?? "", {});
+}
+
+function configOf(server: string, ca: string, user: object): object {
+  return {
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: "t", cluster: { server, "certificate-authority-data": Buffer.from(ca).toString("base64") } }],
+    users: [{ name: "u", user }],
+    contexts: [{ name: "c", context: { cluster: "t", user: "u" } }],
+    "current-context": "c",
+  };
+}
+
+function tokenKube({ server, ca, token }: JoinCredential): Kube {
+  return connectKube(JSON.stringify(configOf(server, ca, { token })));
+}
+
+async function nodeKube({ server, ca }: JoinCredential, csr: CertificateSigningRequest, keys: webcrypto.CryptoKeyPair): Promise<Kube> {
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64");
+  const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8}\n-----END PRIVATE KEY-----\n`;
+  return connectKube(
+    JSON.stringify(
+      configOf(server, ca, { "client-certificate-data": csr.status?.certificate, "client-key-data": Buffer.from(key).toString("base64") }),
+    ),
+  );
+}
+
+async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
+}
+
+async function pem(keys: webcrypto.CryptoKeyPair, nodeName: string, names: JsonGeneralName[] = []): Promise<string> {
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    name: [{ O: ["system:nodes"] }, { CN: [`system:node:${nodeName}`] }],
+    keys,
+    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    extensions: names.length > 0 ? [new SubjectAlternativeNameExtension(names)] : [],
+  });
+  return `${request.toString("pem")}\n`;
+}
+
+async function submit(kube: Kube, name: string, text: string, use: "client" | "serving" = "client"): Promise<string> {
+  await kube.create(CSR, {
+    apiVersion: "certificates.k8s.io/v1",
+    kind: "CertificateSigningRequest",
+    metadata: { name },
+    spec: {
+      request: Buffer.from(text).toString("base64"),
+      signerName: use === "client" ? "kubernetes.io/kube-apiserver-client-kubelet" : "kubernetes.io/kubelet-serving",
+      usages: ["digital signature", use === "client" ? "client auth" : "server auth"],
+    },
+  });
+  return name;
+}
+
+/** Denied, or approved and signed. */
+async function decided(name: string): Promise<CertificateSigningRequest> {
+  return eventually(`request ${name} is decided`, async () => {
+    const csr = await tenants.kube(ACME).get(CSR, name);
+    const denied = csr?.status?.conditions?.some((one) => one.type === "Denied");
+    if (!csr || (!denied && !csr.status?.certificate)) throw new Error("not yet");
+    return csr;
+  });
+}
+
+function decisionOf(csr: CertificateSigningRequest): string {
+  const [last] = csr.status?.conditions ?? [];
+  return `${last?.type} ${last?.reason}`;
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** Looks until it holds; says what did not when it never does. */
+async function eventually<T>(what: string, look: () => T | Promise<T>, deadlineMs = 60_000): Promise<T> {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    try {
+      return await look();
+    } catch (error) {
+      if (Date.now() > end) throw new Error(`${what}: not within ${deadlineMs / 1000} s`, { cause: error });
+      await systemClock.sleep(50);
+    }
+  }
+}
