@@ -13,7 +13,7 @@ import { OS_IMAGE } from "./core/resources.ts";
 import { connectKube, eventRecorder, installCrds, type Kube, NAMESPACE } from "./kube/index.ts";
 import { type MachineController, machineController } from "./machine/index.ts";
 import type { Logger } from "./observe/index.ts";
-import { connectSupervisor, startEmbeddedSupervisor, startHost } from "./supervise/index.ts";
+import { connectSupervisor, type Supervisor, startEmbeddedSupervisor, startHost } from "./supervise/index.ts";
 import { type TenantController, tenantController } from "./tenant/index.ts";
 import { type OperationJob, operationQueue, operationWorker, type RedisAddress } from "./work/index.ts";
 
@@ -116,7 +116,6 @@ function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings): BootPla
     sockets,
     assets: { pxeDir: artifacts.pxe, kernel: artifacts.installer.kernel, initrd: artifacts.installer.initrd },
     clock: systemClock,
-    random: randomBytes,
     log: log.child({ part: "boot" }),
   });
 }
@@ -126,6 +125,7 @@ async function hostOf({ config, artifacts, log }: Surroundings) {
   const supervisor = config.supervisor.embedded
     ? await startEmbeddedSupervisor({ dir: config.dataDir, log: log.child({ part: "supervise" }) })
     : connectSupervisor(config.supervisor.socket ?? join(config.dataDir, "run", "supervisor.sock"));
+  await advertise(supervisor, config, artifacts);
   const embedded = await startHost({
     supervisor,
     dataDir: config.dataDir,
@@ -137,6 +137,18 @@ async function hostOf({ config, artifacts, log }: Surroundings) {
   });
   const redis: RedisAddress = config.redis ?? embedded.redis;
   return { supervisor, kubeconfig: embedded.kubeconfig, redis };
+}
+
+/** On networks that are ours alone: answers router solicitations, so that iPXE does not wait 16 s for a router. */
+async function advertise(supervisor: Supervisor, config: Config, artifacts: Artifacts): Promise<void> {
+  for (const { name, mode, routerAdvertisements } of config.boot.interfaces) {
+    const child = `advertise-${name}`;
+    if (mode === "off" || !routerAdvertisements) await supervisor.remove(child);
+    else {
+      const command = [artifacts.native, "advertise", "--interface", name];
+      await supervisor.ensure({ name: child, command, logFile: join(config.dataDir, "log", `${child}.log`) });
+    }
+  }
 }
 
 /** What the daemon needs to find on the host control plane, whether it is ours or somebody's. */

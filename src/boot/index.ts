@@ -10,4 +10,4 @@ export type {
   Stage,
 } from "./contract.ts";
 export { type BootPlaneOptions, createBootPlane } from "./plane.ts";
-export { inheritedSockets, type Sockets } from "./sockets.ts";
+export { inheritedSockets, type Sockets, socketArguments } from "./sockets.ts";

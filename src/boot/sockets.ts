@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from "node:dgram";
 import type { Server } from "node:http";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
+import type { BootConfig } from "./contract.ts";
 
 /** Sockets handed over, by name: `dhcp@prov0`, `tftp@prov0`, `http@prov0`. */
 export type Sockets = ReadonlyMap<string, number>;
@@ -17,6 +18,18 @@ export function inheritedSockets(environment: Readonly<Record<string, string | u
   const count = Number(LISTEN_FDS ?? 0);
   const names = (LISTEN_FDNAMES ?? "").split(":");
   return new Map(Array.from({ length: count }, (_, at) => [names[at] ?? `fd${at}`, FIRST_FD + at]));
+}
+
+/** The arguments by which `ironwright-native sockets` opens what {@link inheritedSockets} takes over. */
+export function socketArguments(boot: Pick<BootConfig, "interfaces" | "httpPort">): readonly string[] {
+  return boot.interfaces
+    .filter((at) => at.mode !== "off")
+    .flatMap(({ name, address }) => {
+      const own = address.split("/")[0];
+      // broadcasts reach no socket that is bound to an address
+      const dhcp = ["--udp", `dhcp@${name}=0.0.0.0:67@${name}`];
+      return [...dhcp, "--udp", `tftp@${name}=${own}:69@${name}`, "--tcp", `http@${name}=${own}:${boot.httpPort}@${name}`];
+    });
 }
 
 /** A UDP socket by its inherited descriptor, or bound here where no device needs to be named. */

@@ -1,7 +1,7 @@
-import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
-import { type Artifacts, readArtifacts } from "../config/artifacts.ts";
+import { type Artifacts, artifactFiles, readIndex } from "../config/artifacts.ts";
 import { type Config, loadConfig } from "../config/index.ts";
 import { reasonOf } from "../core/errors.ts";
 import { connectKube } from "../kube/index.ts";
@@ -29,7 +29,7 @@ async function examine(global: GlobalOptions): Promise<readonly Finding[]> {
   const config = attempt(() => loadConfig({ ...global, env: process.env }));
   if ("failed" in config)
     return [{ what: "configuration", wrong: config.failed, mend: "correct it; `ironwright config --variables` lists all settings" }];
-  const artifacts = attempt(() => readArtifacts(config.value.artifacts));
+  const artifacts = attempt(() => readIndex(config.value.artifacts));
   return [
     { what: "configuration" },
     ...platform(),
@@ -57,21 +57,9 @@ function platform(): readonly Finding[] {
 }
 
 function artifactFindings(artifacts: Artifacts): readonly Finding[] {
-  const files: readonly (readonly [string, string])[] = [
-    ["kube-apiserver", join(artifacts.kube.bin, "kube-apiserver")],
-    ["etcd", join(artifacts.kube.bin, "etcd")],
-    ["native helper", artifacts.native],
-    ["redis-server", artifacts.redis],
-    ["installer kernel", artifacts.installer.kernel],
-    ["installer initramfs", artifacts.installer.initrd],
-    ["node image", artifacts.node.image],
-    ["iPXE (BIOS)", join(artifacts.pxe, "undionly.kpxe")],
-    ["iPXE (UEFI)", join(artifacts.pxe, "snponly.efi")],
-  ];
-  return files.map(([what, path]) => {
-    const readable = attempt(() => accessSync(path, constants.R_OK));
-    return "failed" in readable ? { what, wrong: `${path} is missing`, mend: "npm run setup" } : { what: `${what} (${path})` };
-  });
+  return artifactFiles(artifacts).map(({ what, path }) =>
+    existsSync(path) ? { what: `${what} (${path})` } : { what, wrong: `${path} is missing`, mend: "npm run setup" },
+  );
 }
 
 function bootFindings(config: Config): readonly Finding[] {

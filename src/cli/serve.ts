@@ -12,12 +12,12 @@ export function serveCommand(global: () => GlobalOptions): Command {
     .action(async () => {
       const config = loadConfig({ ...global(), env: process.env });
       const artifacts = readArtifacts(config.artifacts);
-      const sockets = inheritedSockets(process.env);
+      const sockets = inheritedSockets(process.env, process.pid);
       const wanted = socketArguments(config.boot);
       // Node cannot bind a socket to an interface: the native program opens them and becomes this process again
       if (wanted.length > 0 && sockets.size === 0) {
         const command = [artifacts.native, "sockets", ...wanted, "--", process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-        process.execve(artifacts.native, command, process.env);
+        process.execve?.(artifacts.native, command, process.env);
       }
       const log = createLog(config.log.level);
       const daemon = await startDaemon({ config, artifacts, sockets, log });

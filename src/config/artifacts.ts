@@ -16,7 +16,7 @@ const artifactsSchema = z.object({
   native: path,
   redis: path,
   installer: z.object({ kernel: path, initrd: path }),
-  node: z.object({ image: path, sha256, format: z.string(), sizeBytes: z.int().positive() }),
+  node: z.object({ image: path, sha256, format: z.enum(["ext4+zstd", "ext4+lz4", "tar+zstd"]), sizeBytes: z.int().positive() }),
   pxe: path.describe("a directory with undionly.kpxe and snponly.efi"),
   ovmf: z.object({ code: path, vars: path }),
 });

@@ -100,10 +100,6 @@ const errors = {
       `the BMC at ${at.address} accepted ${at.wrote}, but reads back ${at.read}`,
     next: "reset the BMC, or report its model: quirks are data",
   },
-  IRW_BMC_ADDRESS: {
-    says: (at: { address: string; problem: string }) => `${JSON.stringify(at.address)} is no BMC's address: ${at.problem}`,
-    next: "correct spec.bmc.address, e.g. redfish://10.0.0.11 or redfish://bmc-7:8443/redfish/v1/Systems/1; nothing was sent",
-  },
   IRW_BMC_CERTIFICATE: {
     says: (at: { address: string; want: string; got: string }) => `the BMC at ${at.address} shows certificate ${at.got}, not ${at.want}`,
     next: "if its certificate was renewed, correct spec.bmc.certificateSha256; no credentials were sent to it",
@@ -122,6 +118,10 @@ const errors = {
   IRW_SSH: {
     says: (at: { address: string; reason: string }) => `SSH to ${at.address} failed: ${at.reason}`,
     next: "the operation is tried again; look at the machine's console if it stays so",
+  },
+  IRW_SSH_REFUSED: {
+    says: (at: { address: string }) => `the machine at ${at.address} does not take the daemon's key`,
+    next: "see that dataDir/ssh is the one it was installed with; the machine is released otherwise",
   },
   IRW_SSH_HOST_KEY: {
     says: (at: { address: string; want: string; got: string }) => `the host key at ${at.address} is ${at.got}, not ${at.want}`,
@@ -143,6 +143,27 @@ const errors = {
   IRW_DISK_NONE: {
     says: (at: { machine: string; wanted: string; have: string }) => `${at.machine} has no disk that is ${at.wanted}; it has ${at.have}`,
     next: "correct rootDevice of the Machine or its class; no other disk is taken",
+  },
+  IRW_INVENTORY: {
+    says: (at: { machine: string; problems: string }) => `what ${at.machine} says of itself cannot be used:\n${at.problems}`,
+    next: "run the inspection by hand over its console, and report the model",
+  },
+  IRW_CLAIM_LOST: {
+    says: (at: { machine: string; why: string }) => `nothing is done to ${at.machine}: ${at.why}`,
+    next: "nothing to do: the machine is decided on anew",
+  },
+  IRW_DOWNLOAD: {
+    says: (at: { url: string; reason: string }) => `${at.url} cannot be fetched: ${at.reason}`,
+    next: "see that the daemon's host reaches it; the next try is in the Machine's condition",
+  },
+  IRW_REFERENCE: {
+    says: (at: { what: string; wanted: string }) => `${at.what} does not exist (${at.wanted})`,
+    next: "create it, or correct the reference; it is tried again by itself",
+  },
+  IRW_NODE_NOT_READY: {
+    says: (at: { machine: string; tenant: string; after: string; seen: string }) =>
+      `${at.machine} was no Ready node of ${at.tenant} within ${at.after}; last seen: ${at.seen}`,
+    next: "the kubelet's journal on the machine says why",
   },
   IRW_CONSENT_MISSING: {
     says: (at: { machine: string; disks: string }) => `${at.machine} carries data (${at.disks}) and nobody consented to erase it`,

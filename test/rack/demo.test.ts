@@ -13,10 +13,16 @@ function traces(): Record<string, string> {
   const list = (command: string, ...args: string[]) => spawnSync(command, args, { encoding: "utf8" }).stdout;
   return {
     namespaces: list("ip", "netns", "list"),
-    interfaces: list("ip", "-o", "link").replace(/^\d+: /gm, "").replace(/ link\/.*$/gm, ""),
+    interfaces: list("ip", "-o", "link")
+      .replace(/^\d+: /gm, "")
+      .replace(/ link\/.*$/gm, ""),
     mounts: readFileSync("/proc/mounts", "utf8"),
     swaps: readFileSync("/proc/swaps", "utf8"),
-    processes: list("ps", "-eo", "comm").split("\n").filter((name) => /qemu|etcd|kube|redis/.test(name)).sort().join("\n"),
+    processes: list("ps", "-eo", "comm")
+      .split("\n")
+      .filter((name) => /qemu|etcd|kube|redis/.test(name))
+      .sort()
+      .join("\n"),
   };
 }
 
@@ -28,7 +34,10 @@ test("both servers: powered off → GPU pod → given back and wiped, with the d
     const run = spawn(process.execPath, [demo, "--kill", "--json", json], { stdio: ["ignore", "inherit", "inherit"] });
     const code = await new Promise<number | null>((resolve) => run.once("exit", resolve));
     expect(code).toBe(0);
-    const timeline = JSON.parse(readFileSync(json, "utf8")) as { steps: { title: string; seconds: number }[]; history: { phase: string }[] };
+    const timeline = JSON.parse(readFileSync(json, "utf8")) as {
+      steps: { title: string; seconds: number }[];
+      history: { phase: string }[];
+    };
     expect(timeline.steps.length).toBeGreaterThan(8);
     expect(timeline.history.map((entry) => entry.phase)).toContain("InUse");
     expect(traces()).toEqual(before);

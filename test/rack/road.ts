@@ -86,7 +86,7 @@ async function ask({ tenant, show, signal, machine }: Cycle): Promise<void> {
     await tenant.apply(DEPLOYMENT, deployment(machine, 1));
     await until("pod Unschedulable", 60_000, signal, async () => {
       const pod = await podOf(tenant, machine);
-      return condition(pod?.status?.conditions, "PodScheduled")?.reason === "Unschedulable" || pod?.spec.nodeName ? true : undefined;
+      return pod?.status?.conditions?.some((one) => one.type === "PodScheduled" && one.reason === "Unschedulable") ? true : undefined;
     });
   });
 }
