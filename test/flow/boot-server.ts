@@ -1,0 +1,37 @@
+import { createInterface } from "node:readline";
+import { type BootPlane, createBootPlane, inheritedSockets } from "../../src/boot/index.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { createLog } from "../../src/observe/index.ts";
+
+/**
+ * A boot plane alone, as a process in a network namespace. Its configuration is the first argument; each line of standard input
+ * is `{id, call, args}` on it, each line of standard output `{id, value}` or `{id, error}`.
+ */
+const { config, assets } = JSON.parse(process.argv[2] ?? "{}");
+const plane = createBootPlane({
+  config,
+  assets,
+  sockets: inheritedSockets(process.env, process.pid),
+  clock: systemClock,
+  log: createLog(process.env.LEVEL ?? "info"),
+});
+await plane.start();
+say({ id: 0, value: "up" });
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, call, args } = JSON.parse(line) as { id: number; call: keyof BootPlane; args: unknown[] };
+  void run(call, args).then(
+    (value) => say({ id, value }),
+    (error: unknown) => say({ id, error: String(error) }),
+  );
+}
+await plane.stop();
+
+async function run(call: keyof BootPlane, args: unknown[]): Promise<unknown> {
+  const method = plane[call] as (...given: unknown[]) => unknown;
+  return method(...args, ...(call === "hello" ? [AbortSignal.timeout(300_000)] : []));
+}
+
+function say(message: unknown): void {
+  process.stdout.write(`${JSON.stringify(message)}\n`);
+}
