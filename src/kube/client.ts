@@ -4,6 +4,7 @@ import { apiVersionOf, type Kube, type ListOptions, pathOf } from "./kube.ts";
 import { readKubeconfig } from "./kubeconfig.ts";
 import { isAbsent, type Refusal, refused } from "./status.ts";
 import { type HttpRequest, transport } from "./transport.ts";
+import { POD } from "./upstream.ts";
 import { watchEvents } from "./watch.ts";
 
 const PAGE = 500;
@@ -54,6 +55,12 @@ export function connectKube(kubeconfig: string): Kube {
       token = page.metadata.continue;
     } while (token);
     return { items, resourceVersion };
+  }
+
+  /** Whether the name belongs to nobody, or to another object, by now. */
+  async function isAnother(kind: Kind, name: string, namespace: string | undefined, uid: string): Promise<boolean> {
+    const now = await kube.get(kind, name, namespace);
+    return now?.metadata.uid !== uid;
   }
 
   const kube: Kube = {
@@ -117,7 +124,8 @@ export function connectKube(kubeconfig: string): Kube {
         },
       };
       const answer = await http.send(request);
-      if (answer.ok || isAbsent(answer.refusal) || isAnother(answer.refusal)) return;
+      if (answer.ok || isAbsent(answer.refusal)) return;
+      if (answer.refusal.code === 409 && options.uid && (await isAnother(kind, name, options.namespace, options.uid))) return;
       throw failure(request, answer.refusal);
     },
 
@@ -138,7 +146,8 @@ export function connectKube(kubeconfig: string): Kube {
       };
       const answer = await http.send(request);
       if (answer.ok) return "evicted";
-      if (isAbsent(answer.refusal) || isAnother(answer.refusal)) return "gone";
+      if (isAbsent(answer.refusal)) return "gone";
+      if (answer.refusal.code === 409 && options.uid && (await isAnother(POD, name, namespace, options.uid))) return "gone";
       if (isBudget(answer.refusal)) return "blocked";
       throw failure(request, answer.refusal);
     },
@@ -191,11 +200,6 @@ interface ListPage<T> {
 function isBudget({ code, status, text }: Refusal): boolean {
   if (code === 500) return text.includes("more than one PodDisruptionBudget");
   return code === 429 && (status?.details?.causes ?? []).some((cause) => cause.reason === "DisruptionBudget");
-}
-
-/** The name belongs to another object by now. */
-function isAnother({ code, text }: Refusal): boolean {
-  return code === 409 && /UID in precondition|Precondition failed/.test(text);
 }
 
 function at(namespace: string | undefined): { namespace?: string } {

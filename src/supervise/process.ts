@@ -19,9 +19,18 @@ export function identify(pid: number): ProcessIdentity | undefined {
     const [state] = fields;
     const startTicks = fields[19];
     if (state === "Z" || state === "X" || !startTicks) return undefined;
-    return { pid, startTicks, bootId: bootId(), executable: readlinkSync(`/proc/${pid}/exe`) };
+    return { pid, startTicks, bootId: bootId(), executable: executableOf(pid) };
   } catch {
     return undefined;
+  }
+}
+
+/** Empty while the process is on its way out: its memory is gone before it is. */
+function executableOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return "";
   }
 }
 
@@ -35,7 +44,7 @@ export function isAlive(process: ProcessIdentity): boolean {
     now !== undefined &&
     now.startTicks === process.startTicks &&
     now.bootId === process.bootId &&
-    now.executable.replace(/ \(deleted\)$/, "") === process.executable
+    (now.executable === "" || now.executable.replace(/ \(deleted\)$/, "") === process.executable)
   );
 }
 

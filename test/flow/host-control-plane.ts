@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { type Artifacts, readIndex } from "../../src/config/artifacts.ts";
+import { isError } from "../../src/core/errors.ts";
 import { connectKube, installCrds, type Kube } from "../../src/kube/index.ts";
 import { createLog } from "../../src/observe/index.ts";
 import { type Supervisor, startEmbeddedSupervisor, startHost } from "../../src/supervise/index.ts";
@@ -44,7 +45,10 @@ export async function withHost(options: { readonly crds?: boolean; readonly logL
   let kube: Kube | undefined;
   async function stop(): Promise<void> {
     await kube?.close();
-    await supervisor.shutdown();
+    await supervisor.shutdown().catch((error: unknown) => {
+      // a test may have shut it down itself
+      if (!isError(error, "IRW_SUPERVISOR_UNREACHABLE")) throw error;
+    });
     rmSync(dir, { recursive: true, force: true });
   }
   try {
