@@ -46,8 +46,8 @@ export function createContext({ repo, cacheDir, lines }) {
   /** @type {Record<string, any>} */
   const have = {};
   const logDir = join(cacheDir, "logs");
-  /** @type {Set<{ kill: (signal: NodeJS.Signals) => void }>} */
-  const children = new Set();
+  /** How each command that runs is interrupted. @type {Set<() => void>} */
+  const interrupts = new Set();
   let logFile = join(logDir, "setup.log");
   let ranAsRoot = false;
   const interruption = new AbortController();
@@ -127,10 +127,15 @@ export function createContext({ repo, cacheDir, lines }) {
       if (program === undefined) throw new Error("no command");
       mkdirSync(logDir, { recursive: true });
       appendFileSync(logFile, `$ ${[program, ...rest].join(" ")}\n`);
-      const child = spawn(program, rest, { cwd, env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"] });
+      // a group of its own, so that what a script starts is interrupted with it; sudo asks for its password on our terminal
+      const ownGroup = program !== "sudo";
+      const child = spawn(program, rest, { cwd, env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"], detached: ownGroup });
+      const interrupt = () => {
+        if (child.pid && child.exitCode === null) process.kill(ownGroup ? -child.pid : child.pid, "SIGINT");
+      };
+      interrupts.add(interrupt);
       child.stdin.on("error", () => {}); // a program need not read what it is given
       child.stdin.end(input ?? "");
-      children.add(child);
       /** @type {string[]} */
       const out = [];
       /** @type {string[]} */
@@ -156,14 +161,14 @@ export function createContext({ repo, cacheDir, lines }) {
           throw new SetupError(`${program} is not on the PATH`, `install ${program}, then npm run setup again`);
         throw error;
       } finally {
-        children.delete(child);
+        interrupts.delete(interrupt);
       }
     },
 
     /** Ends what runs, when set-up is interrupted. */
     abort() {
       interruption.abort();
-      for (const child of children) child.kill("SIGTERM");
+      for (const interrupt of interrupts) interrupt();
     },
   };
   return context;

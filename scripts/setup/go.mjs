@@ -1,3 +1,4 @@
+import { mkdirSync, rmSync } from "node:fs";
 import { SetupError } from "./context.mjs";
 
 /** From here on the go command fetches the toolchain that go.mod asks for by itself. */
@@ -11,7 +12,10 @@ const MEND = "install Go 1.21 or later (https://go.dev/doc/install) and put it o
 export async function goBuild(ctx, { module, to, linkerFlags, tags = [], progress }) {
   await checkGo(ctx);
   // a person's own flags and workspace would make another program than the one the key stands for
-  const env = { CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off", GOOS: "linux", GOARCH: ctx.arch };
+  // its work files lie where an interrupted build is cleared away
+  const scratch = `${to}.scratch`;
+  mkdirSync(scratch);
+  const env = { CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off", GOOS: "linux", GOARCH: ctx.arch, GOTMPDIR: scratch };
   const flags = ["-mod=readonly", `-tags=${tags.join(",")}`];
 
   progress("fetching modules");
@@ -24,6 +28,7 @@ export async function goBuild(ctx, { module, to, linkerFlags, tags = [], progres
   };
   const args = ["build", "-v", ...flags, "-trimpath", "-buildvcs=false", `-ldflags=${linkerFlags}`, "-o", to, "."];
   await ctx.run("go", args, { cwd: module, env, onLine });
+  rmSync(scratch, { recursive: true });
 }
 
 /** @param {import("./context.mjs").Context} ctx */

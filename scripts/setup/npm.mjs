@@ -10,13 +10,13 @@ export async function run(ctx) {
 
 /** @param {import("./context.mjs").Context} ctx */
 async function install(ctx) {
-  await ctx.step("npm packages", async (progress) => {
+  await ctx.step("npm packages", async () => {
     try {
       // no package needs its install script, and npm 12 runs none
       const args = ["ci", "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"];
       // npm must not run on the Node that it is about to replace
       const path = (process.env.PATH ?? "").split(":").filter((dir) => !dir.endsWith("node_modules/.bin"));
-      await ctx.run("npm", args, { env: { PATH: path.join(":") }, onLine: progress });
+      await ctx.run("npm", args, { env: { PATH: path.join(":") } });
     } catch (error) {
       throw new SetupError(
         `npm packages cannot be installed: ${error instanceof Error ? error.message : error}`,
