@@ -37,12 +37,13 @@ async function holdsMachine(facts: ClaimFacts, on: ClaimContext): Promise<boolea
 }
 
 async function finish(claim: NodeClaim, on: ClaimContext): Promise<Terminating> {
-  const finalizers = claim.metadata.finalizers ?? [];
-  if (!finalizers.includes(FINALIZER_CLAIM)) return { claim, gone: true };
+  // the copy may be of a claim that is gone: only the very same one loses its finalizer
+  const fresh = await on.kube.get(NODE_CLAIM, claim.metadata.name);
+  const finalizers = fresh?.metadata.finalizers ?? [];
+  if (fresh?.metadata.uid !== claim.metadata.uid || !finalizers.includes(FINALIZER_CLAIM)) return { claim, gone: true };
   const rest = finalizers.filter((one) => one !== FINALIZER_CLAIM);
-  await on.kube.patch(NODE_CLAIM, claim.metadata.name, undefined, {
-    metadata: { resourceVersion: claim.metadata.resourceVersion, finalizers: rest },
-  });
+  const metadata = { resourceVersion: fresh?.metadata.resourceVersion, finalizers: rest };
+  await on.kube.patch(NODE_CLAIM, claim.metadata.name, undefined, { metadata });
   return { claim, gone: true };
 }
 

@@ -1,0 +1,346 @@
+import { readFileSync } from "node:fs";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { type Autoscaler, autoscaler, type TenantApis } from "../../src/autoscale/index.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { condition } from "../../src/core/conditions.ts";
+import {
+  type Kind,
+  MACHINE,
+  MACHINE_CLASS,
+  type Machine,
+  NODE_CLAIM,
+  NODE_POOL,
+  type NodeClaim,
+  OS_IMAGE,
+  type Resource,
+  VIRTUAL_CLUSTER,
+} from "../../src/core/resources.ts";
+import { connectKube, EVENT, eventRecorder, type Kube, NODE, PDB, POD, SERVICE_ACCOUNT } from "../../src/kube/index.ts";
+import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+
+const GPU = "nvidia.com/gpu";
+const WAIT = { timeout: 15_000, interval: 100 };
+
+/** One real apiserver is the host and, for the tenant's pods and nodes, the tenant; the test is its scheduler, kubelet and machine. */
+let host: HostControlPlane;
+let kube: Kube;
+let tenantKube: Kube;
+let running: Autoscaler | undefined;
+/** What each revoke found done: the claim's true conditions. */
+let revoked: string[][] = [];
+
+const tenants: TenantApis = {
+  list: () => [{ namespace: "default", name: "acme" }],
+  onChange: () => {},
+  kube: () => tenantKube,
+  async revoke(_ref, node) {
+    const claim = await kube.get(NODE_CLAIM, node.claim);
+    revoked.push((claim?.status?.conditions ?? []).filter((one) => one.status === "True").map((one) => one.type));
+    await tenantKube.delete(NODE, node.nodeName);
+  },
+};
+
+async function startScaler(): Promise<void> {
+  const events = eventRecorder({ kube, component: "ironwright", clock: systemClock, log: host.log });
+  running = autoscaler({ kube, tenants, clock: systemClock, log: host.log, events });
+  await running.start();
+}
+
+async function stopScaler(): Promise<void> {
+  await running?.stop();
+  running = undefined;
+}
+
+beforeAll(async () => {
+  host = await withHost();
+  kube = host.kube;
+  tenantKube = connectKube(readFileSync(host.kubeconfig, "utf8"));
+  await tenantKube.apply(SERVICE_ACCOUNT, {
+    apiVersion: "v1",
+    kind: "ServiceAccount",
+    metadata: { name: "default", namespace: "default" },
+  });
+  const ironwright = { apiVersion: "ironwright.dev/v1alpha1" } as const;
+  await kube.create(VIRTUAL_CLUSTER, { ...ironwright, kind: "VirtualCluster", metadata: { name: "acme", namespace: "default" }, spec: {} });
+  await kube.create(OS_IMAGE, {
+    ...ironwright,
+    kind: "OSImage",
+    metadata: { name: "node" },
+    spec: { url: "http://127.0.0.1/node", sha256: "ab".repeat(32), format: "ext4+zstd", sizeBytes: 1_000_000 },
+  });
+  await kube.create(MACHINE_CLASS, { ...ironwright, kind: "MachineClass", metadata: { name: "h100" }, spec: { image: "node" } });
+});
+
+afterEach(async () => {
+  await stopScaler();
+  for (const kind of [PDB, POD, NODE] as Kind[]) await removeAll(tenantKube, kind);
+  for (const kind of [NODE_POOL, NODE_CLAIM, MACHINE] as Kind[]) await removeAll(kube, kind);
+  revoked = [];
+});
+
+afterAll(async () => {
+  await tenantKube?.close();
+  await host?.stop();
+});
+
+async function removeAll(from: Kube, kind: Kind): Promise<void> {
+  for (const one of (await from.list(kind)).items) {
+    const { name, namespace, finalizers = [] } = one.metadata;
+    if (finalizers.length > 0) await from.patch(kind, name, namespace, { metadata: { finalizers: null } });
+    await from.delete(kind, name, { ...(namespace ? { namespace } : {}), gracePeriodSeconds: 0 });
+  }
+}
+
+async function pool(disruption: object = { consolidateAfter: "1s", budgets: [{ nodes: "100%" }] }, spec: object = {}): Promise<void> {
+  await kube.create(NODE_POOL, {
+    apiVersion: "karpenter.sh/v1",
+    kind: "NodePool",
+    metadata: { name: "gpu", labels: { "ironwright.dev/tenant": "default.acme" } },
+    spec: {
+      template: {
+        metadata: { labels: { tier: "gold" } },
+        spec: {
+          nodeClassRef: { group: "ironwright.dev", kind: "MachineClass", name: "h100" },
+          requirements: [],
+          taints: [{ key: "gpu", effect: "NoSchedule" }],
+          ...spec,
+        },
+      },
+      disruption,
+    },
+  });
+}
+
+/** A machine that was inspected: two GPUs. */
+async function machine(name: string): Promise<void> {
+  const made = await kube.create(MACHINE, {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "Machine",
+    metadata: { name },
+    spec: { bmc: { address: "redfish://127.0.0.1:1", credentialsSecret: "bmc" }, bootMAC: "52:54:00:77:00:01", erase: true },
+  });
+  const gpu = (n: number) => ({ address: `0000:0${n}:00.0`, id: "10de:2330", model: "H100", numaNode: 0 });
+  await kube.replaceStatus(MACHINE, {
+    ...made,
+    status: {
+      phase: "Available",
+      inventory: {
+        system: { manufacturer: "QEMU", product: "q35", serial: "s", uuid: "u" },
+        firmware: "uefi",
+        architecture: "x86_64",
+        cpu: { model: "c", sockets: 1, cores: 2, threads: 2 },
+        memoryBytes: 1536 * 2 ** 20,
+        disks: [
+          { path: "/dev/nvme0n1", name: "nvme0n1", serial: "d", model: "disk", sizeBytes: 8 * 2 ** 30, rotational: false, signatures: [] },
+        ],
+        nics: [],
+        gpus: [gpu(1), gpu(2)],
+      },
+    },
+  });
+}
+
+const phase = (name: string, next: NonNullable<Machine["status"]>["phase"]) =>
+  kube.patch(MACHINE, name, undefined, { status: { phase: next } }, { subresource: "status" });
+
+async function gpuPod(name: string, gpus: number): Promise<void> {
+  await tenantKube.create(POD, {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, namespace: "default", labels: { app: name } },
+    spec: {
+      containers: [{ name: "c", image: "x", resources: { requests: { cpu: "1" }, limits: { [GPU]: String(gpus) } } }],
+      tolerations: [{ key: "gpu", operator: "Exists" }],
+    },
+  });
+  const unschedulable = { type: "PodScheduled", status: "False", reason: "Unschedulable", message: "0/0 nodes are available" };
+  await tenantKube.patch(POD, name, "default", { status: { conditions: [unschedulable] } }, { subresource: "status" });
+}
+
+/** What kubelet and node lifecycle do. */
+async function join(name: string): Promise<void> {
+  await tenantKube.create(NODE, {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name },
+    spec: { providerID: `ironwright://${name}`, taints: [{ key: "karpenter.sh/unregistered", effect: "NoExecute" }] },
+  });
+  const allocatable = { cpu: "2", memory: "1Gi", pods: "110", [GPU]: "2" };
+  await tenantKube.patch(
+    NODE,
+    name,
+    undefined,
+    { status: { capacity: allocatable, allocatable, conditions: [{ type: "Ready", status: "True" }] } },
+    { subresource: "status" },
+  );
+  await vi.waitFor(async () => expect(condition((await onlyClaim()).status?.conditions, "Registered")?.status).toBe("True"), WAIT);
+  const node = await tenantKube.get(NODE, name);
+  const taints = (node?.spec.taints ?? []).filter((one) => one.key !== "node.kubernetes.io/not-ready");
+  await tenantKube.patch(NODE, name, undefined, { spec: { taints } });
+}
+
+async function bind(pod: string, node: string): Promise<void> {
+  const target = { apiVersion: "v1", kind: "Node", name: node };
+  await tenantKube.raw("POST", `/api/v1/namespaces/default/pods/${pod}/binding`, {
+    apiVersion: "v1",
+    kind: "Binding",
+    metadata: { name: pod },
+    target,
+  });
+  await tenantKube.patch(POD, pod, "default", { status: { phase: "Running" } }, { subresource: "status" });
+}
+
+const end = (pod: string) => tenantKube.delete(POD, pod, { namespace: "default", gracePeriodSeconds: 0 });
+
+async function onlyClaim(): Promise<NodeClaim> {
+  const { items } = await kube.list(NODE_CLAIM);
+  expect(items).toHaveLength(1);
+  return items[0] as NodeClaim;
+}
+
+async function truths(): Promise<string[]> {
+  return ((await onlyClaim()).status?.conditions ?? []).filter((one) => one.status === "True").map((one) => one.type);
+}
+
+async function eventsOf(object: string): Promise<string[]> {
+  return (await tenantKube.list(EVENT)).items
+    .filter((one) => one.involvedObject.name === object)
+    .map((one) => `${one.reason}: ${one.message}`);
+}
+
+async function gone<T extends Resource>(kind: Kind<T>): Promise<void> {
+  await vi.waitFor(async () => expect((await kube.list(kind)).items).toEqual([]), WAIT);
+}
+
+/** The machine's part of a release. */
+async function release(name: string): Promise<void> {
+  await phase(name, "Releasing");
+  await kube.patch(MACHINE, name, undefined, { spec: { claimRef: null } });
+  await phase(name, "Available");
+}
+
+describe("from a pending pod to a claim on a machine, and back", () => {
+  test("a claim names the machine, the second pod is told why it waits, and an empty node is given back in order", async () => {
+    await pool();
+    await machine("gpu-1");
+    await startScaler();
+    const asked = Date.now();
+    await gpuPod("a", 2);
+    await gpuPod("b", 2);
+    await vi.waitFor(async () => expect((await kube.get(MACHINE, "gpu-1"))?.spec.claimRef?.tenant).toBe("default.acme"), WAIT);
+    expect(Date.now() - asked).toBeLessThan(3_000);
+    const claim = await onlyClaim();
+    expect(claim.metadata.annotations?.["ironwright.dev/machine"]).toBe("gpu-1");
+    expect((await kube.get(MACHINE, "gpu-1"))?.spec.claimRef?.uid).toBe(claim.metadata.uid);
+    await vi.waitFor(
+      async () => expect(await eventsOf("b")).toContain("FailedScheduling: No machine for this pod: pool gpu: 0/1 machines: 1 in use"),
+      WAIT,
+    );
+    await vi.waitFor(async () => expect((await eventsOf("a")).join()).toContain("machine gpu-1"), WAIT);
+    expect(running?.explainPod("default.acme", "default/a")?.placed).toMatchObject({ node: "gpu-1" });
+
+    await phase("gpu-1", "Joining");
+    await join("gpu-1");
+    await vi.waitFor(
+      async () => expect(await truths()).toEqual(expect.arrayContaining(["Launched", "Registered", "Initialized", "Ready"])),
+      WAIT,
+    );
+    await phase("gpu-1", "InUse");
+    expect((await tenantKube.get(NODE, "gpu-1"))?.metadata.labels).toMatchObject({
+      tier: "gold",
+      "karpenter.sh/nodepool": "gpu",
+      "karpenter.sh/initialized": "true",
+    });
+    expect((await tenantKube.get(NODE, "gpu-1"))?.spec.taints).toEqual([{ key: "gpu", effect: "NoSchedule" }]);
+    await vi.waitFor(
+      async () => expect((await kube.get(NODE_POOL, "gpu"))?.status).toMatchObject({ nodes: 1, resources: { [GPU]: "2" } }),
+      WAIT,
+    );
+
+    await bind("a", "gpu-1");
+    await end("b");
+    await stopScaler();
+    await startScaler();
+    await end("a");
+    await vi.waitFor(async () => expect((await onlyClaim()).metadata.deletionTimestamp).toBeDefined(), WAIT);
+    await vi.waitFor(async () => expect(await truths()).toContain("InstanceTerminating"), WAIT);
+    expect(revoked[0]).toContain("Drained");
+    expect(revoked[0]).not.toContain("InstanceTerminating");
+    expect(await tenantKube.get(NODE, "gpu-1")).toBeUndefined();
+    expect((await onlyClaim()).metadata.finalizers).toEqual(["karpenter.sh/termination"]);
+    await release("gpu-1");
+    await gone(NODE_CLAIM);
+  });
+
+  test("a daemon that is started in the middle goes on: claim made, nothing launched; drain begun, budget in the way", async () => {
+    await pool({ consolidateAfter: "Never" });
+    await machine("gpu-1");
+    await gpuPod("a", 1);
+    await startScaler();
+    await vi.waitFor(onlyClaim, WAIT);
+    await stopScaler();
+    await startScaler();
+    await vi.waitFor(async () => expect((await kube.get(MACHINE, "gpu-1"))?.spec.claimRef).toBeDefined(), WAIT);
+    await join("gpu-1");
+    await vi.waitFor(async () => expect(await truths()).toContain("Initialized"), WAIT);
+    await bind("a", "gpu-1");
+    await tenantKube.create(PDB, {
+      apiVersion: "policy/v1",
+      kind: "PodDisruptionBudget",
+      metadata: { name: "keep", namespace: "default" },
+      spec: { selector: { matchLabels: { app: "a" } }, minAvailable: 1 },
+    });
+    await kube.delete(NODE_CLAIM, (await onlyClaim()).metadata.name);
+    const drained = async () => condition((await onlyClaim()).status?.conditions, "Drained");
+    await vi.waitFor(async () => expect((await drained())?.message).toBe("waiting for default/a; disruption budgets keep default/a"), WAIT);
+    expect((await tenantKube.get(NODE, "gpu-1"))?.spec.taints?.map((one) => one.key)).toContain("karpenter.sh/disrupted");
+    await stopScaler();
+    await removeAll(tenantKube, PDB);
+    await startScaler();
+    await vi.waitFor(async () => expect((await tenantKube.get(POD, "a", "default"))?.metadata.deletionTimestamp).toBeDefined(), WAIT);
+    expect(revoked).toEqual([]);
+    await end("a");
+    await vi.waitFor(async () => expect(await truths()).toContain("InstanceTerminating"), WAIT);
+    await release("gpu-1");
+    await gone(NODE_CLAIM);
+  });
+
+  test("a machine that is quarantined while it is installed is left, and another one is claimed", async () => {
+    await pool();
+    await machine("gpu-1");
+    await machine("gpu-2");
+    await gpuPod("a", 2);
+    await startScaler();
+    await vi.waitFor(async () => expect((await kube.get(MACHINE, "gpu-1"))?.spec.claimRef).toBeDefined(), WAIT);
+    const quarantine = {
+      type: "Quarantined",
+      status: "True",
+      reason: "WipeUnproven",
+      message: "disk d",
+      lastTransitionTime: new Date().toISOString(),
+    };
+    await kube.patch(MACHINE, "gpu-1", undefined, { status: { phase: "Installing", conditions: [quarantine] } }, { subresource: "status" });
+    await vi.waitFor(async () => expect((await kube.get(MACHINE, "gpu-2"))?.spec.claimRef).toBeDefined(), WAIT);
+    await vi.waitFor(async () => expect(revoked).toHaveLength(1), WAIT);
+    await release("gpu-1");
+    await vi.waitFor(onlyClaim, WAIT);
+  });
+
+  test("a pool that is not right says which field, and nothing is claimed", async () => {
+    await pool(undefined, { nodeClassRef: { group: "ironwright.dev", kind: "MachineClass", name: "b200" } });
+    await machine("gpu-1");
+    await gpuPod("a", 1);
+    await startScaler();
+    const ready = async () => condition((await kube.get(NODE_POOL, "gpu"))?.status?.conditions, "Ready");
+    const problem = "spec.template.spec.nodeClassRef.name: there is no MachineClass b200";
+    await vi.waitFor(
+      async () => expect(await ready()).toMatchObject({ status: "False", reason: "NodeClassNotReady", message: problem }),
+      WAIT,
+    );
+    await vi.waitFor(
+      async () => expect(await eventsOf("a")).toContain(`FailedScheduling: No machine for this pod: pool gpu: ${problem}`),
+      WAIT,
+    );
+    expect((await kube.list(NODE_CLAIM)).items).toEqual([]);
+  });
+});
