@@ -31,4 +31,6 @@ export interface BmcOptions {
   readonly credentials: { readonly username: string; readonly password: string };
   readonly clock: Clock;
   readonly log: Logger;
+  /** How long one answer may take. */
+  readonly timeoutMs?: number;
 }

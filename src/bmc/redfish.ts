@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { IronwrightError, isError } from "../core/errors.ts";
 import { parseBmcAddress } from "./address.ts";
-import type { Bmc, BmcIdentity, BmcOptions, Power, PowerAction } from "./bmc.ts";
+import type { Bmc, BmcIdentity, BmcOptions, BootTarget, Power, PowerAction } from "./bmc.ts";
 import { quirksOf } from "./quirks.ts";
 import { createSession } from "./session.ts";
 import { createTransport } from "./transport.ts";
@@ -12,12 +12,19 @@ const text = z
   .nullish()
   .transform((value) => value?.trim() ?? "");
 const systemSchema = z.object({
+  "@odata.etag": z.string().nullish(),
   PowerState: z.string().nullish(),
   Manufacturer: text,
   Model: text,
   SerialNumber: text,
   UUID: text,
-  Boot: z.object({ BootSourceOverrideTarget: z.string().nullish(), BootSourceOverrideEnabled: z.string().nullish() }).nullish(),
+  Boot: z
+    .object({
+      BootSourceOverrideTarget: z.string().nullish(),
+      BootSourceOverrideEnabled: z.string().nullish(),
+      "BootSourceOverrideMode@Redfish.AllowableValues": z.array(z.string()).nullish(),
+    })
+    .nullish(),
   Actions: z
     .object({
       "#ComputerSystem.Reset": z
@@ -30,6 +37,8 @@ type System = z.output<typeof systemSchema>;
 const collectionSchema = z.object({ Members: z.array(z.object({ "@odata.id": z.string() })) });
 
 const POLL_MS = 500;
+/** Lenovo refuses an ETag read a moment before (FuturFusion/operations-center#1040). */
+const WRITES = 3;
 const DEADLINE_MS: Readonly<Record<PowerAction, number>> = {
   On: 90_000,
   ForceOff: 60_000,
@@ -42,9 +51,9 @@ const BREAKS_AFTER = 3;
 const BROKEN_MS = 15_000;
 
 /** A Redfish BMC: calls one at a time, every write read back. */
-export function connectRedfish({ spec, credentials, clock, log }: BmcOptions): Bmc {
+export function connectRedfish({ spec, credentials, clock, log, timeoutMs }: BmcOptions): Bmc {
   const { origin, system: named } = parseBmcAddress(spec.address);
-  const session = createSession(createTransport(origin, spec), origin, credentials);
+  const session = createSession(createTransport(origin, spec, timeoutMs), origin, credentials);
   let place = named;
   let last: Promise<unknown> = Promise.resolve();
   let failures = 0;
@@ -81,10 +90,10 @@ export function connectRedfish({ spec, credentials, clock, log }: BmcOptions): B
     const members = collectionSchema.safeParse(body).data?.Members ?? [];
     const [only, ...more] = members;
     if (!only || more.length > 0) {
-      const reason = only
+      const problem = only
         ? `it manages ${members.length} systems; name one: ${members.map((one) => one["@odata.id"]).join(", ")}`
         : "it lists no system";
-      throw new IronwrightError("IRW_BMC_REFUSED", { address: origin, request: "GET /redfish/v1/Systems", status: 200, reason });
+      throw new IronwrightError("IRW_BMC_ANSWER", { address: origin, request: "GET /redfish/v1/Systems", problem });
     }
     place = only["@odata.id"];
     return place;
@@ -95,20 +104,43 @@ export function connectRedfish({ spec, credentials, clock, log }: BmcOptions): B
     const { body, etag } = await session.request("GET", at);
     const system = systemSchema.safeParse(body);
     if (!system.success) {
-      const reason = `its System is not one: ${system.error.issues[0]?.path.join(".")} ${system.error.issues[0]?.message}`;
-      throw new IronwrightError("IRW_BMC_REFUSED", { address: origin, request: `GET ${at}`, status: 200, reason });
+      const problem = `its System is not one: ${system.error.issues[0]?.path.join(".")} ${system.error.issues[0]?.message}`;
+      throw new IronwrightError("IRW_BMC_ANSWER", { address: origin, request: `GET ${at}`, problem });
     }
-    return { at, etag, system: system.data };
+    // the header is the standard's way; some only write it into the document
+    return { at, etag: etag ?? system.data["@odata.etag"] ?? undefined, system: system.data };
   }
 
   async function reset(action: PowerAction): Promise<void> {
     const { at, system } = await read();
     if (action !== "ForceRestart" && powerOf(system) === AFTERWARDS[action]) return;
     const offered = system.Actions?.["#ComputerSystem.Reset"];
-    const allowed = offered?.["ResetType@Redfish.AllowableValues"];
-    const ResetType = action === "ForceRestart" && allowed && !allowed.includes("ForceRestart") ? "PowerCycle" : action;
+    const ResetType = resetTypeOf(action, system, offered?.["ResetType@Redfish.AllowableValues"]);
     log.debug({ bmc: origin, ResetType }, "reset");
     await session.request("POST", offered?.target ?? `${at}/Actions/ComputerSystem.Reset`, { body: { ResetType } });
+  }
+
+  /** Under the ETag just read; some BMCs change it by themselves, so a refused one is read again. */
+  async function writeBoot(target: BootTarget, firmware: "bios" | "uefi" | undefined): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      const { at, etag, system } = await read();
+      const { overrideMode } = quirksOf(system.Manufacturer, system.Model);
+      const mode = firmware === "uefi" ? "UEFI" : "Legacy";
+      const modes = system.Boot?.["BootSourceOverrideMode@Redfish.AllowableValues"];
+      const sendMode = firmware !== undefined && overrideMode === "send" && (modes?.includes(mode) ?? true);
+      const Boot = {
+        BootSourceOverrideTarget: target,
+        BootSourceOverrideEnabled: "Once",
+        ...(sendMode ? { BootSourceOverrideMode: mode } : {}),
+      };
+      try {
+        await session.request("PATCH", at, { etag, body: { Boot } });
+        return;
+      } catch (error) {
+        const stale = isError(error, "IRW_BMC_REFUSED") && (error.facts.status === 412 || error.facts.status === 428);
+        if (!stale || attempt >= WRITES) throw error;
+      }
+    }
   }
 
   return {
@@ -120,7 +152,10 @@ export function connectRedfish({ spec, credentials, clock, log }: BmcOptions): B
       }),
     power: () => inTurn(async () => powerOf((await read()).system)),
     async setPower(action, signal) {
-      await inTurn(() => reset(action));
+      await inTurn(async () => {
+        signal.throwIfAborted();
+        await reset(action);
+      });
       const deadline = clock.now().getTime() + DEADLINE_MS[action];
       for (;;) {
         const state = await inTurn(async () => powerOf((await read()).system));
@@ -132,15 +167,7 @@ export function connectRedfish({ spec, credentials, clock, log }: BmcOptions): B
     },
     bootNext: (target, { firmware }) =>
       inTurn(async () => {
-        const { at, etag, system } = await read();
-        const mode =
-          firmware && quirksOf(system.Manufacturer, system.Model).overrideMode === "send"
-            ? { BootSourceOverrideMode: firmware === "uefi" ? "UEFI" : "Legacy" }
-            : {};
-        await session.request("PATCH", at, {
-          etag,
-          body: { Boot: { BootSourceOverrideTarget: target, BootSourceOverrideEnabled: "Once", ...mode } },
-        });
+        await writeBoot(target, firmware);
         const { Boot: now } = (await read()).system;
         if (now?.BootSourceOverrideTarget !== target || now.BootSourceOverrideEnabled === "Disabled") {
           throw new IronwrightError("IRW_BMC_NO_EFFECT", {
@@ -152,6 +179,13 @@ export function connectRedfish({ spec, credentials, clock, log }: BmcOptions): B
       }),
     close: () => session.close(),
   };
+}
+
+/** What is sent for an action: a machine that is off cannot restart, and some BMCs only know PowerCycle. */
+function resetTypeOf(action: PowerAction, system: System, allowed: readonly string[] | undefined): string {
+  if (action !== "ForceRestart") return action;
+  if (powerOf(system) === "Off") return "On";
+  return allowed && !allowed.includes("ForceRestart") ? "PowerCycle" : action;
 }
 
 function powerOf(system: System): Power {

@@ -63,7 +63,8 @@ export function createSession(
           login = undefined;
           continue;
         }
-        if (answer.status >= 400)
+        // a redirect is not followed: it would take the credentials to wherever it leads
+        if (answer.status >= 300)
           throw new IronwrightError("IRW_BMC_REFUSED", {
             address,
             request: `${method} ${path}`,

@@ -19,6 +19,9 @@ export interface QemuSetting {
 /** QEMU's file descriptors for GPU proxies begin after stdin, stdout and stderr. */
 export const FIRST_GPU_FD = 3;
 
+/** All TCG can, but what makes it slow: string moves byte by byte, five levels of page tables, protection checks at each switch. */
+const CPU = "max,-erms,-fsrm,-la57,-smap,-smep,-pku";
+
 /** Everything QEMU is told. Pure: the boot order of a boot is fixed here, so a changed order needs a new process. */
 export function qemuArguments(setting: QemuSetting): string[] {
   const { server, uuid, serial, paths } = setting;
@@ -26,7 +29,7 @@ export function qemuArguments(setting: QemuSetting): string[] {
     // q35 for both firmwares: only it has PCIe; SATA and SMBus off because nothing here uses them
     ...["-name", server.name, "-machine", `q35,sata=off,smbus=off,memory-backend=ram${server.firmware === "bios" ? ",graphics=off" : ""}`],
     // no KVM is assumed; shared memory because a PCI proxy is given it (QEMU docs/system/multi-process.rst)
-    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", String(server.cpus), "-m", String(server.memoryMiB)],
+    ...["-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", String(server.cpus), "-m", String(server.memoryMiB)],
     ...["-object", `memory-backend-memfd,id=ram,size=${server.memoryMiB}M,share=on`],
     ...["-nodefaults", "-no-user-config", "-display", "none"],
     // a process never restarts its guest: a reboot ends it, and the chassis starts the next with the boot order of then

@@ -1,5 +1,4 @@
 import { createConnection, type Socket } from "node:net";
-import { createInterface } from "node:readline";
 import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import { reasonOf } from "../core/errors.ts";
@@ -56,14 +55,20 @@ async function greet(socket: Socket, onEvent: (event: QmpEvent) => void): Promis
   };
   socket.on("error", end);
   socket.on("close", end);
-  createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY }).on("line", (line) => {
+  let text = "";
+  socket.setEncoding("utf8").on("data", (chunk: string) => {
+    const lines = (text + chunk).split("\n");
+    text = lines.pop() ?? "";
+    for (const line of lines) take(line);
+  });
+  function take(line: string): void {
     const parsed = lineSchema.safeParse(parseJson(line));
     if (!parsed.success) return;
     const { event, data, error } = parsed.data;
     if (event !== undefined) onEvent({ name: event, data: data ?? {} });
     else if (error) waiting.shift()?.reject(new Error(`${error.class}: ${error.desc}`));
     else if ("return" in parsed.data) waiting.shift()?.resolve(parsed.data.return);
-  });
+  }
   const qmp: Qmp = {
     execute: (command, args) =>
       new Promise((resolve, reject) => {
