@@ -101,7 +101,7 @@ export function createBootHttp(options: HttpServerOptions): Server {
       record.machine,
       stage,
       sent.bytes === sent.of
-        ? `${name} fetched, ${sent.of} bytes in ${seconds} s,`
+        ? `${name} fetched (${sent.of} bytes in ${seconds} s)`
         : `${name} broken off after ${sent.bytes} of ${sent.of} bytes`,
     );
   }

@@ -91,7 +91,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   function noteTransfer(transfer: { file: string; peer: string; end: string; bytes: number; seconds: number }): void {
     const record = records.byHardware(book.macAt(parseIpv4(transfer.peer) ?? 0) ?? "");
     const how =
-      { done: `fetched, ${transfer.bytes} bytes in ${transfer.seconds.toFixed(1)} s,`, "size-probe": "asked for its size" }[transfer.end] ??
+      { done: `fetched (${transfer.bytes} bytes in ${transfer.seconds.toFixed(1)} s)`, "size-probe": "asked for its size" }[transfer.end] ??
       transfer.end;
     if (record) journal.add(record.machine, "tftp", `${transfer.file} ${how}`);
     log.debug({ interface: at.name, ...transfer }, "TFTP transfer ended");
