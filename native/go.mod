@@ -1,0 +1,3 @@
+module ironwright.dev/native
+
+go 1.21

@@ -1,0 +1,102 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, expect, test } from "vitest";
+import { parse } from "yaml";
+import { readArtifacts } from "../../src/config/artifacts.ts";
+import { loadConfig } from "../../src/config/index.ts";
+import { connectSupervisor } from "../../src/supervise/index.ts";
+
+/** docker-compose.yml is held against the configuration's schema, and its commands are started as they stand there, without Docker. */
+
+interface Service {
+  readonly command: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+const repository = fileURLToPath(new URL("../..", import.meta.url));
+const cache = process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright");
+const compose = parse(readFileSync(join(repository, "docker-compose.yml"), "utf8"), { merge: true }) as {
+  services: Readonly<Record<string, Service>>;
+};
+const dir = mkdtempSync(join(tmpdir(), "ironwright-compose-"));
+const started: ChildProcess[] = [];
+
+afterAll(async () => {
+  for (const child of started.reverse()) await end(child);
+  rmSync(dir, { recursive: true, force: true });
+});
+
+test.each(["supervisor", "daemon"])("the variables of %s are settings, and every value is accepted", (name) => {
+  const config = loadConfig({ file: "/dev/null", env: environmentOf(name, {}) });
+  expect(config.supervisor.embedded).toBe(false);
+  expect(config.redis?.url).toMatch(/^redis:/);
+});
+
+test("the same commands come up without Docker: Redis, the supervisor, the daemon", { timeout: 120_000 }, async () => {
+  const redisPort = await freePort();
+  const given = {
+    IRONWRIGHT_DATA_DIR: join(dir, "data"),
+    IRONWRIGHT_ARTIFACTS: join(cache, "artifacts.json"),
+    IRONWRIGHT_REDIS_URL: `redis://127.0.0.1:${redisPort}`,
+    IRONWRIGHT_HOST_PORT: String(await freePort()),
+  };
+  const redis = (compose.services.redis?.command ?? []).map((word) => (word === "6390" ? String(redisPort) : word));
+  expect(redis).toContain(String(redisPort));
+  start(readArtifacts(join(cache, "artifacts.json")).redis, redis.slice(1), {});
+  const ironwright = join(repository, "bin", "ironwright");
+  start(ironwright, compose.services.supervisor?.command ?? [], environmentOf("supervisor", given));
+  const daemon = start(ironwright, compose.services.daemon?.command ?? [], environmentOf("daemon", given));
+  try {
+    await said(daemon, '"msg":"ready"');
+  } finally {
+    await end(daemon);
+    await connectSupervisor(join(dir, "data", "run", "supervisor.sock")).shutdown();
+  }
+});
+
+/** What Compose would set, `${NAME:-default}` resolved to its default. */
+function environmentOf(name: string, given: Readonly<Record<string, string>>): Record<string, string> {
+  const listed = compose.services[name]?.environment ?? {};
+  const resolved = Object.entries(listed).map(([key, value]) => [key, value.replace(/\$\{\w+:-([^}]*)\}/g, "$1")]);
+  return { ...(Object.fromEntries(resolved) as Record<string, string>), ...given };
+}
+
+function start(command: string, args: readonly string[], environment: Readonly<Record<string, string>>): ChildProcess {
+  const child = spawn(command, args, {
+    cwd: dir,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  started.push(child);
+  return child;
+}
+
+async function said(child: ChildProcess, text: string): Promise<void> {
+  let all = "";
+  await new Promise<void>((resolve, reject) => {
+    child.stderr?.on("data", (data: Buffer) => {
+      all += data.toString();
+      if (all.includes(text)) resolve();
+    });
+    child.once("exit", (code) => reject(new Error(`ended with ${code}:\n${all.slice(-2_000)}`)));
+  });
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill("SIGTERM");
+  await new Promise((resolve) => child.once("exit", resolve));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
