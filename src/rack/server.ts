@@ -103,7 +103,10 @@ export function qemuServer({ rack, server, paths, tap, ovmf, log }: QemuServerSe
       current = { child, qmp, exited, reason: undefined, ending: false };
     } catch (error) {
       child.kill("SIGKILL");
-      throw new IronwrightError("IRW_RACK_QEMU", { server: server.name, reason: `${lastLine(paths.qemuLog) || reasonOf(error)}` }, error);
+      rmSync(paths.process, { force: true });
+      failure = lastLine(paths.qemuLog) || reasonOf(error);
+      save({ ...state, power: "Off" });
+      throw new IronwrightError("IRW_RACK_QEMU", { server: server.name, reason: failure }, error);
     }
     const started = current;
     running = started;
@@ -121,11 +124,7 @@ export function qemuServer({ rack, server, paths, tap, ovmf, log }: QemuServerSe
     if (ended.ending) return;
     if (ended.reason === "guest-reset") {
       log.info({ server: server.name }, "reboots");
-      return start().catch((error: unknown) => {
-        failure = reasonOf(error);
-        save({ ...state, power: "Off" });
-        log.error({ server: server.name, err: error }, "did not come up again");
-      });
+      return start().catch((error: unknown) => log.error({ server: server.name, err: error }, "did not come up again"));
     }
     // no SHUTDOWN event: QEMU did not end its guest, it crashed
     if (ended.reason === undefined) failure = lastLine(paths.qemuLog) || "QEMU ended without a word";
