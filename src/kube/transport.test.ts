@@ -1,0 +1,173 @@
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, test } from "vitest";
+import { stringify } from "yaml";
+import type { IronwrightError } from "../core/errors.ts";
+import { MACHINE } from "../core/resources.ts";
+import { connectKube } from "./client.ts";
+import type { Kube } from "./kube.ts";
+import { POD } from "./upstream.ts";
+
+/** A server that behaves as apiservers do when they are busy, restarting or broken: what a healthy one never shows. */
+let server: Server | undefined;
+let kube: Kube | undefined;
+
+afterEach(async () => {
+  await kube?.close();
+  server?.closeAllConnections();
+  server?.close();
+});
+
+async function against(listener: RequestListener): Promise<Kube> {
+  server = createServer(listener);
+  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
+  kube = connectTo((server.address() as AddressInfo).port);
+  return kube;
+}
+
+function connectTo(port: number): Kube {
+  return connectKube(
+    stringify({
+      "current-context": "x",
+      clusters: [{ name: "x", cluster: { server: `http://127.0.0.1:${port}` } }],
+      contexts: [{ name: "x", context: { cluster: "x" } }],
+    }),
+  );
+}
+
+function status(code: number, more: object = {}): string {
+  return JSON.stringify({ kind: "Status", apiVersion: "v1", status: "Failure", code, message: "because", ...more });
+}
+
+async function failure(call: Promise<unknown>): Promise<IronwrightError> {
+  return call.then(
+    () => Promise.reject(new Error("it did not fail")),
+    (error: IronwrightError) => error,
+  );
+}
+
+describe("an apiserver that is busy", () => {
+  test.each([429, 503])("%d is asked again when it says so", async (code) => {
+    const at: number[] = [];
+    const client = await against((_, response) => {
+      at.push(Date.now());
+      if (at.length < 3) response.writeHead(code, { "retry-after": "1" }).end(status(code));
+      else response.end(JSON.stringify({ metadata: { name: "m" } }));
+    });
+    expect(await client.get(MACHINE, "m")).toEqual({ metadata: { name: "m" } });
+    expect(at).toHaveLength(3);
+    expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThanOrEqual(990);
+  });
+
+  test("patience has an end", async () => {
+    let calls = 0;
+    const client = await against((_, response) => {
+      calls += 1;
+      response.writeHead(503).end("starting");
+    });
+    const error = await failure(client.list(MACHINE));
+    expect(error.code).toBe("IRW_KUBE_UNREACHABLE");
+    expect(error.message).toContain("503 starting");
+    expect(calls).toBe(5);
+  });
+
+  test("a write whose connection broke is not sent again: it may have been done", async () => {
+    let calls = 0;
+    const client = await against((request) => {
+      calls += 1;
+      request.socket.destroy();
+    });
+    const machine = { apiVersion: "ironwright.dev/v1alpha1", kind: "Machine", metadata: { name: "m" }, spec: {} } as never;
+    expect((await failure(client.create(MACHINE, machine))).code).toBe("IRW_KUBE_UNREACHABLE");
+    expect(calls).toBe(1);
+    expect((await failure(client.get(MACHINE, "m"))).code).toBe("IRW_KUBE_UNREACHABLE");
+    expect(calls).toBe(6);
+  });
+
+  test("a budget's 429 is an answer", async () => {
+    let calls = 0;
+    const client = await against((_, response) => {
+      calls += 1;
+      response.writeHead(429, { "retry-after": "10" }).end(status(429, { details: { causes: [{ reason: "DisruptionBudget" }] } }));
+    });
+    expect(await client.evict("default", "p")).toBe("blocked");
+    expect(calls).toBe(1);
+  });
+});
+
+test("nobody listens", async () => {
+  const client = await against(() => {});
+  await new Promise((resolve) => server?.close(resolve));
+  const error = await failure(client.get(MACHINE, "m"));
+  expect(error.code).toBe("IRW_KUBE_UNREACHABLE");
+  expect(error.message).toMatch(/ECONNREFUSED/);
+});
+
+test("a refusal names the fields its message left out", async () => {
+  const client = await against((_, response) => {
+    const causes = [{ field: "spec.bootMAC", message: "Invalid value" }];
+    response.writeHead(422).end(status(422, { message: "it is invalid", details: { causes } }));
+  });
+  const error = await failure(client.patch(MACHINE, "m", undefined, {}));
+  expect(error.code).toBe("IRW_KUBE_REFUSED");
+  expect(error.message).toBe(
+    "PATCH /apis/ironwright.dev/v1alpha1/machines/m was refused (422): it is invalid (spec.bootMAC: Invalid value)",
+  );
+});
+
+test("a list whose snapshot is gone starts over", async () => {
+  let first = true;
+  const item = (name: string) => ({ metadata: { name } });
+  const client = await against((request, response) => {
+    const token = new URL(request.url ?? "", "http://x").searchParams.get("continue");
+    if (!token) return response.end(JSON.stringify({ metadata: { resourceVersion: "7", continue: "next" }, items: [item("a")] }));
+    if (first) {
+      first = false;
+      return response.writeHead(410).end(status(410));
+    }
+    return response.end(JSON.stringify({ metadata: { resourceVersion: "7" }, items: [item("b")] }));
+  });
+  const { items, resourceVersion } = await client.list(POD);
+  expect(items.map((pod) => pod.metadata.name)).toEqual(["a", "b"]);
+  expect(resourceVersion).toBe("7");
+});
+
+describe("a watch", () => {
+  const events = [
+    { type: "ADDED", object: { metadata: { name: "ä", resourceVersion: "1" } } },
+    { type: "BOOKMARK", object: { metadata: { resourceVersion: "2" } } },
+  ];
+
+  test("is read line by line, however the bytes come", async () => {
+    const bytes = Buffer.from(events.map((event) => `${JSON.stringify(event)}\n`).join(""));
+    const client = await against(async (_, response) => {
+      for (const byte of bytes) {
+        response.write(Buffer.of(byte));
+        await new Promise(setImmediate);
+      }
+      response.end();
+    });
+    const seen = await Array.fromAsync(client.watch(MACHINE, { resourceVersion: "0", timeoutSeconds: 1 }));
+    expect(seen).toEqual([events[0], { type: "BOOKMARK", resourceVersion: "2" }]);
+  });
+
+  test.each([
+    ["an HTTP status", (code: number) => ({ code, body: status(code) })],
+    ["an event", (code: number) => ({ code: 200, body: `${JSON.stringify({ type: "ERROR", object: JSON.parse(status(code)) })}\n` })],
+  ])("that is too old says so by %s", async (_, answer) => {
+    const { code, body } = answer(410);
+    const client = await against((_, response) => response.writeHead(code).end(body));
+    const error = await failure(Array.fromAsync(client.watch(MACHINE, { resourceVersion: "1", timeoutSeconds: 1 })));
+    expect(error.code).toBe("IRW_KUBE_EXPIRED");
+  });
+
+  test("ends at once when it is told to", async () => {
+    const client = await against((_, response) => response.write(`${JSON.stringify(events[0])}\n`));
+    const stop = new AbortController();
+    const watching = (async () => {
+      for await (const event of client.watch(MACHINE, { resourceVersion: "0", timeoutSeconds: 300, signal: stop.signal }))
+        if (event.type === "ADDED") stop.abort(new Error("enough"));
+    })();
+    await expect(watching).rejects.toThrow();
+  });
+});
