@@ -77,6 +77,7 @@ export function tenantController(options: TenantOptions): TenantController {
   const attachments = new Map<string, Attachment>();
   const ready = new Map<string, TenantRef>();
   const listeners: (() => void)[] = [];
+  const ending = new AbortController();
 
   function attachment(ref: TenantRef): Attachment {
     const held = attachments.get(keyOfRef(ref));
@@ -170,7 +171,7 @@ export function tenantController(options: TenantOptions): TenantController {
 
   async function run(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal): Promise<void> {
     const key = keyOfRef(refOf(cluster));
-    const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(cluster.metadata.uid ?? ""));
+    const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(cluster.metadata.uid ?? "", signal));
     const plane = await stage(cluster, "ControlPlaneReady", signal, async () => {
       const whole = await planeOf(cluster, spec, access);
       await runtime.ensure(whole, signal);
@@ -275,8 +276,9 @@ export function tenantController(options: TenantOptions): TenantController {
       // draining and revoking need its apiserver; after a restart of the daemon it is not attached yet
       async keepRunning() {
         const spec = checkedSpec(cluster);
-        if (attachments.has(key) || spec instanceof IronwrightError || cluster.status?.port === undefined) return;
-        const plane = await planeOf(cluster, spec, await datastore.admit(uid));
+        if (spec instanceof IronwrightError || cluster.status?.port === undefined) return;
+        if (attachments.has(key) && (await runtime.ailment(uid)) === undefined) return;
+        const plane = await planeOf(cluster, spec, await datastore.admit(uid, signal));
         await runtime.ensure(plane, signal);
         await closeGate(key, plane, signal);
         ready.set(key, ref);
@@ -286,7 +288,7 @@ export function tenantController(options: TenantOptions): TenantController {
         await detach(key);
         await runtime.remove(uid);
       },
-      removeKeys: () => datastore.remove(uid),
+      removeKeys: () => datastore.remove(uid, signal),
       async removeSecrets() {
         await tenantSecrets(kube, ref, uid).remove();
         await admissions.remove(ref);
@@ -318,10 +320,13 @@ export function tenantController(options: TenantOptions): TenantController {
     revoke,
     async start() {
       await clusters.start();
+      // the first tenant need not wait for it; when it does not come, the tenants' conditions say so
+      void datastore.start(ending.signal).catch((error: unknown) => log.warn({ err: error }, "the tenants' datastore does not answer yet"));
       control.start();
       certificates.start();
     },
     async stop() {
+      ending.abort(new Error("the tenant controller is stopping"));
       await Promise.all([control.stop(), certificates.stop(), clusters.stop()]);
       await Promise.all([...attachments.values()].map((held) => held.detach()));
       attachments.clear();

@@ -16,13 +16,13 @@ export interface Datastore {
   /** Runs, answers, and lets nobody in without a name. Idempotent. */
   start(signal: AbortSignal): Promise<void>;
   /** Gives this tenant its own range of keys, and nobody else's. Idempotent. */
-  admit(uid: string): Promise<DatastoreAccess>;
+  admit(uid: string, signal: AbortSignal): Promise<DatastoreAccess>;
   /** A client certificate for that range alone. */
   certificate(uid: string, days: number): Promise<KeyedCertificate>;
   /**
    * Removes every key of the tenant and its right to write more, and reads back that nothing is there.
    * @throws IRW_TENANT_LEFTOVER
    */
-  remove(uid: string): Promise<void>;
+  remove(uid: string, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }

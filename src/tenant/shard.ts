@@ -100,15 +100,14 @@ export function etcdShard(options: ShardOptions): Datastore {
     turn = mine.catch(() => {});
     return mine;
   }
-  const patient = new AbortController().signal;
 
   return {
     async start(signal) {
       await started(signal);
     },
 
-    async admit(uid) {
-      const { etcd, endpoint } = await started(patient);
+    async admit(uid, signal) {
+      const { etcd, endpoint } = await started(signal);
       await etcd.ensureUser(uid, permissionsOf(uid));
       return { endpoint, prefix: `/${uid}`, ca: (await authority()).certificate };
     },
@@ -117,8 +116,8 @@ export function etcdShard(options: ShardOptions): Datastore {
       return issue({ ca: await authority(), commonName: uid, usages: ["client"], days });
     },
 
-    async remove(uid) {
-      const { etcd } = await started(patient);
+    async remove(uid, signal) {
+      const { etcd } = await started(signal);
       // the right to write goes first: a process that should be dead and is not can put nothing back
       await etcd.removeUser(uid);
       await etcd.deleteRange(rangeOf(uid));

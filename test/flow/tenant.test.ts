@@ -1,8 +1,7 @@
-import { randomBytes, webcrypto } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import "reflect-metadata";
-import { type JsonGeneralName, Pkcs10CertificateRequestGenerator, SubjectAlternativeNameExtension } from "@peculiar/x509";
+import type { JsonGeneralName } from "@peculiar/x509";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { condition, isTrue } from "../../src/core/conditions.ts";
@@ -21,8 +20,23 @@ import {
   VALIDATING_ADMISSION_POLICY,
 } from "../../src/kube/index.ts";
 import { type JoinCredential, type TenantController, tenantController } from "../../src/tenant/index.ts";
-import { type EtcdIdentity, etcdCall, message } from "./etcd-grpc.ts";
+import { etcdCall, message } from "./etcd-grpc.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+import {
+  anonymousConfig,
+  bundleOf,
+  commandOf,
+  decisionOf,
+  etcdIdentity,
+  eventually,
+  kubeconfigText,
+  kubeOfPeople,
+  newKeys,
+  nodeKube,
+  pem,
+  submit,
+  tokenKube,
+} from "./tenant-world.ts";
 
 const ACME = { namespace: "default", name: "acme" };
 const UMBRELLA = { namespace: "default", name: "umbrella" };
@@ -75,7 +89,7 @@ describe("a VirtualCluster becomes a control plane", () => {
       expect(isTrue(acme.status?.conditions, type)).toBe(true);
     expect(tenants.list()).toEqual([ACME]);
 
-    const people = await kubeOfPeople(ACME);
+    const people = await kubeOfPeople(host, ACME);
     await people.create(CONFIG_MAP, {
       apiVersion: "v1",
       kind: "ConfigMap",
@@ -121,7 +135,7 @@ describe("a VirtualCluster becomes a control plane", () => {
       metadata: { name: "s", namespace: "default" },
       stringData: { a: "plain-as-day" },
     });
-    const { identity, uid } = await etcdIdentity(ACME);
+    const { identity, uid } = await etcdIdentity(host, ACME);
     const answer = await etcdCall(identity, "KV/Range", message([1, `/${uid}/secrets/default/s`]));
     expect(answer.status).toBe(0);
     expect(answer.body.includes("k8s:enc:secretbox:v1:")).toBe(true);
@@ -129,7 +143,7 @@ describe("a VirtualCluster becomes a control plane", () => {
   });
 
   test("whoever says nothing of himself may ask for health alone", async () => {
-    const anonymous = connectKube(JSON.stringify(await anonymousConfig(ACME)));
+    const anonymous = connectKube(JSON.stringify(await anonymousConfig(host, `https://127.0.0.1:${PORTS.from}`, ACME)));
     expect(await anonymous.raw("GET", "/readyz")).toBe("ok");
     await expect(anonymous.raw("GET", "/api/v1/namespaces")).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" });
     await expect(anonymous.raw("GET", "/version")).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" });
@@ -142,9 +156,9 @@ describe("two tenants", () => {
     await create(UMBRELLA.name);
     const umbrella = await ready(UMBRELLA);
     expect(umbrella.status?.port).toBe(PORTS.from + 1);
-    const thief = (await etcdIdentity(ACME)).identity;
-    const own = `/${(await etcdIdentity(ACME)).uid}/`;
-    const victim = `/${(await etcdIdentity(UMBRELLA)).uid}/`;
+    const thief = (await etcdIdentity(host, ACME)).identity;
+    const own = `/${(await etcdIdentity(host, ACME)).uid}/`;
+    const victim = `/${(await etcdIdentity(host, UMBRELLA)).uid}/`;
     const end = `${victim.slice(0, -1)}0`;
 
     const range = (first: string, last?: string) => message([1, first], ...(last ? ([[2, last]] as const) : []));
@@ -185,10 +199,10 @@ describe("two tenants", () => {
 
   test("they share nothing one can see", async () => {
     expect(await tenants.kube(UMBRELLA).get(CONFIG_MAP, "mine", "default")).toBeUndefined();
-    const [acme, umbrella] = [await bundleOf(ACME), await bundleOf(UMBRELLA)];
+    const [acme, umbrella] = [await bundleOf(host, ACME), await bundleOf(host, UMBRELLA)];
     for (const file of ["ca.crt", "encryption-key", "service-account.key"]) expect(acme[file]).not.toBe(umbrella[file]);
     // acme's administrator is nobody at umbrella's
-    const config = await kubeconfigText(ACME);
+    const config = await kubeconfigText(host, ACME);
     const stray = connectKube(config.replaceAll(`:${PORTS.from}`, `:${PORTS.from + 1}`));
     await expect(stray.list(NAMESPACE)).rejects.toMatchObject({ code: "IRW_KUBE_UNREACHABLE" });
     await stray.close();
@@ -292,7 +306,7 @@ describe("a node joins for its claim, and not otherwise", () => {
 describe("a deleted VirtualCluster", () => {
   test("waits for its machines, then leaves no key, process, file or secret", async () => {
     const uid = (await get(ACME))?.metadata.uid ?? "";
-    const { identity } = await etcdIdentity(UMBRELLA);
+    const { identity } = await etcdIdentity(host, UMBRELLA);
     await host.kube.create(NODE_CLAIM, {
       apiVersion: "karpenter.sh/v1",
       kind: "NodeClaim",
@@ -363,93 +377,6 @@ async function processes(): Promise<readonly (number | undefined)[]> {
   return (await host.supervisor.list()).map((child) => child.pid);
 }
 
-async function secretOf(name: string): Promise<Record<string, string>> {
-  const secret = await host.kube.get(SECRET, name, "default");
-  return Object.fromEntries(Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]));
-}
-
-function bundleOf(ref: { name: string }): Promise<Record<string, string>> {
-  return secretOf(`${ref.name}-pki`);
-}
-
-async function kubeconfigText(ref: { name: string }): Promise<string> {
-  return (await secretOf(`${ref.name}-kubeconfig`)).value ?? "";
-}
-
-async function kubeOfPeople(ref: { name: string }): Promise<Kube> {
-  return connectKube(await kubeconfigText(ref));
-}
-
-/** What somebody who took a tenant's etcd certificate would hold. */
-async function etcdIdentity(ref: { namespace: string; name: string }): Promise<{ identity: EtcdIdentity; uid: string }> {
-  const bundle = await bundleOf(ref);
-  const port = readFileSync(join(host.dir, "datastore", "shard-0", "port"), "utf8").trim();
-  const identity = {
-    endpoint: `https://127.0.0.1:${port}`,
-    ca: bundle["etcd-ca.crt"] ?? "",
-    cert: bundle["etcd.crt"] ?? "",
-    key: bundle["etcd.key"] ?? "",
-  };
-  return { identity, uid: (await get(ref))?.metadata.uid ?? "" };
-}
-
-async function anonymousConfig(ref: { name: string }): Promise<object> {
-  return configOf(`https://127.0.0.1:${PORTS.from}`, (await bundleOf(ref))["ca.crt"] ?? "", {});
-}
-
-function configOf(server: string, ca: string, user: object): object {
-  return {
-    apiVersion: "v1",
-    kind: "Config",
-    clusters: [{ name: "t", cluster: { server, "certificate-authority-data": Buffer.from(ca).toString("base64") } }],
-    users: [{ name: "u", user }],
-    contexts: [{ name: "c", context: { cluster: "t", user: "u" } }],
-    "current-context": "c",
-  };
-}
-
-function tokenKube({ server, ca, token }: JoinCredential): Kube {
-  return connectKube(JSON.stringify(configOf(server, ca, { token })));
-}
-
-async function nodeKube({ server, ca }: JoinCredential, csr: CertificateSigningRequest, keys: webcrypto.CryptoKeyPair): Promise<Kube> {
-  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64");
-  const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8}\n-----END PRIVATE KEY-----\n`;
-  return connectKube(
-    JSON.stringify(
-      configOf(server, ca, { "client-certificate-data": csr.status?.certificate, "client-key-data": Buffer.from(key).toString("base64") }),
-    ),
-  );
-}
-
-async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return webcrypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
-}
-
-async function pem(keys: webcrypto.CryptoKeyPair, nodeName: string, names: JsonGeneralName[] = []): Promise<string> {
-  const request = await Pkcs10CertificateRequestGenerator.create({
-    name: [{ O: ["system:nodes"] }, { CN: [`system:node:${nodeName}`] }],
-    keys,
-    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
-    extensions: names.length > 0 ? [new SubjectAlternativeNameExtension(names)] : [],
-  });
-  return `${request.toString("pem")}\n`;
-}
-
-async function submit(kube: Kube, name: string, text: string, use: "client" | "serving" = "client"): Promise<string> {
-  await kube.create(CSR, {
-    apiVersion: "certificates.k8s.io/v1",
-    kind: "CertificateSigningRequest",
-    metadata: { name },
-    spec: {
-      request: Buffer.from(text).toString("base64"),
-      signerName: use === "client" ? "kubernetes.io/kube-apiserver-client-kubelet" : "kubernetes.io/kubelet-serving",
-      usages: ["digital signature", use === "client" ? "client auth" : "server auth"],
-    },
-  });
-  return name;
-}
-
 /** Denied, or approved and signed. */
 async function decided(name: string): Promise<CertificateSigningRequest> {
   return eventually(`request ${name} is decided`, async () => {
@@ -471,30 +398,4 @@ async function outcome(kube: Kube, name: string, text: string): Promise<string> 
     if (kube !== node) await kube.close();
   }
   return decisionOf(await decided(name));
-}
-
-function decisionOf(csr: CertificateSigningRequest): string {
-  const [last] = csr.status?.conditions ?? [];
-  return `${last?.type} ${last?.reason}`;
-}
-
-function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-/** Looks until it holds; says what did not when it never does. */
-async function eventually<T>(what: string, look: () => T | Promise<T>, deadlineMs = 60_000): Promise<T> {
-  const end = Date.now() + deadlineMs;
-  for (;;) {
-    try {
-      return await look();
-    } catch (error) {
-      if (Date.now() > end) throw new Error(`${what}: not within ${deadlineMs / 1000} s`, { cause: error });
-      await systemClock.sleep(50);
-    }
-  }
 }

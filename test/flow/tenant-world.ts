@@ -1,0 +1,131 @@
+import { webcrypto } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import "reflect-metadata";
+import { type JsonGeneralName, Pkcs10CertificateRequestGenerator, SubjectAlternativeNameExtension } from "@peculiar/x509";
+import { systemClock } from "../../src/core/clock.ts";
+import { VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
+import { type CertificateSigningRequest, CSR, connectKube, type Kube, SECRET } from "../../src/kube/index.ts";
+import type { JoinCredential } from "../../src/tenant/index.ts";
+import type { EtcdIdentity } from "./etcd-grpc.ts";
+import type { HostControlPlane } from "./host-control-plane.ts";
+
+export async function secretOf(host: HostControlPlane, name: string): Promise<Record<string, string>> {
+  const secret = await host.kube.get(SECRET, name, "default");
+  return Object.fromEntries(Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]));
+}
+
+export function bundleOf(host: HostControlPlane, ref: { name: string }): Promise<Record<string, string>> {
+  return secretOf(host, `${ref.name}-pki`);
+}
+
+export async function kubeconfigText(host: HostControlPlane, ref: { name: string }): Promise<string> {
+  return (await secretOf(host, `${ref.name}-kubeconfig`)).value ?? "";
+}
+
+export async function kubeOfPeople(host: HostControlPlane, ref: { name: string }): Promise<Kube> {
+  return connectKube(await kubeconfigText(host, ref));
+}
+
+/** What somebody who took a tenant's etcd certificate would hold. */
+export async function etcdIdentity(
+  host: HostControlPlane,
+  ref: { namespace: string; name: string },
+): Promise<{ identity: EtcdIdentity; uid: string }> {
+  const bundle = await bundleOf(host, ref);
+  const port = readFileSync(join(host.dir, "datastore", "shard-0", "port"), "utf8").trim();
+  const identity = {
+    endpoint: `https://127.0.0.1:${port}`,
+    ca: bundle["etcd-ca.crt"] ?? "",
+    cert: bundle["etcd.crt"] ?? "",
+    key: bundle["etcd.key"] ?? "",
+  };
+  return { identity, uid: (await host.kube.get(VIRTUAL_CLUSTER, ref.name, ref.namespace))?.metadata.uid ?? "" };
+}
+
+export async function anonymousConfig(host: HostControlPlane, server: string, ref: { name: string }): Promise<object> {
+  return configOf(server, (await bundleOf(host, ref))["ca.crt"] ?? "", {});
+}
+
+function configOf(server: string, ca: string, user: object): object {
+  return {
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: "t", cluster: { server, "certificate-authority-data": Buffer.from(ca).toString("base64") } }],
+    users: [{ name: "u", user }],
+    contexts: [{ name: "c", context: { cluster: "t", user: "u" } }],
+    "current-context": "c",
+  };
+}
+
+export function tokenKube({ server, ca, token }: JoinCredential): Kube {
+  return connectKube(JSON.stringify(configOf(server, ca, { token })));
+}
+
+export async function nodeKube(
+  { server, ca }: JoinCredential,
+  csr: CertificateSigningRequest,
+  keys: webcrypto.CryptoKeyPair,
+): Promise<Kube> {
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64");
+  const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8}\n-----END PRIVATE KEY-----\n`;
+  return connectKube(
+    JSON.stringify(
+      configOf(server, ca, { "client-certificate-data": csr.status?.certificate, "client-key-data": Buffer.from(key).toString("base64") }),
+    ),
+  );
+}
+
+export async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
+}
+
+export async function pem(keys: webcrypto.CryptoKeyPair, nodeName: string, names: JsonGeneralName[] = []): Promise<string> {
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    name: [{ O: ["system:nodes"] }, { CN: [`system:node:${nodeName}`] }],
+    keys,
+    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    extensions: names.length > 0 ? [new SubjectAlternativeNameExtension(names)] : [],
+  });
+  return `${request.toString("pem")}\n`;
+}
+
+export async function submit(kube: Kube, name: string, text: string, use: "client" | "serving" = "client"): Promise<string> {
+  await kube.create(CSR, {
+    apiVersion: "certificates.k8s.io/v1",
+    kind: "CertificateSigningRequest",
+    metadata: { name },
+    spec: {
+      request: Buffer.from(text).toString("base64"),
+      signerName: use === "client" ? "kubernetes.io/kube-apiserver-client-kubelet" : "kubernetes.io/kubelet-serving",
+      usages: ["digital signature", use === "client" ? "client auth" : "server auth"],
+    },
+  });
+  return name;
+}
+
+export function decisionOf(csr: CertificateSigningRequest): string {
+  const [last] = csr.status?.conditions ?? [];
+  return `${last?.type} ${last?.reason}`;
+}
+
+export function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** Looks until it holds; says what did not when it never does. */
+export async function eventually<T>(what: string, look: () => T | Promise<T>, deadlineMs = 60_000): Promise<T> {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    try {
+      return await look();
+    } catch (error) {
+      if (Date.now() > end) throw new Error(`${what}: not within ${deadlineMs / 1000} s`, { cause: error });
+      await systemClock.sleep(50);
+    }
+  }
+}
