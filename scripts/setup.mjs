@@ -21,7 +21,9 @@ const PARTS = [debian, npm, debianFiles, kubernetes, native, installer, nodeImag
 const began = Date.now();
 const lines = createLines(process.stdout);
 const cacheDir = resolve(process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright"));
-const ctx = createContext({ repo: dirname(dirname(fileURLToPath(import.meta.url))), cacheDir, lines });
+const repo = dirname(dirname(fileURLToPath(import.meta.url)));
+const purpose = readPurpose(process.argv.slice(2));
+const ctx = createContext({ repo, cacheDir, purpose: purpose ?? "test", lines });
 
 let interrupted = "";
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
@@ -36,10 +38,8 @@ process.exitCode = await main();
 async function main() {
   if (process.platform !== "linux")
     return refuse(new SetupError(`Ironwright runs on Linux, and this is ${process.platform}`, "use a Linux machine"));
-  const [option, purpose, ...rest] = process.argv.slice(2);
-  if (rest.length > 0 || (option && (option !== "--for" || !["demo", "test"].includes(purpose ?? "")))) {
+  if (!purpose)
     return refuse(new SetupError(`${process.argv.slice(2).join(" ")} is not understood`, "node scripts/setup.mjs [--for demo|test]"));
-  }
   lines.say("set-up");
   const unlock = await takeLock(cacheDir, lines.say).catch(refuse);
   if (typeof unlock === "number") return unlock;
@@ -53,6 +53,15 @@ async function main() {
   }
   lines.say(`set-up: all there (${duration(Date.now() - began)})`);
   return 0;
+}
+
+/**
+ * What is wanted; all of it when nothing is said.
+ * @param {string[]} args
+ */
+function readPurpose([option, purpose, ...rest]) {
+  if (option === undefined) return "test";
+  return option === "--for" && rest.length === 0 && (purpose === "demo" || purpose === "test") ? purpose : undefined;
 }
 
 /** What was had is written even when another part was not: `ironwright doctor` names the rest. */

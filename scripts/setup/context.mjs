@@ -39,9 +39,9 @@ const KEEP_MS = 14 * 24 * 3600_000;
 
 /**
  * What the parts of set-up work with; README.md beside this file says how.
- * @param {{ repo: string, cacheDir: string, lines: import("./lines.mjs").Lines }} options
+ * @param {{ repo: string, cacheDir: string, purpose: "demo" | "test", lines: import("./lines.mjs").Lines }} options
  */
-export function createContext({ repo, cacheDir, lines }) {
+export function createContext({ repo, cacheDir, purpose, lines }) {
   const arch = process.arch === "arm64" ? "arm64" : "amd64";
   /** @type {Record<string, any>} */
   const have = {};
@@ -67,6 +67,7 @@ export function createContext({ repo, cacheDir, lines }) {
     repo,
     cacheDir,
     arch,
+    purpose,
     have,
     log: lines.say,
     keyOf,
@@ -157,8 +158,9 @@ export function createContext({ repo, cacheDir, lines }) {
           throw new SetupError(`${command} ended with ${code}: ${last.join(" | ").trim()}`, `read ${logFile}, then npm run setup again`);
         return out.join("\n");
       } catch (error) {
-        if (/** @type {any} */ (error).code === "ENOENT")
-          throw new SetupError(`${program} is not on the PATH`, `install ${program}, then npm run setup again`);
+        const absent = /** @type {any} */ (error).code === "ENOENT";
+        if (absent && program === "sudo") throw new SetupError(`${command} needs root, and there is no sudo`, "npm run setup as root");
+        if (absent) throw new SetupError(`${program} is not on the PATH`, `install ${program}, then npm run setup again`);
         throw error;
       } finally {
         interrupts.delete(interrupt);
@@ -210,13 +212,14 @@ function filesUnder(path) {
 }
 
 /**
- * Without root, by sudo, which keeps no environment but what is named.
+ * Without root, by sudo, which keeps nothing of the environment by itself.
  * @param {string[]} command
  * @param {Record<string, string>} env
  */
 function asRoot(command, env) {
   if (isRoot) return command;
-  return ["sudo", ...Object.entries(env).map(([name, value]) => `${name}=${value}`), ...command];
+  const kept = { PATH: process.env.PATH ?? "", ...env };
+  return ["sudo", "env", ...Object.entries(kept).map(([name, value]) => `${name}=${value}`), ...command];
 }
 
 /**

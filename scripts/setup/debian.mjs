@@ -2,25 +2,28 @@ import { existsSync, readFileSync } from "node:fs";
 import { SetupError } from "./context.mjs";
 
 /** What is used of Debian, each with its reason. Taken without recommended packages: those bring services. */
-export const PACKAGES = {
+const PACKAGES = {
   "ca-certificates": "TLS to package registries",
   cpio: "the installer's initramfs",
-  dosfstools: "the EFI partition of the node image",
-  e2fsprogs: "the root partition of the node image",
-  fdisk: "partition tables",
+  e2fsprogs: "the file system of the node image",
   iproute2: "network namespaces",
   ipxe: "boot programs for BIOS and UEFI",
   "ipxe-qemu": "network boot ROMs of virtual servers",
-  kmod: "the installer's modules",
+  kmod: "which modules an image's own modules need",
   lz4: "the node image",
   mmdebstrap: "Debian roots of the installer and the node image",
-  "openssh-client": "to look around in a server",
   ovmf: "UEFI firmware of virtual servers",
   "qemu-system-x86": "virtual servers",
   "qemu-utils": "disks of virtual servers",
   "redis-tools": "Redis, as a program and not as a service",
   seabios: "BIOS of virtual servers",
-  zstd: "the installer's initramfs and the node image",
+  zstd: "the installer's initramfs",
+};
+
+/** And what only tests use. */
+const TEST_PACKAGES = {
+  "busybox-static": "a foreign DHCP and TFTP client",
+  procps: "the list of processes, to see that none is left",
 };
 
 const POLICY = "/usr/sbin/policy-rc.d";
@@ -29,7 +32,8 @@ const POLICY_MARK = "# put here by Ironwright's set-up while it installs package
 /** @param {import("./context.mjs").Context} ctx */
 export async function run(ctx) {
   await removeOwnPolicy(ctx);
-  const missing = await missingPackages(ctx);
+  const names = Object.keys(ctx.purpose === "demo" ? PACKAGES : { ...PACKAGES, ...TEST_PACKAGES });
+  const missing = await notInstalled(ctx, names);
   if (missing.length === 0) return;
   ctx.log(`  Debian packages to install: ${missing.join(" ")}`);
   if (!existsSync("/usr/bin/apt-get"))
@@ -60,13 +64,15 @@ async function install(ctx, missing, progress) {
   } finally {
     await removeOwnPolicy(ctx);
   }
-  const still = await missingPackages(ctx);
+  const still = await notInstalled(ctx, missing);
   if (still.length > 0) throw new SetupError(`apt-get did not install ${still.join(" ")}`, mend);
 }
 
-/** @param {import("./context.mjs").Context} ctx */
-async function missingPackages(ctx) {
-  const names = Object.keys(PACKAGES);
+/**
+ * @param {import("./context.mjs").Context} ctx
+ * @param {readonly string[]} names
+ */
+async function notInstalled(ctx, names) {
   // dpkg-query fails when it does not know one of them, and still answers for the others
   const answer = await ctx.run("sh", [
     "-c",
