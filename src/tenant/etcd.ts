@@ -141,7 +141,7 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
       inTurn(async () => {
         const [rights, roles] = [await permissionsOf(name), await rolesOf(name)];
         if (rights && samePermissions(rights, permissions) && roles?.length === 1 && roles[0] === name) return;
-        await remove(name);
+        if (rights || roles) await remove(name);
         await unless(EXISTS, asRoot("auth/role/add", { name }));
         for (const permission of permissions) {
           await unless(/^$/, asRoot("auth/role/grant", { name, perm: toWire(permission) }));

@@ -121,6 +121,8 @@ function apiserverFlags({ spec, port, address, datastore }: ControlPlane, home: 
     "--bind-address=0.0.0.0",
     `--secure-port=${port}`,
     `--advertise-address=${address}`,
+    // Endpoints may not hold a loopback address: with nodes on this host alone there is nothing to advertise
+    ...(address.startsWith("127.") ? ["--endpoint-reconciler-type=none"] : []),
     `--tls-cert-file=${pki("apiserver.crt")}`,
     `--tls-private-key-file=${pki("apiserver.key")}`,
     "--tls-min-version=VersionTLS12",
