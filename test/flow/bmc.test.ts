@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type Bmc, type BmcOptions, connectBmc } from "../../src/bmc/index.ts";
+import { type Bmc, type BmcOptions, bmcKeeper, connectBmc } from "../../src/bmc/index.ts";
 import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { createLog } from "../../src/observe/index.ts";
 import { selfSigned } from "../../src/rack/certificate.ts";
@@ -205,6 +205,30 @@ test("without a fingerprint the system's CAs decide, unless any certificate will
 test("a system that is not there is the BMC's own refusal", async () => {
   const bmc = connect({ spec: { address: `${address}/redfish/v1/Systems/nope` } });
   await expect(bmc.power()).rejects.toMatchObject({ code: "IRW_BMC_REFUSED", facts: { status: 404 } });
+});
+
+test("kept: one session for all who connect, a refused password remembered until it changes, and no session left at the end", async () => {
+  const keeper = bmcKeeper(connectBmc);
+  const options = (password: string) => ({
+    spec: { address, credentialsSecret: "x", certificateSha256: certificate.sha256 },
+    credentials: { username: "admin", password },
+    clock: systemClock,
+    log,
+  });
+  for (let reconcile = 0; reconcile < 3; reconcile += 1) {
+    const bmc = keeper.connect(options("guess"));
+    await expect(bmc.power()).rejects.toMatchObject({ code: "IRW_BMC_CREDENTIALS" });
+    await bmc.close();
+  }
+  expect(service.refusedLogins()).toBe(1);
+  for (let reconcile = 0; reconcile < 3; reconcile += 1) {
+    const bmc = keeper.connect(options(credentials.password));
+    expect(await bmc.power()).toBe("Off");
+    await bmc.close();
+  }
+  expect(service.openSessions()).toBe(1);
+  await keeper.close();
+  expect(service.openSessions()).toBe(0);
 });
 
 /** A port nobody listens on: the kernel just had it. */
