@@ -95,6 +95,7 @@ export function provisioner(options: ProvisionerOptions): Provisioner {
     const waiting = new Set<string>();
     const say = (tenant: string, keys: readonly string[], type: "Normal" | "Warning", reason: string, message: string) => {
       for (const key of keys) waiting.add(`${tenant}/${key}`);
+      if (told.get(`${tenant}/${keys[0]}`) !== message) log.info({ tenant, pods: keys.length, first: keys[0], reason }, message);
       for (const key of keys.slice(0, MOST_EVENTS)) {
         const pod = options.view(tenant)?.pod(key);
         if (!pod || pod.spec.nodeName || told.get(`${tenant}/${key}`) === message) continue;
@@ -107,7 +108,6 @@ export function provisioner(options: ProvisionerOptions): Provisioner {
       say(tenant, keys, "Normal", "Nominated", `Pod should schedule on machine ${node}`);
     }
     for (const { tenant, pods: keys, reason } of decided.refusals) {
-      log.info({ tenant, pods: keys.length, first: keys[0], reason }, "no machine for pods");
       say(tenant, keys, "Warning", "FailedScheduling", `No machine for this pod: ${reason}`);
     }
     for (const key of told.keys()) if (!waiting.has(key)) told.delete(key);

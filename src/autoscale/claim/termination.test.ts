@@ -39,7 +39,7 @@ test("a machine that never became a node has nothing to drain", async () => {
   const one = await life();
   await one.go();
   await one.host.delete(NODE_CLAIM, "gpu-abcde");
-  expect(said(await one.go(), "Drained")).toBe("True/NodeNotFound");
+  expect(said(await one.go(), "Drained")).toBe("True/NeverRegistered");
 });
 
 test("a budget keeps a pod, and the condition says so", async () => {

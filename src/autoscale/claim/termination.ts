@@ -49,6 +49,8 @@ async function finish(claim: NodeClaim, on: ClaimContext): Promise<Terminating> 
 
 async function drain(claim: NodeClaim, facts: ClaimFacts, on: ClaimContext): Promise<NodeClaim> {
   if (await tenantEnds(facts, on)) return say(claim, on, "Drained", ["True", "TenantGone", `${facts.tenant} is deleted with all its pods`]);
+  // its taint keeps every pod away until it is registered
+  if (!is(claim, "Registered")) return say(claim, on, "Drained", ["True", "NeverRegistered", "no pod ever came to it"]);
   const view = on.view(facts.tenant);
   const deadline = deadlineOf(claim);
   if (!view) {

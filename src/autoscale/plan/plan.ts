@@ -25,7 +25,7 @@ export function plan(world: World): Plan {
   const demands = [...world.tenants].sort((a, b) => order(a.tenant, b.tenant)).map((tenant) => new TenantDemand(tenant, machines));
   let opened: readonly Opened[] = [];
   for (let count = 1; ; count += 1) {
-    const turns = pass(demands, machines, opened);
+    const turns = pass(demands, opened);
     const sites = turns.flatMap((turn) => turn.openSites().map((one) => ({ ...one, demand: turn.demand })));
     const used = sites.filter(({ site }) => site.pods.length > 0).sort((a, b) => order(a.site.rank[1], b.site.rank[1]));
     const settled = used.length === opened.length && sites.length === opened.length;
@@ -34,11 +34,11 @@ export function plan(world: World): Plan {
   }
 }
 
-function pass(demands: readonly TenantDemand[], machines: readonly MachineSupply[], opened: readonly Opened[]): Turn[] {
+function pass(demands: readonly TenantDemand[], opened: readonly Opened[]): Turn[] {
   const taken = new Set(opened.map((one) => one.offer.machine.name));
   const turns = demands.map((demand) => new Turn(demand, opened));
   for (let turn = nextOf(turns), nth = opened.length; turn; turn = nextOf(turns)) {
-    const machine = turn.step(machines, taken, nth);
+    const machine = turn.step(taken, nth);
     if (machine === undefined) continue;
     taken.add(machine);
     nth += 1;

@@ -16,14 +16,17 @@ export class TenantDemand {
   readonly unplannable: readonly PodKind[];
   /** When its oldest pod began to wait. */
   readonly since: string;
+  private readonly machines: readonly MachineSupply[];
   private readonly offers = new Map<PoolWorld, Map<MachineSupply, Offer | string>>();
+  private readonly suitables = new Map<PodKind, Map<PoolWorld, readonly Offer[]>>();
 
   constructor(world: TenantWorld, machines: readonly MachineSupply[]) {
     this.world = world;
+    this.machines = machines;
     this.pools = [...world.pools].sort((a, b) => b.weight - a.weight || order(a.name, b.name));
     const kinds = kindsOf(world);
     const plannable = kinds.filter((kind) => kind.refused === undefined);
-    const choices = new Map(plannable.map((kind) => [kind, this.choices(kind, machines)]));
+    const choices = new Map(plannable.map((kind) => [kind, this.choices(kind)]));
     this.kinds = plannable.sort(kindOrder(choices));
     this.unplannable = kinds.filter((kind) => kind.refused !== undefined).sort(kindOrder(choices));
     this.since = world.pods.map((pod) => pod.since).sort()[0] ?? "";
@@ -59,10 +62,25 @@ export class TenantDemand {
     return short.length > 0 ? `too small (${short.join(", ")})` : offer;
   }
 
+  /** The offers of all machines, free or not, on which a kind could run. */
+  suitable(kind: PodKind, pool: PoolWorld): readonly Offer[] {
+    let pools = this.suitables.get(kind);
+    if (!pools) {
+      pools = new Map();
+      this.suitables.set(kind, pools);
+    }
+    const known = pools.get(pool);
+    if (known) return known;
+    const fresh = this.machines
+      .filter((machine) => selects(pool.machineClass, machine))
+      .map((machine) => this.suits(kind, pool, machine))
+      .filter((offer) => typeof offer !== "string");
+    pools.set(pool, fresh);
+    return fresh;
+  }
+
   /** How many machines a kind could go to, free or not: what is taken at the moment must not change the order. */
-  private choices(kind: PodKind, machines: readonly MachineSupply[]): number {
-    const could = (machine: MachineSupply) =>
-      this.pools.some((pool) => selects(pool.machineClass, machine) && typeof this.suits(kind, pool, machine) !== "string");
-    return machines.filter(could).length;
+  private choices(kind: PodKind): number {
+    return new Set(this.pools.flatMap((pool) => this.suitable(kind, pool).map((offer) => offer.machine))).size;
   }
 }

@@ -1,7 +1,7 @@
 import { add, type Resources, timesFitting } from "../../core/quantity.ts";
 import type { Requirements } from "../../core/requirements.ts";
 import { order, type PodKind } from "./kinds.ts";
-import { charge, type Offer, overLimit, selects } from "./offer.ts";
+import { charge, type Offer, overLimit } from "./offer.ts";
 import { Site, siteOrder } from "./site.ts";
 import { steersAway } from "./taints.ts";
 import type { TenantDemand } from "./tenant.ts";
@@ -45,11 +45,11 @@ export class Turn {
   }
 
   /** Goes on with the kind at hand and opens at most one machine, whose name it returns. */
-  step(machines: readonly MachineSupply[], taken: ReadonlySet<string>, nth: number): string | undefined {
+  step(taken: ReadonlySet<string>, nth: number): string | undefined {
     const kind = this.demand.kinds[this.at];
     if (!kind) return undefined;
     const waiting = this.waiting ?? this.fillSites(kind);
-    const offer = waiting.length > 0 ? this.choose(kind, waiting.length, machines, taken) : undefined;
+    const offer = waiting.length > 0 ? this.choose(kind, waiting.length, taken) : undefined;
     const rest = offer ? this.fill(this.open(offer, nth), kind, waiting) : waiting;
     if (offer && rest.length > 0) {
       this.waiting = rest;
@@ -85,16 +85,17 @@ export class Turn {
   }
 
   /** The machine to open: of the heaviest pool that has one, that which serves the most of the pods with the least waste. */
-  private choose(kind: PodKind, count: number, machines: readonly MachineSupply[], taken: ReadonlySet<string>): Offer | undefined {
+  private choose(kind: PodKind, count: number, taken: ReadonlySet<string>): Offer | undefined {
     const steers = (pool: PoolWorld) => Number(steersAway(pool.taints, kind.needs.tolerations));
+    const better = byWaste(kind, count);
     for (const pool of [...this.demand.pools].sort((a, b) => steers(a) - steers(b))) {
       if (pool.problem !== undefined) continue;
-      const offers = machines
-        .filter((machine) => machine.unavailable === undefined && !taken.has(machine.name) && selects(pool.machineClass, machine))
-        .filter((machine) => this.limit(pool, machine) === undefined)
-        .map((machine) => this.demand.suits(kind, pool, machine))
-        .filter((offer) => typeof offer !== "string");
-      const best = offers.sort(byWaste(kind, count))[0];
+      let best: Offer | undefined;
+      for (const offer of this.demand.suitable(kind, pool)) {
+        const { machine } = offer;
+        if (machine.unavailable !== undefined || taken.has(machine.name) || this.limit(pool, machine) !== undefined) continue;
+        if (!best || better(offer, best) < 0) best = offer;
+      }
       if (best) return best;
     }
     return undefined;
@@ -102,6 +103,7 @@ export class Turn {
 
   /** The limit of a pool that one more machine would exceed. */
   limit(pool: PoolWorld, machine: MachineSupply): string | undefined {
+    if (pool.limits.size === 0) return undefined;
     return overLimit(pool.limits, this.usage.get(pool.name) ?? new Map(), charge(machine.capacity));
   }
 
