@@ -12,5 +12,6 @@ export {
   type WatchEvent,
   type WatchOptions,
 } from "./kube.ts";
+export * from "./pod.ts";
 export { keyOf, type Reflector, type ReflectorOptions, reflector } from "./reflector.ts";
 export * from "./upstream.ts";

@@ -6,7 +6,7 @@ import { IronwrightError, reasonOf } from "../core/errors.ts";
 import { writeAtomically } from "./files.ts";
 import { openLog, tailLog } from "./log-file.ts";
 import { isReady } from "./probe.ts";
-import { identify, isAlive, type ProcessIdentity, signalGroup } from "./process.ts";
+import { findSession, identify, isAlive, type ProcessIdentity, signalGroup } from "./process.ts";
 import { isSame } from "./spec.ts";
 import type { ChildSpec, ChildStatus } from "./supervisor.ts";
 
@@ -50,6 +50,9 @@ const PROBE_MS = 100;
 const STOP_POLL_MS = 25;
 const KILL_TIMEOUT_MS = 10_000;
 const LAST_LINES = 10;
+
+/** In each child's environment: the file of its record. */
+const MARK = "IRONWRIGHT_CHILD";
 
 /** One process kept running: spawned in a session of its own, probed, restarted with back-off, adopted by the next supervisor. */
 export function superviseChild(first: ChildRecord, { file, clock, log }: Surroundings): Child {
@@ -97,7 +100,7 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
     become("starting");
     let process: ChildProcess;
     try {
-      process = launch(record.spec);
+      process = launch(record.spec, file);
     } catch (error) {
       ended(`it could not be started: ${reasonOf(error)}`);
       return;
@@ -120,6 +123,7 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
 
   function adopt(process: ProcessIdentity): void {
     const signal = newRun();
+    remember({ process });
     become("starting");
     log.info({ child: record.spec.name, pid: process.pid }, "adopted");
     void probe(signal);
@@ -233,7 +237,8 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
     resume: () =>
       inTurn(async () => {
         if (record.wanted === "stopped") return end();
-        if (record.process && isAlive(record.process)) adopt(record.process);
+        const process = record.process && isAlive(record.process) ? record.process : findSession(MARK, file);
+        if (process) adopt(process);
         else start();
       }),
 
@@ -262,14 +267,14 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
   };
 }
 
-function launch(spec: ChildSpec): ChildProcess {
+function launch(spec: ChildSpec, mark: string): ChildProcess {
   const [program = "", ...args] = spec.command;
   const output = openLog(spec.logFile);
   try {
     const process = spawn(program, args, {
       detached: true,
       stdio: ["ignore", output, output],
-      env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: spec.cwd ?? "/", ...spec.env },
+      env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: spec.cwd ?? "/", ...spec.env, [MARK]: mark },
       cwd: spec.cwd ?? "/",
       ...(spec.argv0 ? { argv0: spec.argv0 } : {}),
       ...(spec.uid === undefined ? {} : { uid: spec.uid, gid: spec.gid ?? spec.uid }),

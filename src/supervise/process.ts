@@ -1,13 +1,15 @@
-import { readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
-/** Which process it is: a pid alone may be another's by now. */
+/**
+ * Which process it is: a pid alone may be another's by now. Pid and start time together are never given twice;
+ * the executable is no part of it, for a wrapper becomes another one by exec and stays the same process.
+ */
 export interface ProcessIdentity {
   readonly pid: number;
   /** Clock ticks after the system's start: field 22 of /proc/PID/stat, proc_pid_stat(5). */
   readonly startTicks: string;
   /** Ticks count from this start of the system. */
   readonly bootId: string;
-  readonly executable: string;
 }
 
 /** Undefined when there is no such process, or it is a zombie. */
@@ -19,33 +21,36 @@ export function identify(pid: number): ProcessIdentity | undefined {
     const [state] = fields;
     const startTicks = fields[19];
     if (state === "Z" || state === "X" || !startTicks) return undefined;
-    return { pid, startTicks, bootId: bootId(), executable: executableOf(pid) };
+    return { pid, startTicks, bootId: bootId() };
   } catch {
     return undefined;
   }
 }
 
-/** Empty while the process is on its way out: its memory is gone before it is. */
-function executableOf(pid: number): string {
-  try {
-    return readlinkSync(`/proc/${pid}/exe`);
-  } catch {
-    return "";
-  }
+/** Whether this very process still runs. */
+export function isAlive(process: ProcessIdentity): boolean {
+  const now = identify(process.pid);
+  return now !== undefined && now.startTicks === process.startTicks && now.bootId === process.bootId;
 }
 
 /**
- * Whether this very process still runs.
- * Its executable may have been replaced on disk meanwhile; the kernel says so by a suffix.
+ * The leader of the session that was started with this variable in its environment, if one runs: a supervisor killed
+ * between starting a child and writing its pid down leaves one that nobody knows.
  */
-export function isAlive(process: ProcessIdentity): boolean {
-  const now = identify(process.pid);
-  return (
-    now !== undefined &&
-    now.startTicks === process.startTicks &&
-    now.bootId === process.bootId &&
-    (now.executable === "" || now.executable.replace(/ \(deleted\)$/, "") === process.executable)
-  );
+export function findSession(variable: string, value: string): ProcessIdentity | undefined {
+  for (const entry of readdirSync("/proc")) {
+    if (!/^[0-9]+$/.test(entry)) continue;
+    try {
+      const environment = readFileSync(`/proc/${entry}/environ`, "latin1").split("\0");
+      if (!environment.includes(`${variable}=${value}`)) continue;
+      const stat = readFileSync(`/proc/${entry}/stat`, "latin1");
+      const session = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3];
+      if (session === entry) return identify(Number(entry));
+    } catch {
+      // it ended meanwhile, or is another user's
+    }
+  }
+  return undefined;
 }
 
 /** Signals the process and its whole group, if it is still the one meant. */

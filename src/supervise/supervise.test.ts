@@ -173,8 +173,26 @@ test("a process is known by more than its number", () => {
   expect(isAlive(self)).toBe(true);
   expect(isAlive({ ...self, startTicks: "1" })).toBe(false);
   expect(isAlive({ ...self, bootId: "another" })).toBe(false);
-  expect(isAlive({ ...self, executable: "/bin/true" })).toBe(false);
   expect(identify(2 ** 22 + 1)).toBeUndefined();
+});
+
+test("a child whose pid was never written down is found by the next supervisor", async () => {
+  const other = await mkdtemp(join(tmpdir(), "iw-"));
+  const first = await startEmbeddedSupervisor({ dir: other, log });
+  await first.ensure({ name: "lost", command: ["/bin/sh", "-c", "sleep 600 & wait"], logFile: join(other, "lost.log") });
+  const [before] = await first.list();
+  const supervisorOf = (pid: number) => readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1]?.split(" ")[1];
+  const parent = Number(supervisorOf(before?.pid ?? 0));
+  process.kill(parent, "SIGKILL");
+  await until(() => identify(parent) === undefined);
+  const file = join(other, "children", "lost.json");
+  const { process: _forgotten, ...record } = JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
+  await writeFile(file, JSON.stringify(record));
+  const second = await startEmbeddedSupervisor({ dir: other, log });
+  expect((await second.list())[0]).toMatchObject({ name: "lost", pid: before?.pid, state: "running" });
+  await second.shutdown();
+  expect(identify(before?.pid ?? 0)).toBeUndefined();
+  await rm(other, { recursive: true, force: true });
 });
 
 test("logs are rotated by size and read from their end", async () => {
