@@ -3,6 +3,7 @@ import { SetupError } from "./context.mjs";
 
 /** What is used of Debian, each with its reason. Taken without recommended packages: those bring services. */
 const PACKAGES = {
+  "busybox-static": "the small container image of the node image; a foreign DHCP and TFTP client in tests",
   "ca-certificates": "TLS to package registries",
   cpio: "the installer's initramfs",
   e2fsprogs: "the file system of the node image",
@@ -22,7 +23,6 @@ const PACKAGES = {
 
 /** And what only tests use. */
 const TEST_PACKAGES = {
-  "busybox-static": "a foreign DHCP and TFTP client",
   procps: "the list of processes, to see that none is left",
 };
 
