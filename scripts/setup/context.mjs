@@ -3,9 +3,11 @@ import { createHash } from "node:crypto";
 import {
   appendFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statSync,
@@ -132,7 +134,8 @@ export function createContext({ repo, cacheDir, purpose, lines }) {
       const ownGroup = program !== "sudo";
       const child = spawn(program, rest, { cwd, env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"], detached: ownGroup });
       const interrupt = () => {
-        if (child.pid && child.exitCode === null) process.kill(ownGroup ? -child.pid : child.pid, "SIGINT");
+        // not SIGINT: what a shell starts in the background ignores that
+        if (child.pid && child.exitCode === null) process.kill(ownGroup ? -child.pid : child.pid, "SIGTERM");
       };
       interrupts.add(interrupt);
       child.stdin.on("error", () => {}); // a program need not read what it is given
@@ -195,9 +198,15 @@ export function keyOf(parts) {
  * @param {string} name relative, so that a checkout elsewhere has the same key
  */
 function addFile(hash, file, name) {
-  const content = readFileSync(file);
-  const executable = statSync(file).mode & 0o100 ? "x" : "-";
-  hash.update(`file ${name} ${executable} ${content.length}\n`).update(content);
+  // a link in an image's files points at where it will be, which is nowhere here
+  if (lstatSync(file).isSymbolicLink()) {
+    hash.update(`link ${name} ${readlinkSync(file)}\n`);
+    return;
+  }
+  const stat = lstatSync(file);
+  const kind = stat.isSymbolicLink() ? "link" : stat.mode & 0o100 ? "program" : "file";
+  const content = kind === "link" ? readlinkSync(file) : readFileSync(file);
+  hash.update(`${kind} ${name} ${content.length}\n`).update(content);
 }
 
 /**
@@ -205,7 +214,7 @@ function addFile(hash, file, name) {
  * @returns {string[]}
  */
 function filesUnder(path) {
-  if (!statSync(path).isDirectory()) return [path];
+  if (!lstatSync(path).isDirectory()) return [path];
   return readdirSync(path)
     .sort()
     .flatMap((name) => filesUnder(join(path, name)));
