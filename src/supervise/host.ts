@@ -73,8 +73,9 @@ async function startControlPlane(options: HostOptions): Promise<string> {
 
   const [etcd, apiserver] = [etcdChild(places), apiserverChild(places)];
   await supervisor.ensure(etcd);
-  await supervisor.waitReady(etcd.name, { timeoutMs: READY_TIMEOUT_MS });
+  // it waits for etcd by itself, and has much to do before
   await supervisor.ensure(apiserver);
+  await supervisor.waitReady(etcd.name, { timeoutMs: READY_TIMEOUT_MS });
   await supervisor.waitReady(apiserver.name, { timeoutMs: READY_TIMEOUT_MS });
   return kubeconfig;
 }
