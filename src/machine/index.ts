@@ -1,0 +1,3 @@
+export { type MachineController, type MachineOptions, machineController } from "./controller.ts";
+export { type Images, imageStore } from "./images.ts";
+export { loadPlaybooks } from "./playbook.ts";

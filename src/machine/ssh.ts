@@ -1,0 +1,182 @@
+import ssh2, { type ClientChannel } from "ssh2";
+import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { type DaemonKey, type HostKey, hostKeyText } from "./ssh-key.ts";
+
+export interface SshTarget {
+  readonly address: string;
+  readonly port?: number;
+  /** The key the machine must show; another one ends the connection before anything is sent. */
+  readonly hostKey: HostKey;
+  readonly key: DaemonKey;
+  readonly signal: AbortSignal;
+}
+
+export interface RunOptions {
+  readonly stdin?: string | Buffer;
+  readonly signal: AbortSignal;
+  /** Lines of standard error as they come: what a step says of its progress. */
+  onLine?(line: string): void;
+}
+
+export interface Outcome {
+  /** Exit status; 128 and the signal's name in `signal` when it was killed. */
+  readonly exit: number;
+  readonly signal?: string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A session with one machine. */
+export interface Ssh {
+  readonly address: string;
+  /** False once the connection is lost. */
+  readonly alive: boolean;
+  /** @throws IRW_SSH when the connection breaks; the signal's reason when it aborts: the command gets SIGTERM */
+  run(command: string, options: RunOptions): Promise<Outcome>;
+  /** The file is whole or not there: written beside, then renamed. By `cat`, since not every server has sftp. */
+  upload(content: string | Buffer, path: string, options: { readonly mode: string; readonly signal: AbortSignal }): Promise<void>;
+  close(): void;
+}
+
+/** What a command may say: more is a mistake, and would fill the daemon's memory. */
+const OUTPUT_LIMIT = 4 * 1024 * 1024;
+const HANDSHAKE_MS = 20_000;
+const KEEPALIVE_MS = 5_000;
+const KEEPALIVE_MISSES = 6;
+
+/**
+ * Connects as root with the daemon's key, to the pinned host key alone.
+ * @throws IRW_SSH_HOST_KEY another key answered; IRW_SSH_REFUSED our key is not taken; IRW_SSH anything else
+ */
+export function connectSsh(target: SshTarget): Promise<Ssh> {
+  const { address, port = 22, signal } = target;
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const client = new ssh2.Client();
+    let alive = false;
+    let shown: string | undefined;
+    const failed = (error: unknown) => {
+      client.end();
+      signal.removeEventListener("abort", aborted);
+      reject(connectError(address, target.hostKey, shown, error));
+    };
+    const aborted = () => {
+      client.destroy();
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", aborted, { once: true });
+    client.once("error", failed);
+    client.once("close", () => failed(new Error("the connection was closed during the handshake")));
+    client.once("ready", () => {
+      alive = true;
+      signal.removeEventListener("abort", aborted);
+      client.removeAllListeners("error");
+      client.removeAllListeners("close");
+      // whoever runs a command hears of it through its channel
+      client.on("error", () => {});
+      client.on("close", () => {
+        alive = false;
+      });
+      resolve(session(client, address, () => alive));
+    });
+    client.connect({
+      host: address,
+      port,
+      username: "root",
+      privateKey: target.key.privateKey,
+      authHandler: ["publickey"],
+      algorithms: { serverHostKey: ["ssh-ed25519"] },
+      hostVerifier: (wire: Buffer) => {
+        shown = hostKeyText(wire);
+        return shown === target.hostKey;
+      },
+      readyTimeout: HANDSHAKE_MS,
+      keepaliveInterval: KEEPALIVE_MS,
+      keepaliveCountMax: KEEPALIVE_MISSES,
+    });
+  });
+}
+
+function connectError(address: string, want: string, shown: string | undefined, error: unknown): IronwrightError {
+  if (shown !== undefined && shown !== want) return new IronwrightError("IRW_SSH_HOST_KEY", { address, want, got: shown });
+  const level = (error as { level?: string }).level;
+  if (level === "client-authentication") return new IronwrightError("IRW_SSH_REFUSED", { address }, error);
+  return new IronwrightError("IRW_SSH", { address, reason: reasonOf(error) }, error);
+}
+
+function session(client: ssh2.Client, address: string, alive: () => boolean): Ssh {
+  const ssh: Ssh = {
+    address,
+    get alive() {
+      return alive();
+    },
+    run: (command, options) => run(client, address, alive, command, options),
+    async upload(content, path, { mode, signal }) {
+      const temporary = quote(`${path}.new`);
+      const command = `umask 077 && cat > ${temporary} && chmod ${quote(mode)} ${temporary} && mv ${temporary} ${quote(path)}`;
+      const { exit, stderr } = await ssh.run(command, { stdin: content, signal });
+      if (exit !== 0) throw new IronwrightError("IRW_SSH", { address, reason: `writing ${path}: ${stderr.trim()}` });
+    },
+    close() {
+      client.end();
+    },
+  };
+  return ssh;
+}
+
+function run(client: ssh2.Client, address: string, alive: () => boolean, command: string, options: RunOptions): Promise<Outcome> {
+  const { signal } = options;
+  const broken = (reason: string) => new IronwrightError("IRW_SSH", { address, reason });
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    if (!alive()) return reject(broken("the connection is closed"));
+    client.exec(command, (error, channel) => {
+      if (error) return reject(broken(reasonOf(error)));
+      let ended: { exit: number; signal?: string } | undefined;
+      const stop = () => {
+        channel.signal("TERM");
+        channel.close();
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", stop, { once: true });
+      const stdout = collect(channel, () => overflow());
+      const stderr = collect(channel.stderr, () => overflow(), options.onLine);
+      function overflow() {
+        channel.close();
+        reject(broken(`the command wrote more than ${OUTPUT_LIMIT} bytes`));
+      }
+      channel.on("exit", (code: number | null, name?: string) => {
+        ended = code === null ? { exit: 128, ...(name ? { signal: name } : {}) } : { exit: code };
+      });
+      channel.on("close", () => {
+        signal.removeEventListener("abort", stop);
+        if (ended) resolve({ ...ended, stdout: stdout(), stderr: stderr() });
+        else reject(broken("the connection was lost while a command ran"));
+      });
+      channel.on("error", () => {});
+      channel.end(options.stdin ?? "");
+    });
+  });
+}
+
+/** Gathers a stream up to the limit. */
+function collect(stream: ClientChannel | ClientChannel["stderr"], overflow: () => void, onLine?: (line: string) => void): () => string {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  let rest = "";
+  stream.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > OUTPUT_LIMIT) return overflow();
+    chunks.push(chunk);
+    if (!onLine) return;
+    const lines = (rest + chunk.toString("utf8")).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) onLine(line);
+  });
+  return () => Buffer.concat(chunks).toString("utf8");
+}
+
+/** One word for a POSIX shell, whatever is in it. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
