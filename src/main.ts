@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
-import { connectBmc } from "./bmc/index.ts";
+import { bmcKeeper, connectBmc } from "./bmc/index.ts";
 import { type BootPlane, createBootPlane } from "./boot/index.ts";
 import type { Artifacts } from "./config/artifacts.ts";
 import type { Config } from "./config/index.ts";
@@ -74,11 +74,13 @@ export async function startDaemon({ config, artifacts, sockets, log }: Surroundi
     });
     const queue = await operationQueue({ redis: host.redis, log: part("work") });
     stops.push(() => queue.close());
+    const bmcs = bmcKeeper(connectBmc);
+    stops.push(() => bmcs.close());
     const machines: MachineController = machineController({
       kube,
       bootPlane,
       tenants,
-      connectBmc,
+      connectBmc: bmcs.connect,
       queue,
       playbooksDir: join(root, "playbooks"),
       dataDir: config.dataDir,
