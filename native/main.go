@@ -1,4 +1,4 @@
-// ironwright-native does what Node cannot, a verb each.
+// Ironwright-native does what Node cannot, one verb each.
 package main
 
 import (
@@ -6,27 +6,34 @@ import (
 	"os"
 )
 
-var verbs = map[string]struct {
-	run  func(args []string) error
-	says string
-}{
-	"sockets":   {sockets, "open sockets bound to one interface each and become a command that inherits them"},
-	"advertise": {advertise, "answer router solicitations with \"no router here\", so that boot firmware does not wait"},
+const usage = `ironwright-native VERB …
+
+  sockets [--netns NAME] [--udp NAME=ADDR:PORT[@IFACE]]… [--tcp NAME=ADDR:PORT[@IFACE]]… -- COMMAND…
+      opens sockets bound to interfaces and becomes the command, which inherits them by systemd's protocol
+  advertise --interface IFACE [--netns NAME]
+      answers router solicitations: there is no router, do not wait for one
+  device-plugin [--kubelet-dir DIR] [--pci-dir DIR]
+      a SIMULATED NVIDIA device plugin: advertises NVIDIA's PCI functions as nvidia.com/gpu, without a driver
+`
+
+var verbs = map[string]func(args []string) error{
+	"sockets":       sockets,
+	"advertise":     advertise,
+	"device-plugin": devicePlugin,
 }
 
 func main() {
-	if len(os.Args) > 1 {
-		if verb, known := verbs[os.Args[1]]; known {
-			if err := verb.run(os.Args[2:]); err != nil {
-				fmt.Fprintf(os.Stderr, "ironwright-native %s: %v\n", os.Args[1], err)
-				os.Exit(1)
-			}
-			return
-		}
+	if len(os.Args) < 2 || os.Args[1] == "--help" || os.Args[1] == "-h" {
+		fmt.Print(usage)
+		return
 	}
-	fmt.Fprintln(os.Stderr, "ironwright-native VERB …")
-	for name, verb := range verbs {
-		fmt.Fprintf(os.Stderr, "  %-14s %s\n", name, verb.says)
+	verb, known := verbs[os.Args[1]]
+	if !known {
+		fmt.Fprintf(os.Stderr, "ironwright-native: no verb %s\n\n%s", os.Args[1], usage)
+		os.Exit(2)
 	}
-	os.Exit(2)
+	if err := verb(os.Args[2:]); err != nil {
+		fmt.Fprintf(os.Stderr, "ironwright-native %s: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
 }

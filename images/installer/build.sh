@@ -33,7 +33,7 @@ ln -s usr/sbin "$root/sbin"
 
 # programs, and the libraries the loader says they need
 programs="sfdisk mke2fs mkfs.fat wipefs blkdiscard lsblk blkid zstd lz4 lspci dmidecode efibootmgr lscpu resize2fs e2fsck kexec
-  dropbear dropbearkey kmod ip"
+  dropbear dropbearkey dropbearconvert kmod ip"
 for program in $programs; do
   file=
   for dir in usr/sbin usr/bin sbin bin; do

@@ -41,6 +41,7 @@ export async function run(ctx) {
     join(module, "go.mod"),
     join(module, "go.sum"),
     join(module, "main.go"),
+    join(module, "kubelet"),
     linkerFlags(versions),
     ...TAGS,
     ctx.arch,
@@ -57,7 +58,15 @@ export async function run(ctx) {
       mkdirSync(bin);
       ctx.log(`  ${label}: the official release cannot be had (${reasonOf(error)}); building it with Go`);
       await goBuild(ctx, { module, to: join(bin, "kubernetes"), linkerFlags: linkerFlags(versions), tags: TAGS, progress });
-      for (const program of PROGRAMS) symlinkSync("kubernetes", join(bin, program));
+      // nodes carry the kubelet alone; its packages are compiled already
+      await goBuild(ctx, {
+        module: join(module, "kubelet"),
+        to: join(bin, "kubelet"),
+        linkerFlags: linkerFlags(versions),
+        tags: TAGS,
+        progress,
+      });
+      for (const program of PROGRAMS.filter((one) => one !== "kubelet")) symlinkSync("kubernetes", join(bin, program));
     }
     // what does not start is not kept
     await ctx.run(join(bin, "kubectl"), ["version", "--client"]);

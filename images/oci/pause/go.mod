@@ -1,0 +1,3 @@
+module ironwright.dev/pause
+
+go 1.21
