@@ -43,14 +43,7 @@ export interface Kind<T extends Resource = Resource> {
 
 // ── ironwright.dev/v1alpha1 ──────────────────────────────────────────────────────────────────────────────────────
 
-export type Phase =
-  | "Discovered"
-  | "Inspecting"
-  | "Available"
-  | "Installing"
-  | "Joining"
-  | "InUse"
-  | "Releasing";
+export type Phase = "Discovered" | "Inspecting" | "Available" | "Installing" | "Joining" | "InUse" | "Releasing";
 
 export type OperationKind = "inspect" | "install" | "release";
 
@@ -143,7 +136,13 @@ export interface MachineSummary {
 export interface WipeRecord {
   readonly at: string;
   readonly tenant?: string;
-  readonly disks: readonly { readonly path: string; readonly serial: string; readonly method: string; readonly samples: number; readonly verified: boolean }[];
+  readonly disks: readonly {
+    readonly path: string;
+    readonly serial: string;
+    readonly method: string;
+    readonly samples: number;
+    readonly verified: boolean;
+  }[];
 }
 
 export interface Operation {
@@ -311,7 +310,12 @@ export interface NodePool extends Resource {
     readonly disruption?: {
       readonly consolidationPolicy?: "WhenEmpty" | "WhenEmptyOrUnderutilized" | "Balanced";
       readonly consolidateAfter?: string;
-      readonly budgets?: readonly { readonly nodes: string; readonly reasons?: readonly string[]; readonly schedule?: string; readonly duration?: string }[];
+      readonly budgets?: readonly {
+        readonly nodes: string;
+        readonly reasons?: readonly string[];
+        readonly schedule?: string;
+        readonly duration?: string;
+      }[];
     };
     readonly limits?: Readonly<Record<string, string | number>>;
     readonly weight?: number;

@@ -15,5 +15,6 @@ if (!bench) {
   process.exitCode = 2;
 } else {
   const json = values.json ? ["--json", values.json] : [];
-  process.exitCode = spawnSync(process.execPath, [fileURLToPath(new URL(bench.file, import.meta.url)), ...json], { stdio: "inherit" }).status ?? 1;
+  process.exitCode =
+    spawnSync(process.execPath, [fileURLToPath(new URL(bench.file, import.meta.url)), ...json], { stdio: "inherit" }).status ?? 1;
 }
