@@ -12,12 +12,13 @@ trap 'rm -rf "$work"' EXIT
 blobs=$work/layout/blobs/sha256
 mkdir -p "$blobs"
 
-# put FILE: moves it among the blobs, prints "sha256:DIGEST SIZE"
+# put FILE: moves it among the blobs, prints "sha256:DIGEST SIZE"; the line comes last, since its reader goes on from there
 put() {
-  local digest
+  local digest size
   digest=$(sha256sum < "$1" | cut -d' ' -f1)
-  printf 'sha256:%s %s\n' "$digest" "$(stat -c %s "$1")"
+  size=$(stat -c %s "$1")
   mv "$1" "$blobs/$digest"
+  printf 'sha256:%s %s\n' "$digest" "$size"
 }
 
 words() { # the arguments as a JSON list; none of them may need escaping
