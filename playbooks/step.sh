@@ -1,5 +1,6 @@
 # Runs one step's script on the machine: never for an operation that was superseded, never beside another step.
-# $1: the operation's fence. Standard input: the script. Exit 113: a higher fence was here, nothing was done.
+# $1: the operation's fence. $2: the script's length in bytes. Standard input: the script, and then nothing until nobody
+# waits for the step any more. Exit 113: a higher fence was here, nothing was done.
 set -eu
 umask 077
 dir=/run/ironwright
@@ -23,11 +24,18 @@ if read -r before 2> /dev/null < "$dir/step"; then
   done
 fi
 
-cat > "$dir/script.$$"
+head -c "$2" > "$dir/script.$$"
 setsid sh -eu "$dir/script.$$" < /dev/null &
 step=$!
 echo "$step" > "$dir/step"
-trap 'kill -KILL "-$step" 2> /dev/null || true' TERM HUP INT
+# the daemon went, or gave up waiting
+exec 3<&0
+{
+  cat <&3
+  kill -KILL "-$step"
+} > /dev/null 2>&1 &
+watcher=$!
 wait "$step" && status=0 || status=$?
+kill "$watcher" 2> /dev/null || true
 rm -f "$dir/script.$$" "$dir/step"
 exit "$status"

@@ -11,7 +11,8 @@ for mounted in $(awk -v disk="$disk" 'index($1, disk) == 1 { print $2 }' /proc/m
 
 # old file systems and RAID metadata must not come to life again; a disk that cannot discard is overwritten by use
 wipefs --quiet --all --force "$disk"
-blkdiscard --force "$disk" 2> /dev/null || true
+# by path: busybox prefers its own applet, which does not know the option
+"$(which blkdiscard)" --force "$disk" 2> /dev/null || true
 sfdisk --quiet --no-reread --wipe always --wipe-partitions always "$disk" <<'END'
 label: gpt
 first-lba: 2048

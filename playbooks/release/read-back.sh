@@ -5,8 +5,10 @@ block=4096
 known=$(mktemp)
 printf '%s\n' "$IW_DISKS" > "$known"
 
-# zero BYTES: standard input is exactly so many zeros. cmp reads two streams with memcmp; od and tr look at each byte.
-zero() { head -c "$1" /dev/zero | cmp -s - /proc/self/fd/3; }
+# by path: busybox prefers its own applet, which compares byte by byte
+cmp=$(which cmp)
+# zero BYTES: file descriptor 3 holds exactly so many zeros
+zero() { head -c "$1" /dev/zero | "$cmp" -s - /proc/self/fd/3; }
 span() { # PATH FIRST-BLOCK BLOCKS WHAT
   dd if="$1" bs=$block skip="$2" count="$3" iflag=direct status=none > "$work/span"
   [ "$(stat -c %s "$work/span")" -eq $(($3 * block)) ] || unproven "$1" "$4 cannot be read"

@@ -1,5 +1,7 @@
 # IW_DISKS: one disk a line, "PATH SIZE SERIAL" as the inspection saw it (the serial in base64).
 # Exit status 3: a disk is there that the inventory does not know, or one is missing. Nothing was wiped then.
+# by path: busybox prefers its own applet of that name, which knows none of the options
+blkdiscard=$(which blkdiscard)
 unproven() { echo "unproven $1 $2" >&2; exit 3; }
 serial_of() { lsblk -dno SERIAL "$1" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//' | tr -d '\n' | base64 | tr -d '\n'; }
 
@@ -40,7 +42,7 @@ while read -r path size serial; do
     discard)
       if format "$path"; then
         method=nvme-format
-      elif blkdiscard --force "$path" 2> /run/ironwright/discard; then
+      elif "$blkdiscard" --force "$path" 2> /run/ironwright/discard; then
         method=discard
       else
         unproven "$path" "it cannot discard ($(tail -n 1 /run/ironwright/discard)); its class could say wipe: zero"
@@ -48,7 +50,7 @@ while read -r path size serial; do
       ;;
     zero)
       # blkdiscard --zeroout lets the device write the zeros itself where it can
-      blkdiscard --force --zeroout --step 1G "$path" 2> /run/ironwright/discard || unproven "$path" "$(tail -n 1 /run/ironwright/discard)"
+      "$blkdiscard" --force --zeroout --step 1G "$path" 2> /run/ironwright/discard || unproven "$path" "$(tail -n 1 /run/ironwright/discard)"
       method=zero
       ;;
     *) echo "unknown policy $IW_POLICY" >&2; exit 1 ;;

@@ -49,7 +49,7 @@ export interface Playbooks {
 const FILE_LIMIT = 1024 * 1024;
 const VARIABLE = /^[a-z][a-z0-9_]*$/;
 const WHEN = /^\s*([A-Za-z0-9_]+)\s*(==|!=)\s*"([^"]*)"\s*$/;
-const PLACEHOLDER = /\{\{\s*([^{}]*?)\s*\}\}/g;
+const PLACEHOLDER = /\{\{\s*([^{}]+?)\s*\}\}/g;
 
 const duration = z
   .string()

@@ -112,8 +112,9 @@ async function until(attempt: () => Promise<string>, everyMs: number, { clock, s
 
 async function executeScript(step: string, secret: boolean, script: string, run: PlaybookRun): Promise<string> {
   const { ssh, machine, fence, keeper, log, signal } = run;
-  const outcome = await ssh.run(`sh -c ${quote(keeper)} step ${fence}`, {
+  const outcome = await ssh.run(`sh -c ${quote(keeper)} step ${fence} ${Buffer.byteLength(script)}`, {
     stdin: script,
+    holdInput: true,
     signal,
     ...(secret ? {} : { onLine: (line: string) => log.debug({ machine, step, line }, "output") }),
   });

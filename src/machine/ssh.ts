@@ -13,13 +13,15 @@ export interface SshTarget {
 
 export interface RunOptions {
   readonly stdin?: string | Buffer;
+  /** Standard input stays open until nobody waits for the command any more, so that it can end itself then. */
+  readonly holdInput?: boolean;
   readonly signal: AbortSignal;
   /** Lines of standard error as they come: what a step says of its progress. */
   onLine?(line: string): void;
 }
 
 export interface Outcome {
-  /** Exit status; 128 and the signal's name in `signal` when it was killed. */
+  /** Exit status; 128 and the signal's name (`SIGKILL`) in `signal` when it was killed. */
   readonly exit: number;
   readonly signal?: string;
   readonly stdout: string;
@@ -31,7 +33,7 @@ export interface Ssh {
   readonly address: string;
   /** False once the connection is lost. */
   readonly alive: boolean;
-  /** @throws IRW_SSH when the connection breaks; the signal's reason when it aborts: the command gets SIGTERM */
+  /** @throws IRW_SSH when the connection breaks; the signal's reason when it aborts: the command's input ends */
   run(command: string, options: RunOptions): Promise<Outcome>;
   /** The file is whole or not there: written beside, then renamed. By `cat`, since not every server has sftp. */
   upload(content: string | Buffer, path: string, options: { readonly mode: string; readonly signal: AbortSignal }): Promise<void>;
@@ -134,7 +136,6 @@ function run(client: ssh2.Client, address: string, alive: () => boolean, command
       if (error) return reject(broken(reasonOf(error)));
       let ended: { exit: number; signal?: string } | undefined;
       const stop = () => {
-        channel.signal("TERM");
         channel.close();
         reject(signal.reason);
       };
@@ -154,7 +155,8 @@ function run(client: ssh2.Client, address: string, alive: () => boolean, command
         else reject(broken("the connection was lost while a command ran"));
       });
       channel.on("error", () => {});
-      channel.end(options.stdin ?? "");
+      if (options.holdInput) channel.write(options.stdin ?? "");
+      else channel.end(options.stdin ?? "");
     });
   });
 }

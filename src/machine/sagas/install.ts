@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { z } from "zod";
 import { formatDuration } from "../../core/duration.ts";
 import { IronwrightError, isError } from "../../core/errors.ts";
@@ -62,7 +63,7 @@ async function writeImage(on: Work): Promise<Facts> {
   const ssh = await on.installer();
   const nonce = on.machine.status?.operation?.nonce ?? "";
   const url = on.tools.bootPlane.serveFile(nonce, "image", file);
-  const vars = { root: root(on), url, sha256: spec.sha256, format: spec.format };
+  const vars = { root: root(on), url, sha256: spec.sha256, format: spec.format, packed_bytes: String((await stat(file)).size) };
   const written = await on.play("install/write-image", vars, async () => (ssh.alive ? ssh : on.installer()));
   const { sha256 } = z.object({ sha256: z.string() }).parse(written.image);
   if (sha256 !== spec.sha256) throw new IronwrightError("IRW_IMAGE_DIGEST", { url: spec.url, want: spec.sha256, got: sha256 });
