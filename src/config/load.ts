@@ -17,7 +17,7 @@ export interface ConfigSources {
 const USUAL_PLACES = ["ironwright.yaml", "/etc/ironwright/ironwright.yaml"];
 const PREFIX = "IRONWRIGHT_";
 /** Used by the launcher and set-up, and no keys of the configuration. */
-const OTHER_VARIABLES = new Set(["IRONWRIGHT_CONFIG", "IRONWRIGHT_CACHE", "IRONWRIGHT_KUBECONFIG"]);
+const OTHER_VARIABLES = /^IRONWRIGHT_(CONFIG|CACHE|KUBECONFIG|SETUP_\w+)$/;
 
 /**
  * The effective configuration.
@@ -28,7 +28,7 @@ export function loadConfig(sources: ConfigSources): Config {
   const document: Record<string, unknown> = file ? readDocument(file) : {};
   const problems: string[] = [];
   for (const [name, text] of Object.entries(sources.env)) {
-    if (!name.startsWith(PREFIX) || OTHER_VARIABLES.has(name) || text === undefined) continue;
+    if (!name.startsWith(PREFIX) || OTHER_VARIABLES.test(name) || text === undefined) continue;
     const path = pathOfVariable(name);
     if (path) put(document, path, text);
     else
