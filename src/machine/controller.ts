@@ -32,6 +32,8 @@ export interface MachineOptions {
   /** Default: fetched into the data directory. */
   readonly images?: Images;
   readonly playbooksDir: string;
+  /** Where machines take SSH; 22 by default. */
+  readonly sshPort?: number;
   readonly dataDir: string;
   readonly clock: Clock;
   readonly random: (bytes: number) => Buffer;
@@ -179,7 +181,8 @@ export function machineController(options: MachineOptions): MachineController {
       await runSaga(SAGAS[operation.kind], work);
       await work.update((status) => {
         const { nonce: _, nextTryAt: __, step: ___, ...rest } = status.operation ?? operation;
-        return { ...status, operation: { ...rest, state: "Succeeded" } };
+        const well = operation.kind === "inspect" ? without(status, "Quarantined") : status;
+        return { ...well, operation: { ...rest, state: "Succeeded" } };
       });
       log.info({ machine: job.machine, operation: job.kind, fence: job.fence }, "operation succeeded");
     } catch (error) {
@@ -198,6 +201,7 @@ export function machineController(options: MachineOptions): MachineController {
       images: options.images ?? imageStore({ dir: join(options.dataDir, "images"), log }),
       playbooks: loadPlaybooks(options.playbooksDir),
       key: await daemonKey(join(options.dataDir, "ssh")),
+      sshPort: options.sshPort ?? 22,
     }))();
     return tools;
   }

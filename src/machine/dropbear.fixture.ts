@@ -19,7 +19,7 @@ export interface Dropbear {
 
 export async function startDropbear(): Promise<Dropbear> {
   const dir = mkdtempSync(join(tmpdir(), "iw-ssh-"));
-  const key = await daemonKey(join(dir, "daemon"));
+  const key = await daemonKey(join(dir, "ssh"));
   const told = execFileSync("dropbearkey", ["-t", "ed25519", "-f", join(dir, "host_key")], {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],

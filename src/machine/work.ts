@@ -26,6 +26,8 @@ export interface Tools {
   readonly images: Images;
   readonly playbooks: Playbooks;
   readonly key: DaemonKey;
+  /** Where installers and installed systems take SSH. */
+  readonly sshPort: number;
   readonly clock: Clock;
   readonly random: (bytes: number) => Buffer;
   readonly log: Logger;
@@ -113,6 +115,8 @@ export function openWork(tools: Tools, first: Machine, operation: Operation, sig
     return ssh;
   }
 
+  const reach = (address: string) => ({ address, port: tools.sshPort, key: tools.key, signal });
+
   function pinned(text: string): HostKey {
     const key = parseHostKey(text);
     if (!key) throw new IronwrightError("IRW_SSH", { address: name, reason: `the pinned host key is none: ${text}` });
@@ -139,7 +143,7 @@ export function openWork(tools: Tools, first: Machine, operation: Operation, sig
       const from = await hello(INSTALLER_GONE_MS);
       for (;;) {
         try {
-          return await connectSsh({ address: from.address, hostKey: pinned(from.hostKey), key: tools.key, signal });
+          return await connectSsh({ ...reach(from.address), hostKey: pinned(from.hostKey) });
         } catch (error) {
           signal.throwIfAborted();
           if (!isError(error, "IRW_SSH") || clock.now().getTime() > deadline) throw error;
@@ -235,8 +239,7 @@ export function openWork(tools: Tools, first: Machine, operation: Operation, sig
           reason: "the installer said hello and then did not answer",
         });
       }),
-    connectSystem: (address, hostKey) =>
-      connected("system", () => connectSsh({ address, hostKey: pinned(hostKey), key: tools.key, signal })),
+    connectSystem: (address, hostKey) => connected("system", () => connectSsh({ ...reach(address), hostKey: pinned(hostKey) })),
     system: () => work.connectSystem(machine.status?.address ?? "", machine.status?.hostKey ?? ""),
     async play(playbook, vars, where) {
       const run = async () => {

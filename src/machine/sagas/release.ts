@@ -1,3 +1,4 @@
+import { condition, isTrue } from "../../core/conditions.ts";
 import { parseTenant } from "../../core/names.ts";
 import { drop, withNews, without } from "../status.ts";
 import { noteBmc, type Work } from "../work.ts";
@@ -48,7 +49,10 @@ async function handBack(on: Work): Promise<Facts | undefined> {
       ...status.inventory,
       disks: status.inventory.disks.map((disk) => ({ ...disk, signatures: [] })),
     };
-    const blank = drop(without(status, "Installed", "Released"), "lastTenant", "hostKey", "imageSha256", "address");
+    // a machine that could not be installed stays out of use until somebody looked at it, and shows why
+    const condemned = isTrue(status.conditions, "Quarantined") && condition(status.conditions, "Installed")?.status === "False";
+    const judged = condemned ? without(status, "Released") : without(status, "Installed", "Released", "Quarantined");
+    const blank = drop(judged, "lastTenant", "hostKey", "imageSha256", "address");
     const next = { ...blank, ...(inventory ? { inventory } : {}), phase: "Available" as const };
     return withNews(next, "Available", `wiped and read back${tenant ? ` after ${tenant}` : ""}, off, to be had`, on.clock.now());
   });

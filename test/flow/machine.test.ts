@@ -1,0 +1,326 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import { condition, isTrue } from "../../src/core/conditions.ts";
+import { SYSTEM_NAMESPACE } from "../../src/core/names.ts";
+import { MACHINE, MACHINE_CLASS, type Machine, NODE_CLAIM, OS_IMAGE, type Phase } from "../../src/core/resources.ts";
+import { eventRecorder, NAMESPACE, SECRET } from "../../src/kube/index.ts";
+import { type Dropbear, startDropbear } from "../../src/machine/dropbear.fixture.ts";
+import { type MachineController, machineController } from "../../src/machine/index.ts";
+import { type OperationQueue, type OperationWorker, operationQueue, operationWorker } from "../../src/work/index.ts";
+import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+import { factsScript, harmlessPlaybooks, Server, Tenant } from "./machine-world.ts";
+
+/** Real apiserver, etcd, Redis and SSH; power and network boot are told. What the steps do to disks is `test/rack`'s. */
+
+const shipped = fileURLToPath(new URL("../../playbooks", import.meta.url));
+const SHA = "a".repeat(64);
+const bmc = { address: "redfish+http://127.0.0.1", credentialsSecret: "bmc" };
+
+let host: HostControlPlane;
+let machineSsh: Dropbear;
+let server: Server;
+let tenant: Tenant;
+let daemon: { controller: MachineController; queue: OperationQueue; worker: OperationWorker } | undefined;
+let number = 0;
+let name: string;
+
+beforeAll(async () => {
+  host = await withHost();
+  await host.kube.apply(NAMESPACE, { apiVersion: "v1", kind: "Namespace", metadata: { name: SYSTEM_NAMESPACE } });
+  await applySecret("right");
+  const image = join(host.dir, "image");
+  writeFileSync(image, "image");
+  await host.kube.apply(OS_IMAGE, {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "OSImage",
+    metadata: { name: "os" },
+    spec: { url: `file://${image}`, sha256: SHA, format: "ext4+lz4", sizeBytes: 2 ** 30 },
+  });
+  await host.kube.apply(MACHINE_CLASS, {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "MachineClass",
+    metadata: { name: "gpu" },
+    spec: { image: "os", gpus: { count: 1, id: "10de:2330" }, wipe: "discard" },
+  });
+});
+afterAll(() => host.stop());
+
+beforeEach(async () => {
+  number += 1;
+  name = `m-${number}`;
+  machineSsh = await startDropbear();
+  server = new Server(machineSsh.hostKey);
+  tenant = new Tenant();
+});
+afterEach(async () => {
+  await stopDaemon();
+  await host.kube.patch(MACHINE, name, undefined, { metadata: { finalizers: null } });
+  await host.kube.delete(MACHINE, name);
+  await machineSsh.stop();
+});
+
+async function applySecret(password: string): Promise<void> {
+  const metadata = { name: "bmc", namespace: SYSTEM_NAMESPACE };
+  await host.kube.apply(SECRET, { apiVersion: "v1", kind: "Secret", metadata, stringData: { username: "admin", password } });
+}
+
+const ran = (step: string) => join(machineSsh.dir, `ran-${step}`);
+const count = (step: string) => (existsSync(ran(step)) ? readFileSync(ran(step), "utf8").length : 0);
+
+function scripts(change: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const told = (step: string, output = "") => `printf x >> ${ran(step)}\n${output}`;
+  return {
+    "inspect/facts": told("facts", factsScript()),
+    "install/partition": told("partition", 'echo "{\\"root\\":\\"${IW_DISK}p3\\",\\"esp\\":\\"${IW_DISK}p2\\"}"'),
+    "install/write-image": told("write-image", `echo '{"sha256":"${SHA}"}'`),
+    "install/bootloader": told("bootloader", `echo '{"order":"","made":{}}'`),
+    "install/configure": told("configure", `echo '{"hostKey":"${machineSsh.hostKey}"}'`),
+    "install/remove-key": told("remove-key"),
+    "join/gpu": told("gpu", `echo '[{"address":"0000:43:00.0","id":"10de:2330"}]'`),
+    "join/credential": told("credential"),
+    "join/start": told("start"),
+    "release/wipe": told("wipe", `echo '[{"path":"/dev/nvme0n1","method":"discard"}]'`),
+    "release/read-back": told("read-back", `echo '[{"path":"/dev/nvme0n1","samples":1000}]'`),
+    ...change,
+  };
+}
+
+async function startDaemon(change: Readonly<Record<string, string>> = {}): Promise<void> {
+  const { kube, log } = host;
+  const playbooksDir = harmlessPlaybooks(join(machineSsh.dir, "playbooks"), shipped, scripts(change));
+  const queue = await operationQueue({ redis: host.redis, log });
+  const controller = machineController({
+    kube,
+    bootPlane: server.bootPlane(),
+    tenants: tenant.tenants(),
+    connectBmc: server.connectBmc,
+    queue,
+    playbooksDir,
+    sshPort: machineSsh.port,
+    dataDir: machineSsh.dir,
+    clock: systemClock,
+    random: (bytes) => Buffer.from(crypto.getRandomValues(new Uint8Array(bytes))),
+    log,
+    events: eventRecorder({ kube, component: "test", clock: systemClock, log }),
+  });
+  await controller.start();
+  const worker = await operationWorker({ redis: host.redis, log, run: (job, signal) => controller.run(job, signal) });
+  daemon = { controller, queue, worker };
+}
+
+async function stopDaemon(): Promise<void> {
+  await daemon?.worker.close();
+  await daemon?.controller.stop();
+  await daemon?.queue.close();
+  daemon = undefined;
+}
+
+async function declare(spec: Partial<Machine["spec"]> = {}): Promise<void> {
+  const bootMAC = `52:54:00:77:01:${number.toString(16).padStart(2, "0")}`;
+  await host.kube.create(MACHINE, {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "Machine",
+    metadata: { name },
+    spec: { bmc, bootMAC, ...spec },
+  });
+}
+
+async function claim(): Promise<void> {
+  const made = await host.kube.create(NODE_CLAIM, {
+    apiVersion: "karpenter.sh/v1",
+    kind: "NodeClaim",
+    metadata: { name: `claim-${number}` },
+    spec: { nodeClassRef: { group: "ironwright.dev", kind: "MachineClass", name: "gpu" }, requirements: [] },
+  });
+  const claimRef = { name: made.metadata.name, uid: made.metadata.uid ?? "", tenant: "default.acme" };
+  await host.kube.patch(MACHINE, name, undefined, { spec: { claimRef } });
+}
+
+async function current(): Promise<Machine> {
+  const machine = await host.kube.get(MACHINE, name);
+  if (!machine) throw new Error(`${name} is gone`);
+  return machine;
+}
+
+async function until(what: string, is: (machine: Machine) => boolean, ms = 30_000): Promise<Machine> {
+  const deadline = Date.now() + ms;
+  for (;;) {
+    const machine = await current();
+    if (is(machine)) return machine;
+    if (Date.now() > deadline) throw new Error(`${what}: not in time; ${JSON.stringify(machine.status, null, 1)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const phase = (wanted: Phase) => (machine: Machine) => machine.status?.phase === wanted && machine.status.operation?.state === "Succeeded";
+
+test("from declared to in use, and back, every step on the record", async () => {
+  await startDaemon();
+  await declare();
+  const available = await until("Available", phase("Available"));
+  expect(available.status).toMatchObject({ power: "Off", summary: { cpu: "2", gpus: "1x NVIDIA H100 SXM5 80GB" } });
+  for (const type of ["BMCReachable", "CredentialsValid", "Inspected"]) expect(isTrue(available.status?.conditions, type)).toBe(true);
+  await until("Ready", (machine) => isTrue(machine.status?.conditions, "Ready"));
+  expect(server.boots).toEqual(["installer"]);
+
+  await claim();
+  await until("node-ready", (machine) => machine.status?.operation?.step === "node-ready");
+  tenant.ready = true;
+  const inUse = await until("InUse", phase("InUse"));
+  expect(inUse.status).toMatchObject({ hostKey: machineSsh.hostKey, lastTenant: "default.acme", imageSha256: SHA, address: "127.0.0.1" });
+  expect(inUse.status?.operation?.done.map((one) => one.step)).toEqual([
+    ...["choose", "network-boot", "partition", "write-image", "bootloader", "configure", "boot-own-disk"],
+    ...["gpu-gate", "credential", "start", "node-ready", "remove-key"],
+  ]);
+
+  await host.kube.delete(NODE_CLAIM, `claim-${number}`);
+  const back = await until("Available again", (machine) => phase("Available")(machine) && machine.status?.operation?.kind === "release");
+  expect(back.spec.claimRef).toBeUndefined();
+  expect(back.status).toMatchObject({
+    power: "Off",
+    lastWipe: { tenant: "default.acme", disks: [{ path: "/dev/nvme0n1", method: "discard", samples: 1000, verified: true }] },
+  });
+  for (const gone of ["lastTenant", "hostKey", "imageSha256"] as const) expect(back.status?.[gone]).toBeUndefined();
+  expect(tenant.revoked).toEqual([`claim-${number}`]);
+  expect(back.status?.history?.map((one) => one.phase)).toContain("Joining");
+});
+
+test("a daemon that is stopped mid-step goes on with that step, and only that", async () => {
+  const hang = `printf x >> ${ran("write-image")}\nwhile :; do sleep 0.1; done`;
+  await startDaemon({ "install/write-image": hang });
+  await declare();
+  await until("Available", phase("Available"));
+  tenant.ready = true;
+  await claim();
+  await expect.poll(() => count("write-image"), { timeout: 30_000 }).toBe(1);
+  await stopDaemon();
+  const interrupted = await current();
+  expect(interrupted.status?.operation).toMatchObject({ state: "Running", step: "write-image" });
+
+  await startDaemon();
+  const inUse = await until("InUse", phase("InUse"));
+  expect(inUse.status?.operation?.fence).toBe(interrupted.status?.operation?.fence);
+  expect([count("partition"), count("write-image"), count("bootloader")]).toEqual([1, 2, 1]);
+  expect(server.boots.filter((what) => what === "installer")).toHaveLength(2);
+});
+
+test("an installer that is gone when the daemon comes back is booted again, with a new nonce", async () => {
+  await startDaemon({ "install/write-image": `printf x >> ${ran("write-image")}\nwhile :; do sleep 0.1; done` });
+  await declare();
+  await until("Available", phase("Available"));
+  tenant.ready = true;
+  await claim();
+  await expect.poll(() => count("write-image"), { timeout: 30_000 }).toBe(1);
+  await stopDaemon();
+  const nonce = (await current()).status?.operation?.nonce;
+  server.on = false;
+  await startDaemon();
+  await until("InUse", phase("InUse"), 60_000);
+  expect(server.boots.filter((what) => what === "installer")).toHaveLength(3);
+  expect(server.record?.intent.boot).toBe("disk");
+  expect(nonce).toBeTruthy();
+});
+
+test("an installation whose claim ends is left, and the machine wiped", async () => {
+  await startDaemon({ "install/write-image": `printf x >> ${ran("write-image")}\nwhile :; do sleep 0.1; done` });
+  await declare();
+  await until("Available", phase("Available"));
+  await claim();
+  await expect.poll(() => count("write-image"), { timeout: 30_000 }).toBe(1);
+  await host.kube.delete(NODE_CLAIM, `claim-${number}`);
+  const back = await until("Available again", (machine) => phase("Available")(machine) && machine.status?.operation?.kind === "release");
+  expect(back.status?.lastWipe?.tenant).toBe("default.acme");
+  expect(count("bootloader")).toBe(0);
+});
+
+test("data without consent: read, never written, left on its own disk; with consent it is wiped first", async () => {
+  await startDaemon({ "inspect/facts": `printf x >> ${ran("facts")}\n${factsScript("gpt ext4")}` });
+  await declare();
+  const left = await until(
+    "ConsentMissing",
+    (machine) => isTrue(machine.status?.conditions, "ConsentMissing") && machine.status?.operation?.state === "Succeeded",
+  );
+  expect(left.status?.phase).toBe("Discovered");
+  expect(condition(left.status?.conditions, "ConsentMissing")?.reason).toBe("IRW_CONSENT_MISSING");
+  expect([server.boots, server.on, count("wipe")]).toEqual([["installer", "disk"], true, 0]);
+
+  await host.kube.patch(MACHINE, name, undefined, { spec: { erase: true } });
+  const available = await until("Available", phase("Available"));
+  expect([count("wipe"), count("read-back")]).toEqual([1, 1]);
+  expect(available.status?.inventory?.disks[0]?.signatures).toEqual([]);
+});
+
+test("a refused password is not tried again until the Secret is another", async () => {
+  await startDaemon();
+  server.password = "other";
+  await declare();
+  const refused = await until(
+    "CredentialsValid=False",
+    (machine) => condition(machine.status?.conditions, "CredentialsValid")?.status === "False",
+  );
+  expect(refused.status?.operation).toMatchObject({ state: "Failed", attempt: 1 });
+  expect(refused.status?.phase).toBe("Discovered");
+  await applySecret("other");
+  try {
+    await until("Available", phase("Available"));
+  } finally {
+    await applySecret("right");
+  }
+});
+
+test("an unreachable BMC and a wrong digest are conditions with a cause and a next try", async () => {
+  server.trouble = "unreachable";
+  await startDaemon({ "install/write-image": `echo '{"sha256":"${"b".repeat(64)}"}'` });
+  await declare();
+  const out = await until("BMCReachable=False", (machine) => condition(machine.status?.conditions, "BMCReachable")?.status === "False");
+  expect(condition(out.status?.conditions, "Inspected")?.message).toMatch(/timed out.*Attempt 1; next try 20/);
+  server.trouble = "none";
+  await until("Available", phase("Available"));
+  await claim();
+  const bad = await until("Installed=False", (machine) => condition(machine.status?.conditions, "Installed")?.status === "False");
+  expect(condition(bad.status?.conditions, "Installed")).toMatchObject({ reason: "IRW_IMAGE_DIGEST" });
+  expect(bad.status?.operation?.nextTryAt).toBeTruthy();
+  expect(count("bootloader")).toBe(0);
+});
+
+test("a wipe that is not proven keeps the machine out of use", async () => {
+  await startDaemon({ "release/read-back": "echo 'unproven /dev/nvme0n1 data in a sampled block (seed 7)' >&2\nexit 3" });
+  await declare();
+  await until("Available", phase("Available"));
+  tenant.ready = true;
+  await claim();
+  await until("InUse", phase("InUse"));
+  await host.kube.delete(NODE_CLAIM, `claim-${number}`);
+  const stuck = await until("Released=False", (machine) => condition(machine.status?.conditions, "Released")?.status === "False");
+  expect(condition(stuck.status?.conditions, "Released")).toMatchObject({ reason: "IRW_WIPE_UNPROVEN" });
+  expect(stuck.status).toMatchObject({ phase: "Releasing", lastTenant: "default.acme" });
+  expect(stuck.status?.lastWipe).toBeUndefined();
+  expect(stuck.spec.claimRef).toBeDefined();
+});
+
+test("an invalid playbook stops the daemon before any machine is touched", async () => {
+  await declare();
+  const dir = join(machineSsh.dir, "bad");
+  harmlessPlaybooks(dir, shipped, scripts());
+  writeFileSync(join(dir, "install", "partition.yaml"), "description: d\nsteps:\n  - { run: x, sudo: yes }\n");
+  rmSync(join(machineSsh.dir, "playbooks"), { recursive: true, force: true });
+  const { kube, log } = host;
+  const controller = machineController({
+    kube,
+    bootPlane: server.bootPlane(),
+    tenants: tenant.tenants(),
+    connectBmc: server.connectBmc,
+    queue: { enqueue: async () => {} },
+    playbooksDir: dir,
+    dataDir: machineSsh.dir,
+    clock: systemClock,
+    random: (bytes) => Buffer.alloc(bytes),
+    log,
+    events: eventRecorder({ kube, component: "test", clock: systemClock, log }),
+  });
+  await expect(controller.start()).rejects.toMatchObject({ code: "IRW_PLAYBOOK_INVALID" });
+  expect((await current()).status?.phase).toBeUndefined();
+});
