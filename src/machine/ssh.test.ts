@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Dropbear, startDropbear } from "./dropbear.fixture.ts";
@@ -52,6 +53,20 @@ test("a key that the machine does not take is told apart from a machine that is 
   const key = await daemonKey(join(server.dir, "stranger"));
   await expect(connect({ key })).rejects.toMatchObject({ code: "IRW_SSH_REFUSED" });
   await expect(connect({ port: 1 })).rejects.toMatchObject({ code: "IRW_SSH" });
+});
+
+test("a server that hangs up at any moment of the handshake is an error of the call, never of the process", async () => {
+  const banner = "SSH-2.0-test\r\n";
+  for (const say of ["", "SSH-", banner, `${banner}garbage that is no packet at all`, `${banner}${"\0".repeat(64)}`]) {
+    const rude = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.write(say);
+      socket.once("data", () => socket.resetAndDestroy());
+    });
+    await new Promise<void>((resolve) => rude.listen(0, "127.0.0.1", resolve));
+    await expect(connect({ port: (rude.address() as AddressInfo).port })).rejects.toMatchObject({ code: "IRW_SSH" });
+    rude.close();
+  }
 });
 
 test("an abort ends the wait, and the input of a command that watches for it", async () => {

@@ -62,20 +62,22 @@ export function connectSsh(target: SshTarget): Promise<Ssh> {
       signal.removeEventListener("abort", aborted);
       reject(connectError(address, target.hostKey, shown, error));
     };
+    const closed = () => failed(new Error("the connection was closed during the handshake"));
     const aborted = () => {
       client.destroy();
       reject(signal.reason);
     };
     signal.addEventListener("abort", aborted, { once: true });
+    // ssh2 may emit a second error after the first, also after the session is ready, and an unheard one ends the process;
+    // whoever runs a command hears of it through its channel
+    client.on("error", () => {});
     client.once("error", failed);
-    client.once("close", () => failed(new Error("the connection was closed during the handshake")));
+    client.once("close", closed);
     client.once("ready", () => {
       alive = true;
       signal.removeEventListener("abort", aborted);
-      client.removeAllListeners("error");
-      client.removeAllListeners("close");
-      // whoever runs a command hears of it through its channel
-      client.on("error", () => {});
+      client.off("error", failed);
+      client.off("close", closed);
       client.on("close", () => {
         alive = false;
       });
