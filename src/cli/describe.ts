@@ -92,7 +92,9 @@ function inventory(from: Inventory): string {
         `disk:      ${disk.path} ${bytes(disk.sizeBytes)} ${disk.model} serial ${disk.serial}${disk.signatures.length > 0 ? ` (${disk.signatures.join(", ")})` : ""}`,
     ),
     ...from.nics.map((nic) => `nic:       ${nic.name} ${nic.mac}${nic.link ? "" : " (no link)"}`),
-    ...from.gpus.map((gpu) => `gpu:       ${gpu.address} ${gpu.model} [${gpu.id}] on NUMA node ${gpu.numaNode}`),
+    ...from.gpus.map(
+      (gpu) => `gpu:       ${gpu.address} ${gpu.model} [${gpu.id}]${gpu.numaNode >= 0 ? ` on NUMA node ${gpu.numaNode}` : ""}`,
+    ),
   ].join("\n");
 }
 

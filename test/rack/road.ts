@@ -219,10 +219,10 @@ async function killAt({ stage, tenant, show, signal, machine }: Following & { te
   });
 }
 
-/** What a machine is at, in a few words. */
+/** What a machine is at, in a few words; `Ready` only repeats the phase, what is wrong stands beside it. */
 function doing(machine: Machine): string {
   const { status } = machine;
-  const trouble = status?.conditions?.find((one) => one.status === "False" && one.reason !== "NotYet");
+  const trouble = status?.conditions?.find((one) => one.status === "False" && one.type !== "Ready");
   const step = status?.operation?.state === "Running" && status.operation.step ? ` (${status.operation.step})` : "";
   return `${machine.metadata.name} ${status?.phase ?? "new"}${step}${trouble ? `, ${trouble.type}: ${trouble.message}` : ""}`;
 }
