@@ -4,14 +4,17 @@
 set -eu
 umask 077
 dir=/run/ironwright
-mkdir -p "$dir"
-seen=$(cat "$dir/fence" 2> /dev/null || echo 0)
+[ -d "$dir" ] || mkdir -p "$dir"
+seen=0
+if [ -e "$dir/fence" ]; then read -r seen < "$dir/fence"; fi
 if [ "$seen" -gt "$1" ]; then
   echo "fence $seen" >&2
   exit 113
 fi
-echo "$1" > "$dir/fence.$$"
-mv "$dir/fence.$$" "$dir/fence"
+if [ "$seen" -lt "$1" ]; then
+  echo "$1" > "$dir/fence.$$"
+  mv "$dir/fence.$$" "$dir/fence"
+fi
 
 # the step of a daemon that was killed may still run
 if read -r before 2> /dev/null < "$dir/step"; then
@@ -31,7 +34,7 @@ echo "$step" > "$dir/step"
 # the daemon went, or gave up waiting
 exec 3<&0
 {
-  cat <&3
+  while read -r _; do :; done <&3
   kill -KILL "-$step"
 } > /dev/null 2>&1 &
 watcher=$!

@@ -2,7 +2,7 @@ import type { Clock } from "../core/clock.ts";
 import { formatDuration } from "../core/duration.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import type { Logger } from "../observe/index.ts";
-import { fill, type Playbook, type PlaybookStep } from "./playbook.ts";
+import { type Action, fill, type Playbook, type PlaybookStep } from "./playbook.ts";
 import { quote, type Ssh } from "./ssh.ts";
 
 export interface PlaybookRun {
@@ -33,13 +33,45 @@ const OUTPUT_SHOWN = 600;
 export async function runPlaybook(playbook: Playbook, run: PlaybookRun): Promise<Registered> {
   checkVariables(playbook, run);
   const registered: Record<string, unknown> = {};
-  for (const step of playbook.steps) {
-    const { when } = step;
-    if (when && (run.vars[when.variable] === when.literal) !== when.equal) continue;
+  const due = playbook.steps.filter(({ when }) => !when || (run.vars[when.variable] === when.literal) === when.equal);
+  for (const step of together(due, run.vars)) {
     const stdout = await withRetries(playbook, step, run);
     if (step.register) registered[step.register] = parseResult(stdout, label(playbook, step), run.machine);
   }
   return registered;
+}
+
+/** A step as it is carried out: files are scripts that write them. */
+interface Task extends Omit<PlaybookStep, "action" | "when"> {
+  readonly action: Exclude<Action, { do: "upload" | "template" }> | { readonly do: "files"; readonly script: string };
+}
+
+/** Files written one after another become one task: a round trip to a machine that is just starting takes a second. */
+function together(steps: readonly PlaybookStep[], vars: PlaybookRun["vars"]): readonly Task[] {
+  const tasks: Task[] = [];
+  for (const step of steps) {
+    const task = taskOf(step, vars);
+    const last = tasks.at(-1);
+    if (last?.action.do !== "files" || task.action.do !== "files" || last.retry.times + task.retry.times > 0) {
+      tasks.push(task);
+      continue;
+    }
+    tasks[tasks.length - 1] = {
+      ...last,
+      name: `${last.name}, ${task.name}`,
+      action: { do: "files", script: last.action.script + task.action.script },
+      secret: last.secret || task.secret,
+      timeoutMs: last.timeoutMs + task.timeoutMs,
+    };
+  }
+  return tasks;
+}
+
+function taskOf(step: PlaybookStep, vars: PlaybookRun["vars"]): Task {
+  const { action } = step;
+  if (action.do !== "upload" && action.do !== "template") return { ...step, action };
+  const content = action.do === "upload" ? action.content : Buffer.from(fill(action.text, vars));
+  return { ...step, action: { do: "files", script: writeFile(content, action.to, action.mode) } };
 }
 
 function checkVariables(playbook: Playbook, { vars }: PlaybookRun): void {
@@ -50,7 +82,7 @@ function checkVariables(playbook: Playbook, { vars }: PlaybookRun): void {
   throw new IronwrightError("IRW_PLAYBOOK_INVALID", { file: playbook.name, problems: problems.join("\n") });
 }
 
-async function withRetries(playbook: Playbook, step: PlaybookStep, run: PlaybookRun): Promise<string> {
+async function withRetries(playbook: Playbook, step: Task, run: PlaybookRun): Promise<string> {
   for (let left = step.retry.times; ; left -= 1) {
     try {
       return await once(playbook, step, run);
@@ -66,7 +98,7 @@ async function withRetries(playbook: Playbook, step: PlaybookStep, run: Playbook
   }
 }
 
-async function once(playbook: Playbook, step: PlaybookStep, run: PlaybookRun): Promise<string> {
+async function once(playbook: Playbook, step: Task, run: PlaybookRun): Promise<string> {
   const timeout = AbortSignal.timeout(step.timeoutMs);
   const bounded = { ...run, signal: AbortSignal.any([run.signal, timeout]) };
   try {
@@ -81,16 +113,14 @@ async function once(playbook: Playbook, step: PlaybookStep, run: PlaybookRun): P
   }
 }
 
-async function perform(playbook: Playbook, step: PlaybookStep, run: PlaybookRun): Promise<string> {
+async function perform(playbook: Playbook, step: Task, run: PlaybookRun): Promise<string> {
   const { action } = step;
   const execute = (script: string) => executeScript(label(playbook, step), step.secret, script, run);
   switch (action.do) {
     case "run":
       return execute(`${environment(run.vars)}\n${action.script}`);
-    case "upload":
-      return execute(writeFile(action.content, action.to, action.mode));
-    case "template":
-      return execute(writeFile(Buffer.from(fill(action.text, run.vars)), action.to, action.mode));
+    case "files":
+      return execute(action.script);
     case "wait":
       return until(() => execute(`${environment(run.vars)}\n${action.script}`), action.everyMs, run);
     case "reboot":
@@ -147,7 +177,7 @@ function parseResult(stdout: string, step: string, machine: string): unknown {
   }
 }
 
-function label(playbook: Playbook, step: PlaybookStep): string {
+function label(playbook: Playbook, step: Task): string {
   return `${playbook.name} (${step.name})`;
 }
 

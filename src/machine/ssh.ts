@@ -1,3 +1,4 @@
+import { connect as connectTcp } from "node:net";
 import ssh2, { type ClientChannel } from "ssh2";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import { type DaemonKey, type HostKey, hostKeyText } from "./ssh-key.ts";
@@ -42,6 +43,8 @@ export interface Ssh {
 
 /** What a command may say: more is a mistake, and would fill the daemon's memory. */
 const OUTPUT_LIMIT = 4 * 1024 * 1024;
+/** A first packet that was lost because the machine just starts is sent again after 1, 3, 7 … s (RFC 6298): a new try is quicker. */
+const CONNECT_MS = 1_500;
 const HANDSHAKE_MS = 20_000;
 const KEEPALIVE_MS = 5_000;
 const KEEPALIVE_MISSES = 6;
@@ -83,9 +86,11 @@ export function connectSsh(target: SshTarget): Promise<Ssh> {
       });
       resolve(session(client, address, () => alive));
     });
+    const socket = connectTcp({ host: address, port, noDelay: true });
+    socket.setTimeout(CONNECT_MS, () => socket.destroy(new Error(`no connection within ${CONNECT_MS / 1_000} s`)));
+    socket.once("connect", () => socket.setTimeout(0));
     client.connect({
-      host: address,
-      port,
+      sock: socket,
       username: "root",
       privateKey: target.key.privateKey,
       authHandler: ["publickey"],
