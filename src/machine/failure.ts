@@ -25,7 +25,7 @@ export async function recordFailure(work: Work, thrown: unknown, deadlinePassed:
     // a claim that ended is no failure of the machine: it is decided on anew at once
     const claimLost = code === "IRW_CLAIM_LOST";
     const givesUp = quarantined && operation.kind === "install";
-    const nextTryAt = claimLost ? now : new Date(now.getTime() + retryAfterMs(failedAttempts));
+    const nextTryAt = new Date(now.getTime() + retryAfterMs(failedAttempts));
     const say = (status: MachineStatus, one: Omit<NewCondition, "observedGeneration">) =>
       withFact(status, { ...one, ...generation(machine) }, now);
 

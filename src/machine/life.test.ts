@@ -81,6 +81,7 @@ test.each<[string, string, string]>([
   ["and is tried again", decide("Discovered", "none", { operation: failed("inspect", 1) }), "inspect 2 -> Inspecting"],
   ["however often", decide("Discovered", "none", { operation: failed("inspect", 9) }), "inspect 10 -> Inspecting"],
   ["a failed installation", decide("Installing", "live", { operation: failed("install", 1) }, { claimRef }), "install 2 -> Installing"],
+  ["but not for a claim on its way out", decide("Installing", "ending", { operation: failed("install", 1) }, { claimRef }), "rest"],
   ["after three the claim goes elsewhere", decide("Installing", "live", { operation: failed("install", 3) }, { claimRef }), "rest"],
   [
     "and once it went, the machine is wiped",

@@ -41,6 +41,8 @@ export const DEADLINE_MS: Readonly<Record<OperationKind, number>> = {
 const FIRST_RETRY_MS = 10_000;
 const LAST_RETRY_MS = 10 * 60_000;
 
+const ENDING = "its claim is on its way out: it is released once the node is drained";
+
 /** When to try again after a failed attempt. */
 export function retryAfterMs(attempt: number): number {
   return Math.min(FIRST_RETRY_MS * 3 ** (attempt - 1), LAST_RETRY_MS);
@@ -66,7 +68,8 @@ export function next(machine: Machine, at: Circumstances): Decision {
       return start("inspect", 1, "it was not inspected to the end");
     case "Installing":
     case "Joining":
-      return at.claim === "live" || at.claim === "ending" ? start("install", 1, "its claim waits") : release(1, "its claim ended");
+      if (at.claim === "ending") return rest(ENDING);
+      return at.claim === "live" ? start("install", 1, "its claim waits") : release(1, "its claim ended");
     case "InUse":
       return inUse(at);
     case "Releasing":
@@ -82,6 +85,7 @@ function whileRunning(machine: Machine, phase: Phase, at: Circumstances): Decisi
 
 function afterFailure(machine: Machine, phase: Phase, operation: Operation, at: Circumstances): Decision {
   if (operation.kind === "install" && isOver(at.claim)) return release(1, `its claim ended while it was ${phase}`);
+  if (operation.kind === "install" && at.claim === "ending") return rest(ENDING);
   if (operation.kind === "install" && operation.attempt >= ATTEMPTS) return rest("quarantined: its claim goes to another machine");
   if (condition(machine.status?.conditions, "CredentialsValid")?.status === "False" && !at.credentialsChanged)
     return rest("the BMC refuses its credentials: waiting for another Secret, so that the account is not locked");
