@@ -56,10 +56,17 @@ export function withStatus(claim: NodeClaim, status: Partial<NonNullable<NodeCla
 
 type Verdict = readonly ["True" | "False" | "Unknown", reason: string, message?: string];
 
+/** What nodes and tenants write into their objects ends up in messages: they may be of any length and hold anything. */
+const LONGEST_MESSAGE = 1_000;
+
+function plain(message: string): string {
+  return message.slice(0, LONGEST_MESSAGE).replace(/\p{Cc}+/gu, " ");
+}
+
 /** The claim with a condition set; the very same claim when nothing changed. */
 export function say(claim: NodeClaim, on: Pick<ClaimContext, "clock">, type: string, [status, reason, message = ""]: Verdict): NodeClaim {
   const { generation } = claim.metadata;
-  const next = { type, status, reason, message, ...(generation === undefined ? {} : { observedGeneration: generation }) };
+  const next = { type, status, reason, message: plain(message), ...(generation === undefined ? {} : { observedGeneration: generation }) };
   const conditions = withCondition(claim.status?.conditions, next, on.clock.now());
   return conditions === claim.status?.conditions ? claim : withStatus(claim, { conditions });
 }

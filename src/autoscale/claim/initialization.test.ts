@@ -45,3 +45,14 @@ test("the last pod event is recorded, not more often than it matters", async () 
   one.podEvent(new Date("2026-01-01T00:01:01.000Z"));
   expect((await one.go())?.status?.lastPodEventTime).toBe("2026-01-01T00:01:00.000Z");
 });
+
+test("whatever a tenant writes into its Node, the host keeps little of it", async () => {
+  const message = `\u001b]0;x\u0007${"x".repeat(100_000)}`;
+  const one = await life({ node: node({ status: { conditions: [{ type: "Ready", status: "False", message }] } }) });
+  const waiting = (await one.go(2))?.status?.conditions?.find((each) => each.type === "Initialized");
+  expect([waiting?.reason, waiting?.message.length, /\p{Cc}/u.test(waiting?.message ?? "")]).toEqual(["NodeNotReady", 1_000, false]);
+  const many = Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [`example.com/r${n}`, "1"]));
+  const up = await life({ node: node({ status: { conditions: [{ type: "Ready", status: "True" }], capacity: many, allocatable: many } }) });
+  const after = await up.go(2);
+  expect([said(after, "Initialized"), Object.keys(after?.status?.capacity ?? {}).length]).toEqual(["True/Initialized", 64]);
+});

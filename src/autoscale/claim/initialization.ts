@@ -18,11 +18,18 @@ export const initialization: ClaimStep = async (claim, on) => {
   await view.kube.patch(NODE, facts.machine, undefined, { metadata: { labels: { [LABEL_INITIALIZED]: "true" } } });
   on.events.record(claim, "Normal", "Initialized", `node ${facts.machine} takes pods`);
   const measured = withStatus(claim, {
-    ...(node.status?.capacity ? { capacity: node.status.capacity } : {}),
-    ...(node.status?.allocatable ? { allocatable: node.status.allocatable } : {}),
+    ...(node.status?.capacity ? { capacity: few(node.status.capacity) } : {}),
+    ...(node.status?.allocatable ? { allocatable: few(node.status.allocatable) } : {}),
   });
   return say(measured, on, "Initialized", ["True", "Initialized"]);
 };
+
+/** More kinds of resources than any server has: a tenant's Node may list what it likes, the host keeps this much of it. */
+const MOST_RESOURCES = 64;
+
+function few<T>(resources: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(resources).slice(0, MOST_RESOURCES));
+}
 
 /** What is still missing, as reason and message. */
 function notYet(claim: NodeClaim, node: Node): readonly [reason: string, message: string] | undefined {

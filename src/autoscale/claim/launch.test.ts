@@ -29,6 +29,7 @@ describe("a machine that cannot be had ends the claim, and nothing is done to th
     ["taken", machine({ spec: { claimRef: { name: "other", uid: "other", tenant: "default.beta" } } })],
     ["in maintenance", machine({ spec: { maintenance: true } })],
     ["not available", machine({ status: { phase: "Releasing" } })],
+    ["not wiped", machine({ status: { lastTenant: "default.beta" } })],
     [
       "quarantined",
       machine({ status: { conditions: [{ type: "Quarantined", status: "True", reason: "x", message: "", lastTransitionTime: "" }] } }),

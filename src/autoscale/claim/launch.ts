@@ -30,6 +30,7 @@ function whyNot(machine: Machine): string | undefined {
   if (machine.spec.claimRef) return `was claimed by ${machine.spec.claimRef.name} meanwhile`;
   if (machine.spec.maintenance) return "is in maintenance";
   if (isTrue(machine.status?.conditions, "Quarantined")) return "is quarantined";
+  if (machine.status?.lastTenant !== undefined) return "is not wiped yet";
   return machine.status?.phase === "Available" ? undefined : `is ${machine.status?.phase ?? "not inspected"}, not Available`;
 }
 

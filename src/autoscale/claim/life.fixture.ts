@@ -99,6 +99,7 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
   const clock: Clock = { ...systemClock, now: () => new Date(at) };
   const events: string[] = [];
   const revoked: string[] = [];
+  let refusal: Error | undefined;
   const recorder = { record: (_object: unknown, _type: string, reason: string) => void events.push(reason), flush: async () => {} };
   await host.kube.create(VIRTUAL_CLUSTER, CLUSTER);
   await host.kube.create(NODE_POOL, POOL);
@@ -139,6 +140,7 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
           onChange: () => {},
           kube: () => tenant.kube,
           async revoke(_ref, one) {
+            if (refusal) throw refusal;
             revoked.push(`${one.claim} ${one.claimUid} ${one.nodeName}`);
             await tenant.kube.delete(NODE, one.nodeName);
           },
@@ -168,6 +170,10 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
     node: theNode,
     later(ms: number) {
       at += ms;
+    },
+    /** What the tenant answers to a revocation from here on. */
+    refuseRevoking(error: Error | undefined) {
+      refusal = error;
     },
     unwatch() {
       watched = false;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { IronwrightError } from "../../core/errors.ts";
 import { MACHINE, NODE_CLAIM, VIRTUAL_CLUSTER } from "../../core/resources.ts";
 import { POD } from "../../kube/index.ts";
 import { deadlineOf, drainStep } from "./drain.ts";
@@ -40,6 +41,26 @@ test("a machine that never became a node has nothing to drain", async () => {
   await one.go();
   await one.host.delete(NODE_CLAIM, "gpu-abcde");
   expect(said(await one.go(), "Drained")).toBe("True/NeverRegistered");
+});
+
+test("a machine that somebody took from its claim: the node's rights go before the claim does", async () => {
+  const one = await running([]);
+  await one.host.patch(MACHINE, "gpu-1", undefined, { spec: { claimRef: null } });
+  one.refuseRevoking(new IronwrightError("IRW_TENANT_NOT_READY", { tenant: "default.acme", reason: "it has not answered yet" }));
+  await expect(one.go()).rejects.toMatchObject({ code: "IRW_TENANT_NOT_READY" });
+  expect(await one.get()).toBeDefined();
+  one.refuseRevoking(undefined);
+  expect(await one.go()).toBeUndefined();
+  expect(one.revoked).toEqual(["gpu-abcde claim-uid gpu-1"]);
+  expect(await one.node()).toBeUndefined();
+});
+
+test("a tenant that lets nobody take the node's rights: the claim says so, and the machine is not released", async () => {
+  const one = await running([]);
+  one.refuseRevoking(new IronwrightError("IRW_TENANT_GATE", { tenant: "default.acme", node: "gpu-1", got: "it may register" }));
+  expect(said(await one.go(2), "InstanceTerminating")).toBe("Unknown/NotRevoked");
+  one.refuseRevoking(undefined);
+  expect(said(await one.go(), "InstanceTerminating")).toBe("True/InstanceTerminating");
 });
 
 test("a budget keeps a pod, and the condition says so", async () => {
@@ -102,4 +123,11 @@ test("past the deadline the node goes with what is left", async () => {
   expect(said(await one.go(), "Drained")).toBe("Unknown/Draining");
   one.later(11 * 60_000);
   expect(said(await one.go(), "Drained")).toBe("True/DeadlinePassed");
+});
+
+test("past the deadline nothing is asked of a tenant that would refuse it", async () => {
+  const one = await running([pod("a")], { terminationGracePeriod: "10m" });
+  one.later(11 * 60_000);
+  expect(said(await one.go(), "Drained")).toBe("True/DeadlinePassed");
+  expect((await one.node())?.spec.taints).toEqual([]);
 });

@@ -1,3 +1,4 @@
+import { IronwrightError } from "../../core/errors.ts";
 import { FINALIZER_CLAIM } from "../../core/names.ts";
 import { MACHINE, NODE_CLAIM, type NodeClaim, VIRTUAL_CLUSTER } from "../../core/resources.ts";
 import { NODE, POD } from "../../kube/index.ts";
@@ -18,16 +19,33 @@ export interface Terminating {
  */
 export async function termination(claim: NodeClaim, on: ClaimContext): Promise<Terminating> {
   const facts = factsOf(claim);
-  if (!facts || !(await holdsMachine(facts, on))) return finish(claim, on);
+  if (!facts) return finish(claim, on);
+  if (!(await holdsMachine(facts, on))) return letGo(claim, facts, on);
   const drained = is(claim, "Drained") ? claim : await drain(claim, facts, on);
   if (!is(drained, "Drained") || is(drained, "InstanceTerminating")) return { claim: drained, gone: false };
   if (drained !== claim) return { claim: drained, gone: false };
-  await on.tenants.revoke(facts.ref, { claim: facts.name, claimUid: facts.uid, nodeName: facts.machine });
+  try {
+    await revoke(facts, on);
+  } catch (error) {
+    if (!(error instanceof IronwrightError)) throw error;
+    on.log.warn({ claim: facts.name, tenant: facts.tenant, err: error }, "the node's rights could not be taken; it is tried again");
+    return { claim: say(claim, on, "InstanceTerminating", ["Unknown", "NotRevoked", `${error.code}: ${error.message}`]), gone: false };
+  }
   on.events.record(claim, "Normal", "Terminating", `node ${facts.machine} has left ${facts.tenant}; the machine is released`);
   return {
     claim: say(claim, on, "InstanceTerminating", ["True", "InstanceTerminating", `machine ${facts.machine} is released and wiped`]),
     gone: false,
   };
+}
+
+/** The machine names somebody else, or nobody: what was granted for this claim is taken back all the same. */
+async function letGo(claim: NodeClaim, facts: ClaimFacts, on: ClaimContext): Promise<Terminating> {
+  if (is(claim, "Launched") && !is(claim, "InstanceTerminating")) await revoke(facts, on);
+  return finish(claim, on);
+}
+
+function revoke(facts: ClaimFacts, on: ClaimContext): Promise<void> {
+  return on.tenants.revoke(facts.ref, { claim: facts.name, claimUid: facts.uid, nodeName: facts.machine });
 }
 
 /** On fresh state: while the machine names this claim it is not ours to forget. */
@@ -51,19 +69,12 @@ async function drain(claim: NodeClaim, facts: ClaimFacts, on: ClaimContext): Pro
   if (await tenantEnds(facts, on)) return say(claim, on, "Drained", ["True", "TenantGone", `${facts.tenant} is deleted with all its pods`]);
   // its taint keeps every pod away until it is registered
   if (!is(claim, "Registered")) return say(claim, on, "Drained", ["True", "NeverRegistered", "no pod ever came to it"]);
-  const view = on.view(facts.tenant);
   const deadline = deadlineOf(claim);
-  if (!view) {
-    const late = deadline !== undefined && deadline <= on.clock.now();
-    return say(
-      claim,
-      on,
-      "Drained",
-      late
-        ? ["True", "DeadlinePassed", "terminationGracePeriod is over"]
-        : ["Unknown", "TenantNotReady", `waiting for the control plane of ${facts.tenant}`],
-    );
-  }
+  // before anything is asked of the tenant, who could refuse it for ever
+  if (deadline !== undefined && deadline <= on.clock.now())
+    return say(claim, on, "Drained", ["True", "DeadlinePassed", "terminationGracePeriod is over"]);
+  const view = on.view(facts.tenant);
+  if (!view) return say(claim, on, "Drained", ["Unknown", "TenantNotReady", `waiting for the control plane of ${facts.tenant}`]);
   const node = await view.kube.get(NODE, facts.machine);
   if (!node) return say(claim, on, "Drained", ["True", "NodeNotFound", "there is no node to drain"]);
   await taintDisrupted(view, node);
@@ -81,8 +92,6 @@ async function drainNode(
   const { items } = await view.kube.list(POD, { fieldSelector: `spec.nodeName=${facts.machine}` });
   const step = drainStep(items, on.clock.now(), deadline);
   if (step.waiting.length === 0) return say(claim, on, "Drained", ["True", "Drained"]);
-  if (deadline !== undefined && deadline <= on.clock.now())
-    return say(claim, on, "Drained", ["True", "DeadlinePassed", "terminationGracePeriod is over"]);
   const blocked = await carryOut(view, step);
   const names = step.waiting.map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
   const message = `waiting for ${some(names)}${blocked.length > 0 ? `; disruption budgets keep ${some(blocked)}` : ""}`;
