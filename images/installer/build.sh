@@ -14,8 +14,9 @@ case $flavour in
   *) say "unknown flavour $flavour: expected vm or hardware"; exit 2 ;;
 esac
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+mkdir -p "$out"
+work=$(mktemp -d "$out/work.XXXXXX")
+trap 'rm -rf --one-file-system "$work"' EXIT
 donor=$work/donor
 root=$work/root
 
@@ -82,7 +83,6 @@ cp -r "$here/etc/." "$root/etc/"
 chmod 755 "$root/etc/ironwright/boot" "$root/etc/ironwright/lease"
 chmod 700 "$root/root" "$root/root/.ssh"
 
-mkdir -p "$out"
 find "$root" -exec touch -h -d @0 {} +
 ( cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --owner 0:0 ) | zstd -q -f -15 -T0 -o "$out/initrd"
 cp "$donor/boot/vmlinuz-$release" "$out/vmlinuz"

@@ -31,14 +31,8 @@ case $flavour in
 esac
 
 mkdir -p "$out"
-work=$(mktemp -d)
-containerd=
-cleanup() {
-  [ -z "$containerd" ] || { kill "$containerd" 2> /dev/null && wait "$containerd"; } || true
-  for path in "$work"/root/{run,proc,sys,dev}; do mountpoint -q "$path" && umount -R "$path"; done
-  rm -rf --one-file-system "$work"
-}
-trap cleanup EXIT
+work=$(mktemp -d "$out/work.XXXXXX")
+trap 'kill $(jobs -p) 2> /dev/null || true; rm -rf --one-file-system "$work"' EXIT
 root=$work/root
 donor=$work/donor
 
@@ -105,25 +99,7 @@ for unit in ironwright-network.service ironwright-modules.service ironwright-lat
 done
 ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
 
-# images into containerd's store, by the image's own containerd, so that no node spends time on it
-for file in proc sys dev; do mount --rbind "/$file" "$root/$file"; mount --make-rslave "$root/$file"; done
-mount -t tmpfs tmpfs "$root/run"
-cp "$oci"/*.tar "$root/run/"
-chroot "$root" /usr/bin/containerd --log-level warn > "$work/containerd.log" 2>&1 &
-containerd=$!
-for archive in pause busybox; do
-  tries=100
-  until chroot "$root" /usr/bin/ctr --namespace k8s.io images import "/run/$archive.tar" > "$work/import.log" 2>&1; do
-    tries=$((tries - 1))
-    [ $tries -gt 0 ] && kill -0 "$containerd" || { say "containerd did not take $archive:"; cat "$work/import.log" "$work/containerd.log" >&2; exit 1; }
-    sleep 0.1
-  done
-  chroot "$root" /usr/bin/ctr --namespace k8s.io images label "ironwright.dev/$archive:1" io.cri-containerd.image=managed io.cri-containerd.pinned=pinned > /dev/null
-done
-kill "$containerd"
-wait "$containerd" || true
-containerd=
-for file in run proc sys dev; do umount -R "$root/$file"; done
+"$here/preload.sh" "$root" "$oci"/*.tar
 
 # what no node runs
 rm -rf "$root"/usr/bin/{ctr,containerd-stress,containerd-shim,containerd-shim-runc-v1,perl*,deb-systemd-*} "$root"/usr/lib/x86_64-linux-gnu/{perl*,libperl*}
