@@ -124,6 +124,8 @@ export function autoscaler({ kube, tenants, clock, log, events }: AutoscalerOpti
     name: "nodeclaims",
     log,
     clock,
+    // a step may wait for its tenant's apiserver, and a tenant can make it wait
+    concurrency: 64,
     keys: () => claims.keys(),
     async reconcile(key) {
       const claim = claims.get(key);

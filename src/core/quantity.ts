@@ -118,9 +118,14 @@ function inBytes(name: string): boolean {
 }
 
 export function add(...parts: readonly Resources[]): Resources {
-  const sum = new Map<string, Quantity>();
-  for (const part of parts) for (const [name, amount] of part) sum.set(name, (sum.get(name) ?? 0n) + amount);
-  return sum;
+  return sum(parts);
+}
+
+/** As {@link add}, for lists from outside: they may be longer than a call takes arguments. */
+export function sum(parts: Iterable<Resources>): Resources {
+  const total = new Map<string, Quantity>();
+  for (const part of parts) for (const [name, amount] of part) total.set(name, (total.get(name) ?? 0n) + amount);
+  return total;
 }
 
 /** May go below zero: an overcommitted node has less than nothing free. */

@@ -66,7 +66,14 @@ async function round(options: DisrupterOptions): Promise<number> {
   const known = options.known();
   const now = options.clock.now();
   const decided = disruptions(disruptionWorld(known, options), now);
-  for (const one of decided.now) await carryOut(one, known, options);
+  // side by side: a tenant whose apiserver hangs or refuses keeps nobody else's nodes
+  await Promise.all(
+    decided.now.map((one) =>
+      carryOut(one, known, options).catch((error: unknown) => {
+        options.log.warn({ claim: one.claim, reason: reasonOf(error) }, "a node could not be given back; it is tried again");
+      }),
+    ),
+  );
   return decided.next ? Math.min(MOST_MS, Math.max(LEAST_MS, decided.next.getTime() - now.getTime())) : MOST_MS;
 }
 

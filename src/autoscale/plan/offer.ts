@@ -1,5 +1,5 @@
 import { LABEL_INSTANCE_TYPE, LABEL_NODEPOOL } from "../../core/names.ts";
-import { add, ONE, type Resources, subtract } from "../../core/quantity.ts";
+import { ONE, type Resources, subtract, sum } from "../../core/quantity.ts";
 import {
   conflict,
   contradiction,
@@ -102,7 +102,7 @@ export function daemonsOn(
   running: readonly string[] = [],
 ): Resources {
   const due = daemons.filter((one) => !running.includes(one.name) && isAllowed(one.needs, offered, taints));
-  return add(...due.map((one) => one.needs.requests));
+  return sum(due.map((one) => one.needs.requests));
 }
 
 function isAllowed(needs: PodNeeds, offered: Requirements, taints: readonly Taint[]): boolean {

@@ -78,7 +78,7 @@ export class Site {
     this.free = subtract(this.free, requests);
     this.used = add(this.used, requests);
     this.ports = [...this.ports, ...kind.needs.hostPorts];
-    this.pods.push(...pods);
+    for (const pod of pods) this.pods.push(pod);
     const term = this.term(kind);
     // only a claim still has several possible values of a label: the pod narrows them
     if (this.offer && term) this.offered = intersect(this.offered, onlyOffered(this.offered, term));

@@ -3,6 +3,7 @@ import type { Condition } from "../../core/conditions.ts";
 import { formatResources } from "../../core/quantity.ts";
 import type { Machine, MachineClass, NodeClaim, NodePool, OSImage, VirtualCluster } from "../../core/resources.ts";
 import type { Node, Pod } from "../../kube/index.ts";
+import { plan } from "../plan/index.ts";
 import { poolStatus } from "../pools.ts";
 import { type Known, surroundings, worldOf } from "./build.ts";
 import { machineSupply } from "./machines.ts";
@@ -297,6 +298,17 @@ describe("nodes", () => {
     );
     expect(first(going)?.leaving).toBe(true);
     expect(worldOf(going).tenants[0]?.pods.map((one) => one.key)).toEqual(["default/owned"]);
+  });
+
+  test("no number of pods that a tenant can write stops the plan for everybody", { timeout: 60_000 }, () => {
+    const unschedulable = { conditions: [{ type: "PodScheduled", status: "False" as const, reason: "Unschedulable" }] };
+    const pods = Array.from({ length: 130_000 }, (_, n) => [
+      pod(`bound-${n}`, { spec: { containers: [], nodeName: "gpu-1" } }),
+      pod(`pending-${n}`, { spec: { containers: [] }, status: unschedulable }),
+    ]).flat();
+    const many = known({ claims: [claim("gpu-1", true)] }, { nodes: [node("gpu-1", {}, { pods: "1G" })], pods });
+    expect(formatResources(first(many)?.used ?? new Map())).toEqual({ pods: "130k" });
+    expect(plan(worldOf(many)).placements.map((one) => one.pods.length)).toEqual([130_000]);
   });
 
   test("a pool that is not right is there, with its problem", () => {

@@ -1,6 +1,6 @@
 import { isTrue } from "../../core/conditions.ts";
 import { ANNOTATION_MACHINE, LABEL_NODEPOOL, LABEL_TENANT, TAINT_DISRUPTED, tenantText } from "../../core/names.ts";
-import { add, ONE, parseResources, type Resources } from "../../core/quantity.ts";
+import { add, ONE, parseResources, type Resources, sum } from "../../core/quantity.ts";
 import type { Machine, MachineClass, NodeClaim, NodePool, OSImage, Taint, VirtualCluster } from "../../core/resources.ts";
 import type { DaemonSet, Node, Pod } from "../../kube/index.ts";
 import type { MachineSupply, NodeSupply, PendingPod, TenantWorld, World } from "../plan/index.ts";
@@ -130,7 +130,7 @@ function nodeSupply(
     leaving: isLeaving(claim, node),
     capacity: machine && machine.capacity.size > 0 ? machine.capacity : parseResources(node?.status?.capacity),
     allocatable: allocatableOf(claim, node, machine, initialized),
-    used: add(...pods.map((pod) => add(podRequests(pod.spec), new Map([["pods", ONE]])))),
+    used: sum(pods.map((pod) => add(podRequests(pod.spec), new Map([["pods", ONE]])))),
     hostPorts: pods.flatMap((pod) => hostPorts(pod.spec)),
     daemons: pods.filter(isOfDaemonSet).flatMap(daemonNames),
   };
