@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
-import { IronwrightError, isError } from "../core/errors.ts";
+import { IronwrightError } from "../core/errors.ts";
 import { type TenantRef, tenantText } from "../core/names.ts";
 import { VIRTUAL_CLUSTER } from "../core/resources.ts";
 import { type Kube, NODE, SECRET, type Secret } from "../kube/index.ts";
@@ -112,12 +112,12 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
       await proveRefused({ ref, server: held.server, bundle: held.plane.bundle, clock }, node.nodeName);
       await held.kube.delete(NODE, node.nodeName);
     } catch (error) {
-      const unreachable = isError(error, "IRW_TENANT_NOT_READY") || isError(error, "IRW_KUBE_UNREACHABLE");
-      if (!unreachable || !cluster.metadata.deletionTimestamp) throw error;
-      // its authority and its objects end with it; waiting for it to answer would keep both for ever
+      // its authority and its objects end with it; waiting for an apiserver that does not answer, or that its tenant taught
+      // to refuse us (a webhook, a policy), would keep the machine for ever
+      if (!(error instanceof IronwrightError) || !cluster.metadata.deletionTimestamp) throw error;
       log.warn(
         { tenant: tenantText(ref), node: node.nodeName, err: error },
-        "the tenant is being deleted and does not answer: revoked by its end",
+        "the tenant is being deleted and does not let its node go: revoked by its end",
       );
       return;
     }

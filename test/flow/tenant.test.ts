@@ -324,6 +324,9 @@ describe("a deleted VirtualCluster", () => {
     await eventually("it answers", async () => expect(await tenants.kube(ACME).list(NODE)).toBeDefined());
     await expect(tenants.admit(ACME, { ...BIOS, addresses: [] })).rejects.toMatchObject({ code: "IRW_TENANT_NOT_READY" });
 
+    await keepNodes(tenants.kube(ACME), "stubborn-1");
+    await tenants.revoke(ACME, { claim: "stubborn", claimUid: "stubborn", nodeName: "stubborn-1" });
+
     await host.kube.patch(NODE_CLAIM, "acme-9", undefined, { metadata: { finalizers: null } });
     await gone(ACME.name);
     expect(tenants.list()).not.toContainEqual(ACME);
@@ -340,6 +343,26 @@ describe("a deleted VirtualCluster", () => {
     expect((await tenants.kube(UMBRELLA).list(NAMESPACE)).items.length).toBeGreaterThan(3);
   });
 });
+
+/** What a tenant may do as its cluster's administrator: a node, and a policy by which nobody deletes nodes. */
+async function keepNodes(kube: Kube, nodeName: string): Promise<void> {
+  await kube.create(NODE, { apiVersion: "v1", kind: "Node", metadata: { name: nodeName }, spec: {} });
+  const admission = { apiVersion: "admissionregistration.k8s.io/v1", metadata: { name: "keep-nodes" } };
+  const rules = [{ apiGroups: [""], apiVersions: ["v1"], operations: ["DELETE"], resources: ["nodes"] }];
+  await kube.raw("POST", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", {
+    ...admission,
+    kind: "ValidatingAdmissionPolicy",
+    spec: { matchConstraints: { resourceRules: rules }, validations: [{ expression: "false", message: "nodes stay" }] },
+  });
+  await kube.raw("POST", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", {
+    ...admission,
+    kind: "ValidatingAdmissionPolicyBinding",
+    spec: { policyName: "keep-nodes", validationActions: ["Deny"] },
+  });
+  await eventually("nodes cannot be deleted", () =>
+    expect(kube.raw("DELETE", `/api/v1/nodes/${nodeName}?dryRun=All`)).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" }),
+  );
+}
 
 async function create(name: string, spec: VirtualCluster["spec"] = {}): Promise<void> {
   await host.kube.create(VIRTUAL_CLUSTER, {
