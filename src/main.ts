@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
 import { bmcKeeper, connectBmc } from "./bmc/index.ts";
 import { type BootPlane, createBootPlane } from "./boot/index.ts";
@@ -162,7 +162,7 @@ async function prepareHost(kube: Kube, artifacts: Artifacts, log: Logger): Promi
     kind: "OSImage",
     metadata: { name: "ironwright-node" },
     spec: {
-      url: `file://${artifacts.node.image}`,
+      url: pathToFileURL(artifacts.node.image).href,
       sha256: artifacts.node.sha256,
       format: artifacts.node.format,
       sizeBytes: artifacts.node.sizeBytes,

@@ -5,7 +5,15 @@ import { type CertificateSigningRequest, CSR, type Kube } from "../kube/index.ts
 import { type Reconciler, reconciler } from "../work/index.ts";
 import type { Admissions } from "./admissions.ts";
 import type { Attachment } from "./attachments.ts";
-import { type AdmittedNode, type CsrVerdict, csrVerdict, parseRequest, type SigningRequest } from "./csr.ts";
+import {
+  type AdmittedNode,
+  type CsrVerdict,
+  csrVerdict,
+  KUBELET_CLIENT,
+  KUBELET_SERVING,
+  parseRequest,
+  type SigningRequest,
+} from "./csr.ts";
 import type { Joins } from "./join.ts";
 
 export interface ApproverOptions {
@@ -83,8 +91,9 @@ function isDecided(csr: CertificateSigningRequest): boolean {
   return (csr.status?.conditions ?? []).some((one) => one.type === "Approved" || one.type === "Denied" || one.type === "Failed");
 }
 
-/** Undecided, or signed for a token that may still have to end. */
+/** A kubelet's, and undecided, or signed for a token that may still have to end. */
 function isWork(csr: CertificateSigningRequest): boolean {
+  if (csr.spec.signerName !== KUBELET_CLIENT && csr.spec.signerName !== KUBELET_SERVING) return false;
   return !isDecided(csr) || (csr.spec.username ?? "").startsWith("system:bootstrap:");
 }
 
