@@ -127,7 +127,8 @@ function session(client: ssh2.Client, address: string, alive: () => boolean): Ss
       if (exit !== 0) throw new IronwrightError("IRW_SSH", { address, reason: `writing ${path}: ${stderr.trim()}` });
     },
     close() {
-      client.end();
+      // not end(): it waits for the other side, which may have been powered off, and would keep the process for minutes
+      client.destroy();
     },
   };
   return ssh;

@@ -7,9 +7,13 @@ import { basename, dirname } from "node:path";
  */
 export async function fileHolds(path: string, text: string): Promise<boolean> {
   const wanted = Buffer.from(text);
-  const tar = spawn("tar", ["--create", "--sparse", "--file=-", "--directory", dirname(path), basename(path)], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const tar = spawn(
+    "tar",
+    ["--create", "--sparse", "--warning=no-file-changed", "--file=-", "--directory", dirname(path), basename(path)],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
   const ended = new Promise<number | null>((resolve) => tar.once("exit", resolve));
   let found = false;
   let tail = Buffer.alloc(0);

@@ -25,6 +25,8 @@ export interface Stage {
   tearDown(keepLog: boolean): Promise<string | undefined>;
 }
 
+const STOP_MS = 30_000;
+
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const cli = join(repository, "src", "cli", "main.ts");
 
@@ -59,17 +61,20 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
   let daemon: ChildProcess | undefined;
   let kube: Kube | undefined;
 
-  const ended = (child: ChildProcess) =>
-    child.exitCode !== null || child.signalCode !== null
-      ? Promise.resolve()
-      : new Promise<void>((resolve) => child.once("exit", () => resolve()));
-
   const end = async (signal: NodeJS.Signals) => {
     const child = daemon;
     daemon = undefined;
-    if (!child) return;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     child.kill(signal);
-    await ended(child);
+    const late = setTimeout(() => {
+      onStep(`the daemon did not end within ${STOP_MS / 1000} s of ${signal}: it is killed`);
+      child.kill("SIGKILL");
+    }, STOP_MS);
+    await ended;
+    clearTimeout(late);
+    if (signal === "SIGTERM" && child.signalCode === "SIGKILL")
+      throw new Error(`the daemon did not end within ${STOP_MS / 1000} s; see its log`);
   };
 
   return {
@@ -106,12 +111,16 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
     killDaemon: () => end("SIGKILL"),
     async tearDown(keepLog) {
       await kube?.close();
-      await end("SIGTERM");
+      const late = await end("SIGTERM").then(
+        () => undefined,
+        (error: unknown) => error,
+      );
       const socket = join(dir, "data", "run", "supervisor.sock");
       if (existsSync(socket)) await connectSupervisor(socket).shutdown();
       await rackDown(spec, { onStep });
-      const kept = keepLog && existsSync(daemonLog) ? keep(daemonLog, cache) : undefined;
+      const kept = (keepLog || late) && existsSync(daemonLog) ? keep(daemonLog, cache) : undefined;
       rmSync(dir, { recursive: true, force: true });
+      if (late) throw late;
       return kept;
     },
   };
