@@ -6,7 +6,7 @@ import { EVENT, type Event, type Kube } from "../kube/index.ts";
 import { withHost } from "./host.ts";
 import { hostCommand, parseKind } from "./kinds.ts";
 import type { GlobalOptions } from "./options.ts";
-import { age, bytes, span, table } from "./print.ts";
+import { age, bytes, plain, span, table } from "./print.ts";
 
 export function describeCommand(global: () => GlobalOptions): Command {
   return hostCommand("describe", "show one object whole: what is wanted, what is so, and how it came to be")
@@ -17,7 +17,7 @@ export function describeCommand(global: () => GlobalOptions): Command {
         const namespace = kind.namespaced ? options.namespace : undefined;
         const object = await kube.get(kind, name, namespace);
         if (!object) throw new Error(`there is no ${kind.kind} ${name}${namespace ? ` in project ${namespace}` : ""}`);
-        console.log(described(object, await eventsOf(kube, object), new Date()));
+        console.log(plain(described(object, await eventsOf(kube, object), new Date())));
       });
     });
 }

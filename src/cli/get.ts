@@ -5,7 +5,7 @@ import { type Kube, pathOf } from "../kube/index.ts";
 import { withHost } from "./host.ts";
 import { hostCommand, parseKind } from "./kinds.ts";
 import type { GlobalOptions } from "./options.ts";
-import { table } from "./print.ts";
+import { plain, table } from "./print.ts";
 
 /** The apiserver's own rendering of a list (meta.k8s.io/v1 Table), so that these columns and kubectl's are the same. */
 interface Table {
@@ -22,7 +22,7 @@ export function getCommand(global: () => GlobalOptions): Command {
     .action(async (kind: Kind, name: string | undefined, options) => {
       await withHost(global(), options.kubeconfig, async (kube) => {
         const namespace = kind.namespaced && !options.allNamespaces ? options.namespace : undefined;
-        console.log(await rendered(kube, kind, namespace, name, options.output));
+        console.log(plain(await rendered(kube, kind, namespace, name, options.output)));
       });
     });
 }

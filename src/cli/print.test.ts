@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { age, bytes, span, table } from "./print.ts";
+import { age, bytes, plain, span, table } from "./print.ts";
 
 test("columns line up and no line ends in spaces", () => {
   expect(
@@ -34,3 +34,7 @@ test.each([
   [1536 * 1024 * 1024, "1.5 GiB"],
   [8 * 1024 ** 3, "8 GiB"],
 ])("%d bytes are %s", (count, text) => expect(bytes(count)).toBe(text));
+
+test("what a terminal would obey is not printed", () => {
+  expect(plain("a\tb\nc\u001b[2Jd\u009b1me\r\u0007")).toBe("a\tb\nc�[2Jd�1me��");
+});

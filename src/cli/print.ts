@@ -38,3 +38,8 @@ export function bytes(count: number): string {
   }
   return `${size >= 10 || Number.isInteger(size) ? Math.round(size) : size.toFixed(1)} ${units[unit]}`;
 }
+
+/** Without what a terminal would obey: names, messages and firmware's strings come from machines and tenants. */
+export function plain(text: string): string {
+  return text.replace(/(?![\n\t])\p{Cc}/gu, "�");
+}
