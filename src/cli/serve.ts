@@ -2,7 +2,6 @@ import { Command } from "commander";
 import { inheritedSockets, socketArguments } from "../boot/index.ts";
 import { readArtifacts } from "../config/artifacts.ts";
 import { loadConfig } from "../config/index.ts";
-import { startDaemon } from "../main.ts";
 import { createLog } from "../observe/index.ts";
 import type { GlobalOptions } from "./options.ts";
 
@@ -20,6 +19,8 @@ export function serveCommand(global: () => GlobalOptions): Command {
         process.execve?.(artifacts.native, command, process.env);
       }
       const log = createLog(config.log.level);
+      // the whole daemon is loaded only where it is run: the other commands answer at once
+      const { startDaemon } = await import("../main.ts");
       const daemon = await startDaemon({ config, artifacts, sockets, log });
       await new Promise<void>((resolve) => {
         for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
 import { condition } from "../../src/core/conditions.ts";
 import { type Kind, MACHINE, type Machine, NODE_CLAIM, type Resource, VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
-import { connectKube, type Kube, NODE, POD, type Pod, SECRET } from "../../src/kube/index.ts";
+import { CONFIG_MAP, connectKube, type Kube, NODE, POD, type Pod, SECRET } from "../../src/kube/index.ts";
 import { fileHolds } from "./disk.ts";
 import type { Stage } from "./stage.ts";
 import { type Show, until } from "./steps.ts";
@@ -136,6 +136,10 @@ async function giveBack({ stage, tenant, show, signal, machine, kill }: Cycle): 
       watch(node ? "the Node is still there" : "");
       return node ? undefined : true;
     });
+    const { items } = await tenant.list(SECRET, { namespace: "kube-system", fieldSelector: "type=bootstrap.kubernetes.io/token" });
+    if (items.length > 0) throw new Error(`bootstrap tokens are left: ${items.map((one) => one.metadata.name).join(", ")}`);
+    const admitted = await tenant.get(CONFIG_MAP, "ironwright-admitted-nodes", "kube-system");
+    if (!admitted || machine in (admitted.data ?? {})) throw new Error(`${machine} is still admitted`);
   });
   if (kill) await killAt({ stage, tenant, show, signal, machine }, "wipe", "mid-release");
   await phase(
@@ -205,17 +209,29 @@ async function phase(
   });
 }
 
-/** SIGKILLs the daemon while `step` runs, sees that the tenant's API answers without it, and starts it again. */
+/** SIGKILLs the daemon while `step` runs, sees that the tenant's API takes writes without it, and starts it again: the operation goes on. */
 async function killAt({ stage, tenant, show, signal, machine }: Following & { tenant: Kube }, step: string, when: string): Promise<void> {
-  await show.step(`SIGKILL of the daemon ${when}; the tenant's API answers meanwhile; the daemon starts again`, async (watch) => {
-    await until(`${machine} at ${step}`, 240_000, signal, async () => {
+  await show.step(`SIGKILL of the daemon ${when}; the tenant's API answers meanwhile; the daemon goes on where it was`, async (watch) => {
+    const before = await until(`${machine} at ${step}`, 240_000, signal, async () => {
       const found = await machineOf(stage, machine);
       watch(doing(found));
-      return found.status?.operation?.step === step && found.status.operation.state === "Running" ? true : undefined;
+      return found.status?.operation?.step === step && found.status.operation.state === "Running" ? found : undefined;
     });
     await stage.killDaemon();
-    await tenant.list(NODE);
+    const name = `written-${machine}-${step}`;
+    await tenant.create(CONFIG_MAP, { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: "default" } });
+    if (!(await tenant.get(CONFIG_MAP, name, "default"))) throw new Error("what the tenant wrote while the daemon was dead is not there");
     await stage.startDaemon();
+    const after = await until(`${machine} past ${step}`, 240_000, signal, async () => {
+      const found = await machineOf(stage, machine);
+      watch(doing(found));
+      return found.status?.operation?.step !== step || found.status.operation.state !== "Running" ? found : undefined;
+    });
+    const [was, is] = [before.status?.operation, after.status?.operation];
+    if (was?.fence !== is?.fence || is?.attempt !== was?.attempt || is?.state === "Failed")
+      throw new Error(
+        `the operation began anew: fence ${was?.fence} attempt ${was?.attempt}, then fence ${is?.fence} attempt ${is?.attempt} (${is?.state})`,
+      );
   });
 }
 

@@ -1,0 +1,119 @@
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { MACHINE, type Machine, VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
+import { SECRET } from "../../src/kube/index.ts";
+import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+
+/** The command line as people run it, by its launcher, against a real host control plane. */
+
+const launcher = fileURLToPath(new URL("../../bin/ironwright", import.meta.url));
+let host: HostControlPlane;
+
+beforeAll(async () => {
+  host = await withHost();
+  await host.kube.create(MACHINE, machine);
+  const created = await host.kube.get(MACHINE, "gpu-1");
+  if (created) await host.kube.replaceStatus(MACHINE, { ...created, status });
+});
+afterAll(() => host.stop());
+
+const machine: Machine = {
+  apiVersion: "ironwright.dev/v1alpha1",
+  kind: "Machine",
+  metadata: { name: "gpu-1" },
+  spec: { bmc: { address: "redfish://10.9.9.9", credentialsSecret: "bmc" }, bootMAC: "52:54:00:00:00:01", position: { rack: "r7" } },
+};
+
+const status: NonNullable<Machine["status"]> = {
+  phase: "Discovered",
+  power: "Off",
+  conditions: [
+    {
+      type: "BMCReachable",
+      status: "False",
+      reason: "IRW_BMC_UNREACHABLE",
+      message: "no answer from the BMC at 10.9.9.9; next try at 12:00",
+      lastTransitionTime: "2026-01-01T00:00:00Z",
+    },
+  ],
+  history: [{ at: "2026-01-01T00:00:00Z", phase: "Discovered", event: "Discovered", message: "declared" }],
+};
+
+function ironwright(...args: string[]) {
+  const env = { PATH: process.env.PATH, HOME: process.env.HOME, IRONWRIGHT_KUBECONFIG: host.kubeconfig };
+  const { status: code, stdout, stderr } = spawnSync(launcher, args, { encoding: "utf8", env, cwd: host.dir });
+  return { code, stdout, stderr };
+}
+
+test("get prints the columns kubectl prints", () => {
+  const { code, stdout } = ironwright("get", "machines");
+  expect(code).toBe(0);
+  const [head, row] = stdout.trim().split("\n");
+  expect(head).toMatch(/^NAME +PHASE +POWER +RACK .* AGE$/);
+  expect(row).toMatch(/^gpu-1 +Discovered +Off +r7 /);
+  const kubectl = spawnSync(join(host.artifacts.kube.bin, "kubectl"), ["--kubeconfig", host.kubeconfig, "get", "machines"], {
+    encoding: "utf8",
+  });
+  const columns = (line: string | undefined) => line?.split(/ {2,}/).map((cell) => cell.trim());
+  expect(columns(kubectl.stdout.split("\n")[0])).toEqual(columns(head));
+});
+
+test("get -o json, yaml and name; an empty list says so", () => {
+  expect((JSON.parse(ironwright("get", "machine", "gpu-1", "-o", "json").stdout) as Machine).spec.bootMAC).toBe("52:54:00:00:00:01");
+  expect(ironwright("get", "m", "gpu-1", "-o", "yaml").stdout).toContain("bootMAC: 52:54:00:00:00:01");
+  expect(ironwright("get", "machines", "-o", "name").stdout.trim()).toBe("machines.ironwright.dev/gpu-1");
+  expect(ironwright("get", "nodeclaims").stdout).toContain("There are no nodeclaims");
+});
+
+test("describe shows conditions with cause and next try, and the history", () => {
+  const { stdout } = ironwright("describe", "machine", "gpu-1");
+  expect(stdout).toContain("no answer from the BMC at 10.9.9.9; next try at 12:00");
+  expect(stdout).toMatch(/Discovered +Discovered +declared/);
+});
+
+test("what is not there is said, and the exit is not zero", () => {
+  expect(ironwright("describe", "machine", "gpu-2")).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("there is no Machine gpu-2"),
+  });
+  expect(ironwright("get", "rockets")).toMatchObject({ code: 1, stderr: expect.stringContaining("there are machines") });
+});
+
+test("kubeconfig of a tenant: not there, not ready, and then its own", async () => {
+  expect(ironwright("kubeconfig", "acme").stderr).toContain("IRW_TENANT_NOT_READY");
+  const metadata = { name: "acme", namespace: "default" };
+  await host.kube.create(VIRTUAL_CLUSTER, { apiVersion: "ironwright.dev/v1alpha1", kind: "VirtualCluster", metadata, spec: {} });
+  expect(ironwright("kubeconfig", "acme").stderr).toContain("it is being created");
+  const secret = { name: "acme-kubeconfig", namespace: "default" };
+  await host.kube.create(SECRET, {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: secret,
+    data: { value: Buffer.from("apiVersion: v1\n").toString("base64") },
+  });
+  expect(ironwright("kubeconfig", "acme")).toMatchObject({ code: 0, stdout: "apiVersion: v1\n" });
+});
+
+test("config prints the effective configuration without its secrets, and refuses a wrong one with the field", () => {
+  const file = join(host.dir, "mine.yaml");
+  writeFileSync(file, "redis: { url: 'redis://:hunter2@127.0.0.1:6379' }\n");
+  const good = ironwright("--config", file, "--set", "host.port=7443", "config");
+  expect(good.stdout).toContain("port: 7443");
+  expect(good.stdout).not.toContain("hunter2");
+  writeFileSync(file, "host: { port: many }\n");
+  expect(ironwright("--config", file, "config")).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/IRW_CONFIG_INVALID[\s\S]*host\.port/),
+  });
+});
+
+test("explain says what a code means; doctor names what is missing with its mend", () => {
+  expect(ironwright("explain", "irw_wipe_unproven").stdout).toMatch(/not proven[\s\S]*stays out of use/);
+  const { code, stdout } = ironwright("--set", `dataDir=${host.dir}/elsewhere`, "doctor");
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/✗ boot plane: no interface is named/);
+  expect(stdout).toMatch(/✗ supervisor/);
+});
