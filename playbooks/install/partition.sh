@@ -1,12 +1,5 @@
 # IW_DISK gets a GPT with: 1 BIOS boot (for GRUB), 2 EFI system partition, 3 root.
-# Names of disks can change between boots: the disk must be the one the inspection saw, by serial and size.
-disk=$IW_DISK
-[ -b "$disk" ] || { echo "$disk is not there" >&2; exit 1; }
-serial=$(lsblk -dno SERIAL "$disk" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//')
-[ "$serial" = "$IW_SERIAL" ] || { echo "$disk has serial '$serial', the inspection saw '$IW_SERIAL'" >&2; exit 1; }
-size=$(blockdev --getsize64 "$disk")
-[ "$size" = "$IW_SIZE_BYTES" ] || { echo "$disk has $size bytes, the inspection saw $IW_SIZE_BYTES" >&2; exit 1; }
-
+# Its first lines are disk.sh: the disk is the one the inspection saw.
 for mounted in $(awk -v disk="$disk" 'index($1, disk) == 1 { print $2 }' /proc/mounts | sort -r); do umount "$mounted"; done
 
 # old file systems and RAID metadata must not come to life again; a disk that cannot discard is overwritten by use

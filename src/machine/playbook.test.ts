@@ -42,7 +42,7 @@ test.each([
   ["{ description: d, steps: [{ run: x, when: disk }] }", "steps[0].when: "],
   ['{ description: d, steps: [{ run: x, when: disk == "a" }] }', "steps[0].when: disk is not in vars"],
   ["{ description: d, steps: [{ script: nothing.sh }] }", "there is no file nothing.sh beside it"],
-  ["{ description: d, steps: [{ script: ../x.sh }] }", "steps[0].script: the name of a file beside the playbook"],
+  ["{ description: d, steps: [{ script: ../x.sh }] }", "steps[0].script[0]: the name of a file beside the playbook"],
   ['{ description: d, steps: [{ upload: { from: f, to: etc/x, mode: "0600" } }] }', "steps[0].upload.to: an absolute path"],
   ["{ description: d, steps: [{ upload: { from: f, to: /etc/x, mode: 600 } }] }", "steps[0].upload.mode: "],
   ["{ description: d, vars: [Disk], steps: [{ run: x }] }", "vars[0]: a variable"],

@@ -63,7 +63,8 @@ const stepSchema = z
   .strictObject({
     name: z.string().min(1).optional(),
     run: z.string().min(1).optional(),
-    script: beside.optional(),
+    // several are one script, in their order: checks that steps share come first
+    script: z.preprocess((files) => (typeof files === "string" ? [files] : files), z.array(beside).min(1)).optional(),
     upload: z.strictObject({ from: beside, to: target, mode }).optional(),
     template: z.strictObject({ from: beside, to: target, mode }).optional(),
     wait: z.strictObject({ run: z.string().min(1), timeout: duration, every: duration.default(1_000) }).optional(),
@@ -168,7 +169,8 @@ function actionOf(step: z.output<typeof stepSchema>, at: string, read: (at: stri
     };
   if (step.wait) return { do: "wait", script: step.wait.run, everyMs: step.wait.every };
   if (step.reboot) return { do: "reboot" };
-  return { do: "run", script: step.run ?? read(`${at}.script`, step.script ?? "").toString("utf8") };
+  const files = step.script ?? [];
+  return { do: "run", script: step.run ?? files.map((file) => read(`${at}.script`, file).toString("utf8")).join("\n") };
 }
 
 function readBeside(dir: string, file: string, problem: (text: string) => void): Buffer {

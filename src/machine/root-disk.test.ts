@@ -36,3 +36,18 @@ test("a disk that is too small is refused, and no other is taken", () => {
   expect(chosen({ serial: "A" }, 64 * GIB)).toContain("it has /dev/nvme1n1 (4096.0 GiB, Large, serial B); /dev/sda (64.0 GiB");
   expect(chosen(undefined, GIB, [])).toContain("it has no disk at all");
 });
+
+test("two disks that nothing but their names tells apart are refused, whatever the hint; a WWN is enough", () => {
+  const one = disk({ path: "/dev/sda", name: "sda", serial: "", sizeBytes: 64 * GIB });
+  const other = disk({ path: "/dev/sdb", name: "sdb", serial: "", sizeBytes: 64 * GIB });
+  expect(chosen({ name: "sda" }, GIB, [one, other])).toContain(
+    "known by its serial, WWN or size; it has /dev/sda (64.0 GiB, M1, serial none)",
+  );
+  expect(
+    chosen(undefined, GIB, [
+      { ...one, wwn: "eui.1" },
+      { ...other, wwn: "eui.2" },
+    ]),
+  ).toBe("/dev/sda");
+  expect(chosen(undefined, GIB, [one, { ...other, sizeBytes: 65 * GIB }])).toBe("/dev/sda");
+});

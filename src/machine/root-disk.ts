@@ -15,16 +15,17 @@ export interface RootDiskWish {
 
 /**
  * The disk that becomes the root disk: every hint must match, the smallest match that is large enough wins.
- * @throws IRW_DISK_NONE when there is none; never another disk
+ * @throws IRW_DISK_NONE when there is none, or when after another boot it could be mistaken for another; never another disk
  */
 export function rootDisk({ machine, disks, hint = {}, imageBytes }: RootDiskWish): Disk {
   const needed = Math.max((hint.minSizeGiB ?? 0) * 2 ** 30, imageBytes + OVERHEAD_BYTES);
   const fitting = disks.filter((disk) => matches(disk, hint) && disk.sizeBytes >= needed);
   const [best] = fitting.toSorted((a, b) => a.sizeBytes - b.sizeBytes || (a.path < b.path ? -1 : 1));
-  if (best) return best;
+  const twin = disks.find((disk) => best && disk !== best && looksLike(disk, best));
+  if (best && !twin) return best;
   throw new IronwrightError("IRW_DISK_NONE", {
     machine,
-    wanted: wanted(hint, needed),
+    wanted: `${wanted(hint, needed)}${twin ? ", known by its serial, WWN or size" : ""}`,
     have: disks.map(describe).join("; ") || "no disk at all",
   });
 }
@@ -34,6 +35,11 @@ function matches(disk: Disk, hint: RootDevice): boolean {
   if (hint.wwn !== undefined && disk.wwn !== hint.wwn) return false;
   if (hint.model !== undefined && disk.model !== hint.model) return false;
   return hint.name === undefined || disk.name === hint.name || disk.path === hint.name;
+}
+
+/** Names change between boots: these three are what every step knows the disk by. */
+function looksLike(one: Disk, other: Disk): boolean {
+  return one.serial === other.serial && (one.wwn ?? "") === (other.wwn ?? "") && one.sizeBytes === other.sizeBytes;
 }
 
 function wanted(hint: RootDevice, bytes: number): string {

@@ -1,16 +1,25 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 
-test("an image is written to a partition that is there, and to nothing else", () => {
+const folder = join(import.meta.dirname, "..", "..", "playbooks", "install");
+
+test("an image is written to a disk that is there, and to nothing else", () => {
   const dir = mkdtempSync(join(tmpdir(), "ironwright-playbook-"));
   onTestFinished(() => rmSync(dir, { recursive: true }));
-  const root = join(dir, "nvme9n1p3");
-  const script = join(import.meta.dirname, "..", "..", "playbooks", "install", "write-image.sh");
-  const env = { ...process.env, TMPDIR: dir, IW_ROOT: root, IW_URL: "http://127.0.0.1:1/", IW_SHA256: "", IW_FORMAT: "ext4+lz4" };
-  const { status, stderr } = spawnSync("sh", ["-eu", script], { env: { ...env, IW_PACKED_BYTES: "1" }, encoding: "utf8" });
-  expect([status, stderr]).toEqual([1, `${root} is not there\n`]);
-  expect(existsSync(root)).toBe(false);
+  const disk = join(dir, "nvme9n1");
+  const script = ["disk.sh", "write-image.sh"].map((file) => readFileSync(join(folder, file), "utf8")).join("\n");
+  const known = { IW_DISK: disk, IW_ROOT: `${disk}p3`, IW_SERIAL: "S", IW_WWN: "", IW_SIZE_BYTES: "1" };
+  const image = { IW_URL: "http://127.0.0.1:1/", IW_SHA256: "", IW_FORMAT: "ext4+lz4", IW_PACKED_BYTES: "1" };
+  const env = { ...process.env, TMPDIR: dir, ...known, ...image };
+  const { status, stderr } = spawnSync("sh", ["-eu", "-c", script], { env, encoding: "utf8" });
+  expect([status, stderr]).toEqual([1, `${disk} is not there; nothing was written\n`]);
+  expect(existsSync(`${disk}p3`)).toBe(false);
+});
+
+test.each(["partition", "write-image", "bootloader", "configure"])("install/%s begins with the check of the disk", (name) => {
+  const playbook = readFileSync(join(folder, `${name}.yaml`), "utf8");
+  expect(playbook).toContain(`script: [ready.sh, disk.sh, ${name}.sh]`);
 });

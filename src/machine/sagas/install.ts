@@ -48,12 +48,9 @@ async function networkBoot(on: Work): Promise<Facts | undefined> {
 }
 
 async function partition(on: Work): Promise<Facts> {
-  const path = on.fact("choose", "disk") ?? "";
-  const disk = on.machine.status?.inventory?.disks.find((one) => one.path === path);
-  if (!disk) throw new IronwrightError("IRW_DISK_NONE", { machine: on.name, wanted: path, have: "an inventory without it" });
-  const vars = { disk: disk.path, serial: disk.serial, size_bytes: String(disk.sizeBytes) };
-  const { partitions } = await on.play("install/partition", vars, on.installer);
-  return z.object({ root: z.string().startsWith(path), esp: z.string() }).parse(partitions);
+  const disk = chosenDisk(on);
+  const { partitions } = await on.play("install/partition", disk, on.installer);
+  return z.object({ root: z.string().startsWith(disk.disk), esp: z.string() }).parse(partitions);
 }
 
 async function writeImage(on: Work): Promise<Facts> {
@@ -63,7 +60,7 @@ async function writeImage(on: Work): Promise<Facts> {
   const ssh = await on.installer();
   const nonce = on.machine.status?.operation?.nonce ?? "";
   const url = on.tools.bootPlane.serveFile(nonce, "image", file);
-  const vars = { root: root(on), url, sha256: spec.sha256, format: spec.format, packed_bytes: String((await stat(file)).size) };
+  const vars = { ...rootPartition(on), url, sha256: spec.sha256, format: spec.format, packed_bytes: String((await stat(file)).size) };
   const written = await on.play("install/write-image", vars, async () => (ssh.alive ? ssh : on.installer()));
   const { sha256 } = z.object({ sha256: z.string() }).parse(written.image);
   if (sha256 !== spec.sha256) throw new IronwrightError("IRW_IMAGE_DIGEST", { url: spec.url, want: spec.sha256, got: sha256 });
@@ -81,14 +78,14 @@ async function bootloader(on: Work): Promise<Facts> {
     ...(image.spec.kernelArguments ?? []),
     ...(machineClass.spec.kernelArguments ?? []),
   ];
-  const vars = { disk: on.fact("choose", "disk") ?? "", root: root(on), arguments: words.join(" ") };
+  const vars = { ...rootPartition(on), arguments: words.join(" ") };
   const result = await on.play("install/bootloader", vars, on.installer);
   const { order } = z.object({ order: z.string() }).parse(result.bootloader);
   return order ? { order } : {};
 }
 
 async function configure(on: Work): Promise<Facts> {
-  const vars = { root: root(on), hostname: on.name, authorized_key: on.tools.key.publicKey };
+  const vars = { ...rootPartition(on), hostname: on.name, authorized_key: on.tools.key.publicKey };
   const { system } = await on.play("install/configure", vars, on.installer);
   const { hostKey } = z.object({ hostKey: z.string().startsWith("ssh-ed25519 ") }).parse(system);
   await on.update((status) => ({ ...status, hostKey }));
@@ -169,6 +166,14 @@ async function knock(on: Work): Promise<"up" | "installer" | "nobody"> {
   }
 }
 
-function root(on: Work): string {
-  return on.fact("partition", "root") ?? "";
+/** What every step that writes knows the disk by: names change between boots. */
+function chosenDisk(on: Work): { disk: string; serial: string; wwn: string; size_bytes: string } {
+  const path = on.fact("choose", "disk") ?? "";
+  const disk = on.machine.status?.inventory?.disks.find((one) => one.path === path);
+  if (!disk) throw new IronwrightError("IRW_DISK_NONE", { machine: on.name, wanted: path, have: "an inventory without it" });
+  return { disk: disk.path, serial: disk.serial, wwn: disk.wwn ?? "", size_bytes: String(disk.sizeBytes) };
+}
+
+function rootPartition(on: Work): ReturnType<typeof chosenDisk> & { root: string } {
+  return { ...chosenDisk(on), root: on.fact("partition", "root") ?? "" };
 }
