@@ -120,6 +120,8 @@ export interface MachineStatus {
   readonly hostKey?: string;
   /** The tenant whose data may be on the disks; gone once the wipe was read back. */
   readonly lastTenant?: string;
+  /** The claim it was installed for, kept for its revocation; goes with `lastTenant`. */
+  readonly lastClaim?: ClaimRef;
   readonly lastWipe?: WipeRecord;
   /** Digest of the OSImage on the root disk; absent after a wipe. */
   readonly imageSha256?: string;

@@ -101,6 +101,8 @@ export class Tenant {
   admitted: string[] = [];
   revoked: string[] = [];
   ready = false;
+  /** How often it does not answer a revocation yet, as right after a daemon's start. */
+  absent = 0;
 
   tenants(): Tenants {
     const node = () => ({ status: { conditions: [{ type: "Ready", status: this.ready ? "True" : "False", message: "starting" }] } });
@@ -123,6 +125,10 @@ export class Tenant {
         };
       },
       revoke: async (_ref, { claim }) => {
+        if (this.absent > 0) {
+          this.absent -= 1;
+          throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: "default.acme", reason: "it has not answered yet" });
+        }
         this.revoked.push(claim);
       },
     } as Tenants;

@@ -74,6 +74,7 @@ function scripts(change: Readonly<Record<string, string>> = {}): Record<string, 
   const told = (step: string, output = "") => `printf x >> ${ran(step)}\n${output}`;
   return {
     "inspect/facts": told("facts", factsScript()),
+    "install/consent": told("consent"),
     "install/partition": told("partition", 'echo "{\\"root\\":\\"${IW_DISK}p3\\",\\"esp\\":\\"${IW_DISK}p2\\"}"'),
     "install/write-image": told("write-image", `echo '{"sha256":"${SHA}"}'`),
     "install/bootloader": told("bootloader", `echo '{"order":"","made":{}}'`),
@@ -183,7 +184,7 @@ test("from declared to in use, and back, every step on the record", async () => 
     power: "Off",
     lastWipe: { tenant: "default.acme", disks: [{ path: "/dev/nvme0n1", method: "discard", samples: 1000, verified: true }] },
   });
-  for (const gone of ["lastTenant", "hostKey", "imageSha256"] as const) expect(back.status?.[gone]).toBeUndefined();
+  for (const gone of ["lastTenant", "lastClaim", "hostKey", "imageSha256"] as const) expect(back.status?.[gone]).toBeUndefined();
   expect(tenant.revoked).toEqual([`claim-${number}`]);
   expect(back.status?.history?.map((one) => one.phase)).toContain("Joining");
 });
@@ -251,6 +252,34 @@ test("data without consent: read, never written, left on its own disk; with cons
   const available = await until("Available", phase("Available"));
   expect([count("wipe"), count("read-back")]).toEqual([1, 1]);
   expect(available.status?.inventory?.disks[0]?.signatures).toEqual([]);
+});
+
+test("data that came after the inspection is neither overwritten nor wiped: the machine is inspected anew", async () => {
+  await startDaemon({ "install/consent": "echo 'consent /dev/nvme0n1 with ext4' >&2\nexit 4" });
+  await declare();
+  await until("Available", phase("Available"));
+  await claim();
+  const refused = await until("Installed=False", (machine) => condition(machine.status?.conditions, "Installed")?.status === "False");
+  expect(condition(refused.status?.conditions, "Installed")).toMatchObject({ reason: "IRW_CONSENT_MISSING" });
+  expect(refused.status?.lastTenant).toBeUndefined();
+  await host.kube.delete(NODE_CLAIM, `claim-${number}`);
+  const back = await until("inspected anew", (machine) => machine.spec.claimRef === undefined && phase("Available")(machine));
+  expect(back.status?.operation?.kind).toBe("inspect");
+  expect([count("facts"), count("partition"), count("wipe"), count("read-back")]).toEqual([2, 0, 0, 0]);
+});
+
+test("a node is revoked when its tenant answers, also when its claim was taken off the Machine by hand", async () => {
+  await startDaemon();
+  await declare();
+  await until("Available", phase("Available"));
+  tenant.ready = true;
+  await claim();
+  const inUse = await until("InUse", phase("InUse"));
+  expect(inUse.status?.lastClaim).toEqual(inUse.spec.claimRef);
+  tenant.absent = 2;
+  await host.kube.patch(MACHINE, name, undefined, { spec: { claimRef: null } });
+  const back = await until("Available again", (machine) => phase("Available")(machine) && machine.status?.operation?.kind === "release");
+  expect([tenant.revoked, back.status?.operation?.attempt]).toEqual([[`claim-${number}`], 1]);
 });
 
 test("a refused password is not tried again until the Secret is another", async () => {

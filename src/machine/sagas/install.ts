@@ -3,6 +3,7 @@ import { z } from "zod";
 import { formatDuration } from "../../core/duration.ts";
 import { IronwrightError, isError } from "../../core/errors.ts";
 import { rootDisk } from "../root-disk.ts";
+import type { Registered } from "../run-playbook.ts";
 import { withNews } from "../status.ts";
 import { noteBmc, type Work } from "../work.ts";
 import { join } from "./join.ts";
@@ -27,8 +28,9 @@ async function choose(on: Work): Promise<Facts> {
   const machineClass = await classOf(on);
   const image = await imageOf(on, machineClass);
   const inventory = machine.status?.inventory;
+  // a wipe that was read back leaves none
   const data = (inventory?.disks ?? []).filter((disk) => disk.signatures.length > 0);
-  if (data.length > 0 && !machine.spec.erase && !machine.status?.lastWipe)
+  if (data.length > 0 && !machine.spec.erase)
     throw new IronwrightError("IRW_CONSENT_MISSING", { machine: on.name, disks: data.map((disk) => disk.path).join(", ") });
   const disk = rootDisk({
     machine: on.name,
@@ -36,8 +38,6 @@ async function choose(on: Work): Promise<Facts> {
     hint: machine.spec.rootDevice ?? machineClass.spec.rootDevice,
     imageBytes: image.spec.sizeBytes,
   });
-  // from here on its disks may hold the tenant's data
-  await on.update((status) => ({ ...status, lastTenant: machine.spec.claimRef?.tenant ?? "" }));
   return { class: machineClass.metadata.name, image: image.metadata.name, sha256: image.spec.sha256, disk: disk.path };
 }
 
@@ -49,8 +49,27 @@ async function networkBoot(on: Work): Promise<Facts | undefined> {
 
 async function partition(on: Work): Promise<Facts> {
   const disk = chosenDisk(on);
-  const { partitions } = await on.play("install/partition", disk, on.installer);
+  const { claimRef, erase } = on.machine.spec;
+  const vars = { ...disk, may_erase: String(erase === true), claim_uid: claimRef?.uid ?? "" };
+  await consented(on, () => on.play("install/consent", vars, on.installer));
+  // from here on its disks may hold the tenant's data; before, they are not ours to wipe
+  await on.update((status, { spec }) => {
+    const { claimRef: lastClaim } = spec;
+    return lastClaim ? { ...status, lastTenant: lastClaim.tenant, lastClaim } : status;
+  });
+  const { partitions } = await consented(on, () => on.play("install/partition", vars, on.installer));
   return z.object({ root: z.string().startsWith(disk.disk), esp: z.string() }).parse(partitions);
+}
+
+/** The script names the disk and what is on it: `consent /dev/x with …`. @throws IRW_CONSENT_MISSING */
+async function consented(on: Work, play: () => Promise<Registered>): Promise<Registered> {
+  try {
+    return await play();
+  } catch (error) {
+    const said = isError(error, "IRW_STEP_FAILED") ? /^consent (.*)$/m.exec(error.facts.output) : undefined;
+    if (!said) throw error;
+    throw new IronwrightError("IRW_CONSENT_MISSING", { machine: on.name, disks: said[1] ?? "" }, error);
+  }
 }
 
 async function writeImage(on: Work): Promise<Facts> {

@@ -7,6 +7,7 @@ import { withFact, withNews } from "../status.ts";
 import { generation, type Work } from "../work.ts";
 import { classOf } from "./references.ts";
 import type { Facts, Step } from "./saga.ts";
+import { whenTenantReady } from "./tenant-ready.ts";
 
 /** From a machine that runs its own disk to a Ready node; the last part of the installation. */
 export const join: readonly Step<Work>[] = [
@@ -35,9 +36,6 @@ async function gpuGate(on: Work): Promise<Facts | undefined> {
   return { gpus: String(fitting.length) };
 }
 
-const TENANT_MS = 10 * 60_000;
-const TRY_MS = 1_000;
-
 /** Minted last, for this claim alone; a second run mints another and ends the first. */
 async function sendCredential(on: Work): Promise<Facts | undefined> {
   const credential = await admitted(on);
@@ -55,20 +53,11 @@ async function sendCredential(on: Work): Promise<Facts | undefined> {
   return { expires: credential.expires };
 }
 
+/** An installed machine waits for its tenant rather than be installed again. */
 async function admitted(on: Work): Promise<JoinCredential> {
   const { ref, node } = identity(on);
   const addresses = on.machine.status?.address ? [on.machine.status.address] : [];
-  const deadline = on.clock.now().getTime() + TENANT_MS;
-  for (;;) {
-    await on.hold();
-    try {
-      return await on.tools.tenants.admit(ref, { ...node, addresses });
-    } catch (error) {
-      // an installed machine waits for its tenant rather than be installed again
-      if (!isError(error, "IRW_TENANT_NOT_READY") || on.clock.now().getTime() > deadline) throw error;
-      await on.clock.sleep(TRY_MS, on.signal);
-    }
-  }
+  return whenTenantReady(on, () => on.tools.tenants.admit(ref, { ...node, addresses }));
 }
 
 async function revoke(on: Work): Promise<void> {
