@@ -82,7 +82,7 @@ async function nodeReady(on: Work): Promise<Facts | undefined> {
       const node = await on.tools.tenants.kube(ref).get(NODE, on.name);
       const ready = node?.status?.conditions?.find((one) => one.type === "Ready");
       if (ready?.status === "True") return undefined;
-      seen = ready?.message ?? (node ? "a Node without conditions" : "no Node");
+      seen = textOf(ready?.message) ?? (node ? "a Node without conditions" : "no Node");
     } catch (error) {
       if (!isError(error, "IRW_TENANT_NOT_READY") && !isError(error, "IRW_KUBE_UNREACHABLE")) throw error;
       seen = error.message;
@@ -96,6 +96,13 @@ async function nodeReady(on: Work): Promise<Facts | undefined> {
       });
     await on.clock.sleep(NODE_TRY_MS, on.signal);
   }
+}
+
+const SHOWN = 300;
+
+/** What a tenant wrote goes into conditions, events and logs: no more than a line's worth, and printable. */
+export function textOf(message: string | undefined): string | undefined {
+  return message?.slice(0, SHOWN).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, " ");
 }
 
 /** The daemon's way in ends where the tenant's node begins, unless the class keeps it. */
