@@ -36,11 +36,19 @@ export async function daemonKey(dir: string): Promise<DaemonKey> {
     return undefined;
   });
   if (known !== undefined) return { privateKey: known, publicKey: publicOf(known) };
-  const made = ssh2.utils.generateKeyPairSync("ed25519", { comment: "ironwright" });
+  const made = makeKey();
   await mkdir(dir, { recursive: true, mode: 0o700 });
   await writeDurably(file, made.private, 0o600);
   await writeDurably(`${file}.pub`, `${made.public}\n`, 0o644);
   return { privateKey: made.private, publicKey: made.public };
+}
+
+/** ssh2 now and then writes a key that it cannot read again: its reader refuses the padding. */
+function makeKey(): { readonly private: string; readonly public: string } {
+  for (;;) {
+    const made = ssh2.utils.generateKeyPairSync("ed25519", { comment: "ironwright" });
+    if (!(ssh2.utils.parseKey(made.private) instanceof Error)) return made;
+  }
 }
 
 function publicOf(privateKey: string): string {
