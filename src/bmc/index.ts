@@ -4,7 +4,7 @@ import type { Bmc, BmcOptions } from "./bmc.ts";
 import { connectRedfish } from "./redfish.ts";
 
 export { parseBmcAddress } from "./address.ts";
-export type { Bmc, BmcIdentity, BmcOptions, BootTarget, Power, PowerAction } from "./bmc.ts";
+export type { Before, Bmc, BmcIdentity, BmcOptions, BootTarget, Power, PowerAction } from "./bmc.ts";
 export { type BmcKeeper, bmcKeeper } from "./keeper.ts";
 
 /** A client for the BMC the spec names; nothing is sent before the first call. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { IronwrightError, isError } from "../core/errors.ts";
 import { parseBmcAddress } from "./address.ts";
-import type { Bmc, BmcIdentity, BmcOptions, BootTarget, Power, PowerAction } from "./bmc.ts";
+import type { Before, Bmc, BmcIdentity, BmcOptions, BootTarget, Power, PowerAction } from "./bmc.ts";
 import { quirksOf } from "./quirks.ts";
 import { createSession } from "./session.ts";
 import { createTransport } from "./transport.ts";
@@ -111,17 +111,18 @@ export function connectRedfish({ spec, credentials, clock, log, timeoutMs }: Bmc
     return { at, etag: etag ?? system.data["@odata.etag"] ?? undefined, system: system.data };
   }
 
-  async function reset(action: PowerAction): Promise<void> {
+  async function reset(action: PowerAction, before: Before | undefined): Promise<void> {
     const { at, system } = await read();
     if (action !== "ForceRestart" && powerOf(system) === AFTERWARDS[action]) return;
     const offered = system.Actions?.["#ComputerSystem.Reset"];
     const ResetType = resetTypeOf(action, system, offered?.["ResetType@Redfish.AllowableValues"]);
+    await before?.();
     log.debug({ bmc: origin, ResetType }, "reset");
     await session.request("POST", offered?.target ?? `${at}/Actions/ComputerSystem.Reset`, { body: { ResetType } });
   }
 
   /** Under the ETag just read; some BMCs change it by themselves, so a refused one is read again. */
-  async function writeBoot(target: BootTarget, firmware: "bios" | "uefi" | undefined): Promise<void> {
+  async function writeBoot(target: BootTarget, firmware: "bios" | "uefi" | undefined, before: Before | undefined): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       const { at, etag, system } = await read();
       const { overrideMode } = quirksOf(system.Manufacturer, system.Model);
@@ -133,6 +134,7 @@ export function connectRedfish({ spec, credentials, clock, log, timeoutMs }: Bmc
         BootSourceOverrideEnabled: "Once",
         ...(sendMode ? { BootSourceOverrideMode: mode } : {}),
       };
+      await before?.();
       try {
         await session.request("PATCH", at, { etag, body: { Boot } });
         return;
@@ -151,10 +153,10 @@ export function connectRedfish({ spec, credentials, clock, log, timeoutMs }: Bmc
         return { manufacturer: system.Manufacturer, model: system.Model, serial: system.SerialNumber, uuid: system.UUID.toLowerCase() };
       }),
     power: () => inTurn(async () => powerOf((await read()).system)),
-    async setPower(action, signal) {
+    async setPower(action, signal, before) {
       await inTurn(async () => {
         signal.throwIfAborted();
-        await reset(action);
+        await reset(action, before);
       });
       const deadline = clock.now().getTime() + DEADLINE_MS[action];
       for (;;) {
@@ -165,9 +167,9 @@ export function connectRedfish({ spec, credentials, clock, log, timeoutMs }: Bmc
         await clock.sleep(POLL_MS, signal);
       }
     },
-    bootNext: (target, { firmware }) =>
+    bootNext: (target, { firmware }, before) =>
       inTurn(async () => {
-        await writeBoot(target, firmware);
+        await writeBoot(target, firmware, before);
         const { Boot: now } = (await read()).system;
         if (now?.BootSourceOverrideTarget !== target || now.BootSourceOverrideEnabled === "Disabled") {
           throw new IronwrightError("IRW_BMC_NO_EFFECT", {

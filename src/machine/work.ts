@@ -194,9 +194,9 @@ export function openWork(tools: Tools, first: Machine, operation: Operation, sig
       return bmc;
     },
     async power(action) {
-      await hold();
       const target = await work.bmc();
-      await target.setPower(action, signal);
+      // others may call the same BMC first: fence and claim are checked when it is this call's turn
+      await target.setPower(action, signal, hold);
       const power: Power = action === "ForceOff" ? "Off" : "On";
       await work.update((status) => ({ ...status, power }));
     },
@@ -222,7 +222,7 @@ export function openWork(tools: Tools, first: Machine, operation: Operation, sig
       });
       const target = await work.bmc();
       const firmware = machine.status?.inventory?.firmware;
-      await target.bootNext("Pxe", firmware ? { firmware } : {});
+      await target.bootNext("Pxe", firmware ? { firmware } : {}, hold);
       await work.power((await target.power()) === "Off" ? "On" : "ForceRestart");
       const from = await hello(HELLO_MS);
       await work.update((status) => ({ ...status, address: from.address }));

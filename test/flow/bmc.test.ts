@@ -127,6 +127,21 @@ test("calls made at once go one after the other", async () => {
   expect(service.openSessions()).toBe(1);
 });
 
+test("what the caller lost while it waited for its turn is not done", async () => {
+  const bmc = connect();
+  const told: string[] = [];
+  const before = async () => {
+    told.push(unit.booted.join());
+    throw new Error("lost");
+  };
+  const first = bmc.setPower("On", never);
+  await expect(bmc.setPower("ForceRestart", never, before)).rejects.toThrow("lost");
+  await expect(bmc.bootNext("Pxe", {}, before)).rejects.toThrow("lost");
+  await first;
+  expect([told, unit.booted]).toEqual([["disk,network", "disk,network"], ["disk,network"]]);
+  await bmc.close();
+});
+
 test("a wrong password is sent once, and not again", async () => {
   const bmc = connect({ credentials: { username: "admin", password: "guess" } });
   for (let attempt = 0; attempt < 5; attempt += 1) await expect(bmc.power()).rejects.toMatchObject({ code: "IRW_BMC_CREDENTIALS" });

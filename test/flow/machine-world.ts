@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Bmc, BootTarget, PowerAction } from "../../src/bmc/index.ts";
+import type { Before, Bmc, BootTarget, PowerAction } from "../../src/bmc/index.ts";
 import type { BootPlane, BootRecord, InstallerHello } from "../../src/boot/index.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { IronwrightError } from "../../src/core/errors.ts";
@@ -82,13 +82,15 @@ export class Server {
       address: spec.address,
       identity: () => answer({ manufacturer: "Ironlab", model: "GB2", serial: "SN1", uuid: "u" }),
       power: () => answer(this.on ? ("On" as const) : ("Off" as const)),
-      setPower: async (action: PowerAction) => {
+      setPower: async (action: PowerAction, _signal: AbortSignal, before?: Before) => {
         await answer(undefined);
+        await before?.();
         if (action === "ForceOff" || action === "GracefulShutdown") this.on = false;
         else if (action === "ForceRestart" || !this.on) this.boot();
       },
-      bootNext: async (target: BootTarget) => {
+      bootNext: async (target: BootTarget, _options: object, before?: Before) => {
         await answer(undefined);
+        await before?.();
         this.next = target;
       },
       close: async () => {},

@@ -74,7 +74,7 @@ async function rest(on: Work): Promise<Facts | undefined> {
   if (data.length > 0 && !mayErase(on)) {
     const error = new IronwrightError("IRW_CONSENT_MISSING", { machine: on.name, disks: data.map(describe).join("; ") });
     const bmc = await on.bmc();
-    await bmc.bootNext("Hdd", machine.status?.inventory ? { firmware: machine.status.inventory.firmware } : {});
+    await bmc.bootNext("Hdd", machine.status?.inventory ? { firmware: machine.status.inventory.firmware } : {}, on.hold);
     await on.power("ForceRestart");
     await on.update((status, now) => {
       const missing = {

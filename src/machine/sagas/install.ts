@@ -152,9 +152,8 @@ async function bootOwnDisk(on: Work): Promise<Facts | undefined> {
 }
 
 async function bootDiskNext(on: Work): Promise<void> {
-  await on.hold();
   const firmware = on.machine.status?.inventory?.firmware;
-  await (await on.bmc()).bootNext("Hdd", firmware ? { firmware } : {});
+  await (await on.bmc()).bootNext("Hdd", firmware ? { firmware } : {}, on.hold);
 }
 
 /** False when the installer cannot be told. */
