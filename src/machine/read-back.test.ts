@@ -63,3 +63,15 @@ test("a signature that is left is named", () => {
   spawnSync("mke2fs", ["-q", "-t", "ext4", disk]);
   expect(readBack()).toBe(`3: unproven ${disk} signatures: ext4 `.trim());
 });
+
+test.each([
+  ["GRUB's core image", 2 ** 20],
+  ["the EFI system partition", 2 * 2 ** 20 + 3],
+  ["the root file system's superblock", 66 * 2 ** 20 + 1080],
+  ["a copy of it, in group 3", (66 + 3 * 128) * 2 ** 20 + 56],
+])("what is left of %s is found without luck", (_name, at) => {
+  truncateSync(disk, 1024 * 2 ** 20);
+  put("x", at);
+  const [IW_DISKS, IW_SAMPLES] = [`${disk} ${1024 * 2 ** 20} `, "1"];
+  expect(readBack({ IW_DISKS, IW_SAMPLES })).toBe(`3: unproven ${disk} data where an installation keeps its own`);
+});
