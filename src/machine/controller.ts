@@ -198,7 +198,7 @@ export function machineController(options: MachineOptions): MachineController {
   function toolsOf(): Promise<Tools> {
     tools ??= (async () => ({
       ...options,
-      images: options.images ?? imageStore({ dir: join(options.dataDir, "images"), log }),
+      images: options.images ?? imageStore({ dir: join(options.dataDir, "images"), clock, random: options.random, log }),
       playbooks: loadPlaybooks(options.playbooksDir),
       key: await daemonKey(join(options.dataDir, "ssh")),
       sshPort: options.sshPort ?? 22,
