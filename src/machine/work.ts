@@ -185,6 +185,9 @@ export function openWork(tools: Tools, first: Machine, operation: Operation, sig
       done.add(step);
       log.info({ step, seconds: rounded }, "step done");
     },
+    notTakenBack(error) {
+      log.warn({ err: error }, "a failed operation's step was not taken back");
+    },
     async forget(step) {
       await work.update((status) => withOperation(status, { done: (status.operation?.done ?? []).filter((one) => one.step !== step) }));
       done.delete(step);

@@ -44,9 +44,11 @@ export async function readBackDisks(on: Work): Promise<Facts> {
 
 /** One disk a line for the scripts; the serial in base64, since it may hold anything. */
 function lines(on: Work): string {
-  return inventoryDisks(on)
-    .map((disk) => `${disk.path} ${disk.sizeBytes} ${Buffer.from(disk.serial).toString("base64")}`)
-    .join("\n");
+  const disks = inventoryDisks(on);
+  // a list that came out empty proves nothing
+  if (disks.length === 0)
+    throw new IronwrightError("IRW_WIPE_UNPROVEN", { machine: on.name, disk: "every disk", found: "the inventory has none" });
+  return disks.map((disk) => `${disk.path} ${disk.sizeBytes} ${Buffer.from(disk.serial).toString("base64")}`).join("\n");
 }
 
 function inventoryDisks(on: Work): readonly Disk[] {

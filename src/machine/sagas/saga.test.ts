@@ -25,6 +25,9 @@ function bench(done: readonly string[] = []) {
       record.add(step);
       told.push(`done ${step}`);
     },
+    notTakenBack(error) {
+      told.push(`not taken back: ${error instanceof Error ? error.message : ""}`);
+    },
     async forget(step) {
       record.delete(step);
       told.push(`forget ${step}`);
@@ -93,4 +96,13 @@ test("an undo of a superseded worker is not begun", async () => {
   };
   await expect(runSaga([step("a", undefined, () => {}), step("b", broken)], on)).rejects.toMatchObject({ code: "IRW_FENCE_LOST" });
   expect(told).not.toContain("undo a");
+});
+
+test("an undo that fails does not hide why the saga failed", async () => {
+  const { on, told, step } = bench();
+  const undo = () => {
+    throw new Error("no tenant");
+  };
+  await expect(runSaga([step("a", undefined, undo), step("b", fail)], on)).rejects.toThrow("broken");
+  expect(told.at(-1)).toBe("not taken back: no tenant");
 });

@@ -15,6 +15,8 @@ export interface Fenced {
   begin(step: string): Promise<void>;
   /** Records the step as done, before the next one begins. */
   checkpoint(step: string, seconds: number, facts: Facts): Promise<void>;
+  /** Notes an undo that failed; the saga's own failure goes on. */
+  notTakenBack(error: unknown): void;
   /** Takes a step's record back, after its undo. */
   forget(step: string): Promise<void>;
 }
@@ -43,13 +45,21 @@ export async function runSaga<On extends Fenced>(steps: readonly Step<On>[], on:
     }
   } catch (error) {
     if (!mayCleanUp(error, on)) throw error;
-    for (const step of begun) {
-      if (typeof step.undo !== "function") continue;
-      await on.hold();
-      await step.undo(on);
-      await on.forget(step.name);
-    }
+    await takeBack(begun, on).catch((second: unknown) => {
+      // why it failed is what people look for; what could not be taken back is the release's
+      if (!mayCleanUp(second, on)) throw second;
+      on.notTakenBack(second);
+    });
     throw error;
+  }
+}
+
+async function takeBack<On extends Fenced>(begun: readonly Step<On>[], on: On): Promise<void> {
+  for (const step of begun) {
+    if (typeof step.undo !== "function") continue;
+    await on.hold();
+    await step.undo(on);
+    await on.forget(step.name);
   }
 }
 
