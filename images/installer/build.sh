@@ -20,7 +20,7 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 donor=$work/donor
 root=$work/root
 
-packages="$kernel_package,busybox-static,dropbear-bin,fdisk,util-linux,e2fsprogs,dosfstools,zstd,lz4,kexec-tools,dmidecode,pciutils,efibootmgr,kmod,iproute2"
+packages="$kernel_package,busybox-static,dropbear-bin,fdisk,util-linux,e2fsprogs,dosfstools,zstd,lz4,kexec-tools,dmidecode,pciutils,efibootmgr,kmod,iproute2,coreutils,diffutils"
 # extract: the packages' files alone; none of their scripts run, nothing of them is configured
 debian_root "$donor" extract "$packages"
 
@@ -32,9 +32,9 @@ ln -s usr/lib "$root/lib"
 ln -s usr/lib64 "$root/lib64"
 ln -s usr/sbin "$root/sbin"
 
-# programs, and the libraries the loader says they need
+# programs, and the libraries the loader says they need; sha256sum and cmp are many times busybox's speed
 programs="sfdisk mke2fs mkfs.fat wipefs blkdiscard lsblk blkid zstd lz4 lspci dmidecode efibootmgr lscpu resize2fs e2fsck kexec
-  dropbear dropbearkey dropbearconvert kmod ip"
+  dropbear dropbearkey dropbearconvert kmod ip sha256sum cmp"
 for program in $programs; do
   file=
   for dir in usr/sbin usr/bin sbin bin; do
