@@ -23,6 +23,9 @@ const PACKAGES = {
 
 /** And what only tests use. */
 const TEST_PACKAGES = {
+  curl: "a foreign HTTP client",
+  "dropbear-bin": "a real SSH server for the client's tests",
+  openssl: "certificates judged by somebody else",
   procps: "the list of processes, to see that none is left",
 };
 
