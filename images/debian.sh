@@ -38,7 +38,7 @@ debian_sources() {
     END { flush_stanza() }
   ' "${entries[@]}" | sort -u > "$1"
   if ! grep -q " $SUITE main" "$1"; then
-    say "no Debian $SUITE entry with component main in /etc/apt/sources.list or /etc/apt/sources.list.d; add one, e.g. 'deb http://deb.debian.org/debian $SUITE main'"
+    say "no Debian $SUITE entry with component main in /etc/apt/sources.list or /etc/apt/sources.list.d; add one, e.g. 'deb MIRROR $SUITE main'"
     return 1
   fi
 }
