@@ -47,6 +47,15 @@ test("the relay's option is never dropped", () => {
   expect(frame(bytes).options.get(OPTION.relayAgent)?.length).toBe(20);
 });
 
+test("a relay's option that leaves no room for anything else is dropped, not thrown at", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 250, max: 1400 }), fc.integer({ min: 0, max: 2000 }), (length, longest) => {
+      const { bytes, dropped } = encodeFrame({ ...ipxe(), options: new Map([[OPTION.relayAgent, new Uint8Array(length)]]) }, longest);
+      expect(frame(bytes).options.get(OPTION.relayAgent)?.length ?? 0).toBe(dropped.length > 0 ? 0 : length);
+    }),
+  );
+});
+
 test("nothing that comes from a network throws", () => {
   const header = new Uint8Array(240);
   header.set([1, 1, 6], 0);

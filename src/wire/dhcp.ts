@@ -174,13 +174,19 @@ interface Room {
 const OVERLOAD_BYTES = 3;
 
 function writeOptions(frame: Frame, bytes: Uint8Array): { end: number; dropped: number[] } {
-  const last = encodeOption(OPTION.relayAgent, frame.options.get(OPTION.relayAgent));
+  const start = HEADER + 4;
+  const dropped: number[] = [];
+  let last = encodeOption(OPTION.relayAgent, frame.options.get(OPTION.relayAgent));
+  // no relay sends one that fills a datagram; whoever does gets none of it back
+  if (start + last.length + OVERLOAD_BYTES + 1 > bytes.length) {
+    last = new Uint8Array();
+    dropped.push(OPTION.relayAgent);
+  }
   const parts = [...frame.options]
     .filter(([code]) => code !== OPTION.relayAgent && code !== OPTION.overload && code > PAD && code < END)
     .sort(([a], [b]) => Number(b === OPTION.messageType) - Number(a === OPTION.messageType))
     .map(([code, value]) => ({ code, bytes: encodeOption(code, value) }));
 
-  const start = HEADER + 4;
   const end = bytes.length - last.length - 1;
   const rooms: Room[] = [{ flag: 0, start, at: start, end }];
   if (start + parts.reduce((sum, part) => sum + part.bytes.length, 0) > end) {
@@ -189,7 +195,6 @@ function writeOptions(frame: Frame, bytes: Uint8Array): { end: number; dropped: 
     if (rooms.length > 1) rooms[0] = { flag: 0, start, at: start, end: end - OVERLOAD_BYTES };
   }
 
-  const dropped: number[] = [];
   for (const part of parts) {
     // a split option stays in one room, so that its parts are joined in the right order
     const room = rooms.find((one) => one.at + part.bytes.length <= one.end);
