@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -120,6 +121,23 @@ describe("hello", () => {
     expect((await say(hello)).status).toBe(204);
     expect((await say({ ...hello, hostKey: "ssh-ed25519 BBBB" })).status).toBe(409);
     expect(heard.length).toBe(1);
+  });
+
+  test("whose attempt ends while it is being said is not kept", async () => {
+    const begun = new Promise((resolve) => server.once("request", resolve));
+    const text = JSON.stringify(hello);
+    const status = new Promise((resolve, reject) => {
+      const call = request(`${base}/boot/${nonce}/hello`, { method: "POST", agent: false }, (answer) =>
+        resolve(answer.resume().statusCode),
+      );
+      call.once("error", reject).write(text.slice(0, 10));
+      void begun.then(() => {
+        records.put({ ...record, intent: { boot: "disk" } });
+        call.end(text.slice(10));
+      });
+    });
+    expect(await status).toBe(404);
+    expect([heard, records.helloOf(nonce)]).toEqual([[], undefined]);
   });
 
   test.each([

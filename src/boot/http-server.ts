@@ -38,7 +38,8 @@ export function createBootHttp(options: HttpServerOptions): Server {
   const { records, assets, scripts, journal, refusals } = options;
   const server = createServer((request, response) => {
     serve(request, response).catch((error: unknown) => {
-      refusals.count("http: failed", { url: request.url?.slice(0, 60), error: reasonOf(error) });
+      // without the nonce, which is a secret
+      refusals.count("http: failed", { asset: request.url?.split("/").slice(3).join("/").slice(0, 60), error: reasonOf(error) });
       if (response.headersSent) response.destroy();
       else answer(response, 500, "the boot plane could not answer; its log says why");
     });
@@ -120,6 +121,8 @@ export function createBootHttp(options: HttpServerOptions): Server {
       return answer(response, 400, z.prettifyError(parsed.error));
     }
     const { mac, hostKey } = parsed.data;
+    // while the body was on its way a new attempt may have begun
+    if (!records.byNonce(record.intent.nonce)) return answer(response, 404, "not found");
     if (!record.macs.includes(mac)) {
       refusals.count("http: hello of another machine", { machine: record.machine, mac });
       return answer(response, 403, `this attempt is not for ${mac}`);

@@ -70,6 +70,8 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const dhcpSocket = await udpSocket(`dhcp@${at.name}`, sockets.get(`dhcp@${at.name}`));
   const tftpSocket = await udpSocket(`tftp@${at.name}`, sockets.get(`tftp@${at.name}`) ?? { address, port: 69 });
   await listenHttp(web, `http@${at.name}`, sockets.get(`http@${at.name}`) ?? { address, port: options.httpPort });
+  // a connection that cannot be accepted, for want of descriptors say, must not end the daemon
+  web.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
   dhcpSocket.setBroadcast(true);
   dhcpSocket.on("message", onDatagram);
   dhcpSocket.on("error", (error) => refusals.count("dhcp: socket", { error: reasonOf(error) }));
@@ -83,8 +85,8 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
         if (error) refusals.count("dhcp: not sent", { to: reply.to.address, error: reasonOf(error) });
       });
     } catch (error) {
-      // one client's trouble, a full disk say, must not end the service of the others
-      log.error({ interface: at.name, err: error }, "a DHCP request could not be answered");
+      // one client's trouble, a full disk say, must neither end the service of the others nor fill the log
+      refusals.count("dhcp: failed", { interface: at.name, from: peer.address, error: reasonOf(error) });
     }
   }
 
