@@ -112,7 +112,7 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
     if (pid === undefined) return;
     const startedAt = clock.now().toISOString();
     process.once("exit", (code, by) => {
-      if (!signal.aborted) ended(by ? `it was ended by ${by}` : `it ended with exit code ${code}`);
+      if (!signal.aborted) ended(by ? `it was ended by ${by}` : `it ended with exit code ${code}`, pid);
     });
     const identity = identify(pid);
     // already gone: its exit event says why
@@ -135,7 +135,7 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
       await clock.sleep(ADOPTED_POLL_MS, signal).catch(() => {});
       if (signal.aborted) return;
     }
-    ended("it ended; it was started by an earlier supervisor, so its exit code is not known");
+    ended("it ended; it was started by an earlier supervisor, so its exit code is not known", process.pid);
   }
 
   async function probe(signal: AbortSignal): Promise<void> {
@@ -150,10 +150,11 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
     if (!signal.aborted && record.restarts > 0) remember({ restarts: 0 });
   }
 
-  function ended(reason: string): void {
-    const { process, spec } = record;
+  /** @param group of the process that ended just now, if there was one */
+  function ended(reason: string, group?: number): void {
+    const { spec } = record;
     // what it left in its group would hold its ports and files
-    if (process) killLeftovers(process.pid);
+    if (group !== undefined) killLeftovers(group);
     const signal = newRun();
     const waitMs = Math.min(FIRST_WAIT_MS * 2 ** record.restarts, LONGEST_WAIT_MS);
     const { process: _gone, ...rest } = record;
@@ -162,7 +163,13 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
     become("backing-off");
     nextTryAt = new Date(clock.now().getTime() + waitMs);
     log.warn({ child: spec.name, reason, restarts: record.restarts, nextTryMs: waitMs }, "ended");
-    clock.sleep(waitMs, signal).then(start, () => {});
+    clock.sleep(waitMs, signal).then(
+      () => {
+        // a stop may have come while this waited for its turn
+        if (!signal.aborted) start();
+      },
+      () => {},
+    );
   }
 
   async function end(): Promise<void> {
@@ -238,8 +245,11 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
       inTurn(async () => {
         if (record.wanted === "stopped") return end();
         const process = record.process && isAlive(record.process) ? record.process : findSession(MARK, file);
-        if (process) adopt(process);
-        else start();
+        if (process) return adopt(process);
+        // what it names is gone, since the last start of the system perhaps: its number is anybody's
+        const { process: _gone, ...rest } = record;
+        record = rest;
+        start();
       }),
 
     async waitReady(timeoutMs, signal) {
@@ -286,8 +296,9 @@ function launch(spec: ChildSpec, mark: string): ChildProcess {
   }
 }
 
-/** A group keeps its number reserved while it has members, so this cannot reach strangers. */
+/** A group keeps its number reserved while it has members: where a process has that number again, it is a stranger's. */
 function killLeftovers(group: number): void {
+  if (identify(group)) return;
   try {
     process.kill(-group, "SIGKILL");
   } catch {

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { closeSync } from "node:fs";
 import { request as httpRequest } from "node:http";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { systemClock } from "../core/clock.ts";
@@ -54,7 +54,8 @@ export async function startEmbeddedSupervisor({ dir, log }: { readonly dir: stri
 function launch(dir: string, socket: string, logFile: string): number | undefined {
   const output = openLog(logFile);
   try {
-    const program = fileURLToPath(new URL("./detached.ts", import.meta.url));
+    // published, this file is JavaScript, and so is that program
+    const program = fileURLToPath(new URL(`./detached${extname(import.meta.url)}`, import.meta.url));
     const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", program, dir, socket], {
       detached: true,
       stdio: ["ignore", output, output],

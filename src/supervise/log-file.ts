@@ -35,6 +35,9 @@ export function tailLog(file: string, lines: number): string {
     const all = bytes.toString("utf8", 0, read).trimEnd().split("\n");
     // the first one may be a part of a line
     return (from > 0 ? all.slice(1) : all).slice(-lines).join("\n");
+  } catch {
+    // a log that cannot be read must not keep its child from being started again
+    return "";
   } finally {
     closeSync(handle);
   }

@@ -46,6 +46,8 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   const records = join(dir, "children");
   const ending = new AbortController();
   const children = new Map<string, Child>();
+  /** Removals under way: a name is given anew only when its old child is gone. */
+  const removals = new Map<string, Promise<void>>();
   for (const record of readRecords(records, log)) children.set(record.spec.name, childOf(record));
   await Promise.all([...children.values()].map((child) => child.resume()));
 
@@ -60,12 +62,34 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   }
 
   async function ensure(spec: ChildSpec): Promise<void> {
+    await removed(spec.name);
     let child = children.get(spec.name);
     if (!child) {
       child = childOf({ spec, wanted: "stopped", restarts: 0 });
       children.set(spec.name, child);
     }
     await child.ensure(spec);
+  }
+
+  async function remove(name: string): Promise<void> {
+    await removed(name);
+    const child = children.get(name);
+    if (!child) return;
+    const removal = child
+      .remove()
+      .then(() => void children.delete(name))
+      .finally(() => removals.delete(name));
+    removals.set(name, removal);
+    await removal;
+  }
+
+  async function stop(name: string): Promise<void> {
+    await removed(name);
+    await known(name).stop();
+  }
+
+  async function removed(name: string): Promise<void> {
+    while (removals.has(name)) await removals.get(name)?.catch(() => {});
   }
 
   /** Newest first: what was started later leans on what was there before. */
@@ -78,11 +102,8 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     route("GET", /^\/$/, async () => ({ pid: process.pid, dir })),
     route("GET", /^\/children$/, async () => [...children.values()].map((child) => child.status())),
     route("PUT", /^\/children\/([^/]+)$/, async ({ body }) => ensure(parseSpec(body))),
-    route("DELETE", /^\/children\/([^/]+)$/, async ({ name }) => {
-      await children.get(name)?.remove();
-      children.delete(name);
-    }),
-    route("POST", /^\/children\/([^/]+)\/stop$/, async ({ name }) => known(name).stop()),
+    route("DELETE", /^\/children\/([^/]+)$/, async ({ name }) => remove(name)),
+    route("POST", /^\/children\/([^/]+)\/stop$/, async ({ name }) => stop(name)),
     route("GET", /^\/children\/([^/]+)\/ready$/, async ({ name, query, signal }) =>
       known(name).waitReady(Number(query.get("timeoutMs") ?? 0), AbortSignal.any([signal, ending.signal])),
     ),
@@ -105,13 +126,13 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   await listenPrivately(server, socket);
   log.info({ socket, children: children.size }, "supervising");
 
-  const stop = () => ending.abort(new Error("the supervisor is ending"));
-  process.on("SIGTERM", stop);
-  process.on("SIGINT", stop);
+  const leave = () => ending.abort(new Error("the supervisor is ending"));
+  process.on("SIGTERM", leave);
+  process.on("SIGINT", leave);
   const rotating = rotateNowAndThen(children, clock, ending.signal, log);
   await new Promise<void>((resolve) => ending.signal.addEventListener("abort", () => resolve(), { once: true }));
-  process.off("SIGTERM", stop);
-  process.off("SIGINT", stop);
+  process.off("SIGTERM", leave);
+  process.off("SIGINT", leave);
   for (const child of children.values()) child.release();
   await rotating;
   await new Promise<void>((resolve) => {
@@ -183,11 +204,11 @@ function route(method: string, path: RegExp, handle: Route["handle"]): Route {
 }
 
 async function answer(routes: readonly Route[], request: IncomingMessage, response: ServerResponse, log: Logger): Promise<void> {
-  const url = new URL(request.url ?? "/", "http://supervisor");
-  const found = routes.find((one) => one.method === request.method && one.path.test(url.pathname));
   const hungUp = new AbortController();
   response.once("close", () => hungUp.abort(new Error("the caller hung up")));
   try {
+    const url = new URL(`http://supervisor${request.url}`);
+    const found = routes.find((one) => one.method === request.method && one.path.test(url.pathname));
     if (!found) return end(response, 404, { message: `${request.method} ${url.pathname} is not served` });
     const name = decodeURIComponent(found.path.exec(url.pathname)?.[1] ?? "");
     const body = await readBody(request);
@@ -195,7 +216,7 @@ async function answer(routes: readonly Route[], request: IncomingMessage, respon
   } catch (error) {
     if (hungUp.signal.aborted) return;
     if (error instanceof IronwrightError) return end(response, 422, { code: error.code, facts: error.facts });
-    log.error({ err: error, path: url.pathname }, "a call failed");
+    log.error({ err: error, path: request.url }, "a call failed");
     end(response, 500, { message: reasonOf(error) });
   }
 }

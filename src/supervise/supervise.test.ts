@@ -1,5 +1,7 @@
+import { spawn } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { request } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +9,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../core/clock.ts";
 import type { IronwrightError } from "../core/errors.ts";
+import { superviseChild } from "./child.ts";
 import { connectSupervisor, startEmbeddedSupervisor } from "./client.ts";
 import { takeLock } from "./lock.ts";
 import { rotateLog, tailLog } from "./log-file.ts";
@@ -89,6 +92,54 @@ test("what ends is started again with back-off, and says why", async () => {
   await supervisor.stop("failing");
   expect(await statusOf("failing")).toMatchObject({ state: "stopped" });
   await supervisor.remove("failing");
+});
+
+test("a name given anew while its old child ends: the new one runs, known, after the old one", async () => {
+  const slow = shell("anew", "trap 'sleep 0.3; exit' TERM; echo up; while :; do sleep 0.05; done");
+  await supervisor.ensure(slow);
+  await until(async () => (await supervisor.tail("anew", 1)) === "up");
+  const old = (await statusOf("anew"))?.pid ?? 0;
+  const removed = supervisor.remove("anew");
+  await until(async () => (await statusOf("anew"))?.state === "stopping");
+  await Promise.all([removed, supervisor.ensure(shell("anew", "exec sleep 600")), supervisor.ensure(shell("anew", "exec sleep 600"))]);
+  const now = await statusOf("anew");
+  expect(identify(old)).toBeUndefined();
+  expect(identify(now?.pid ?? 0)).toBeDefined();
+  expect(JSON.parse(readFileSync(join(dir, "children", "anew.json"), "utf8"))).toMatchObject({ process: { pid: now?.pid } });
+  await supervisor.remove("anew");
+  expect(identify(now?.pid ?? 0)).toBeUndefined();
+});
+
+test("a record of a process long gone harms nobody who has its number now", async () => {
+  const stranger = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });
+  const ended = new Promise((resolve) => stranger.once("exit", resolve));
+  const child = superviseChild(
+    {
+      // its log cannot be opened, so that it cannot be started either
+      spec: { ...shell("stale", "true"), logFile: dir },
+      wanted: "running",
+      process: { pid: stranger.pid ?? 0, startTicks: "1", bootId: "an earlier one" },
+      restarts: 0,
+    },
+    { file: join(dir, "stale.json"), clock: systemClock, log },
+  );
+  await child.resume();
+  expect(child.status()).toMatchObject({ state: "backing-off", reason: expect.stringContaining("could not be started") });
+  await child.stop();
+  expect(identify(stranger.pid ?? 0)).toBeDefined();
+  stranger.kill("SIGKILL");
+  await ended;
+});
+
+test("a call that cannot be understood is refused, and the supervisor goes on", async () => {
+  const socketPath = join(dir, "run", "supervisor.sock");
+  const statusOfCall = (path: string) =>
+    new Promise((resolve, reject) => {
+      const call = request({ socketPath, path, agent: false }, (answer) => resolve(answer.resume().statusCode));
+      call.once("error", reject).end();
+    });
+  expect(await Promise.all(["//", "//[", "/children/%zz"].map(statusOfCall))).toEqual([404, 404, 404]);
+  expect(await supervisor.list()).toBeDefined();
 });
 
 test("not ready in time: the log says why", async () => {
