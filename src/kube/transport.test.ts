@@ -6,6 +6,7 @@ import type { IronwrightError } from "../core/errors.ts";
 import { MACHINE } from "../core/resources.ts";
 import { connectKube } from "./client.ts";
 import type { Kube } from "./kube.ts";
+import { transport } from "./transport.ts";
 import { POD } from "./upstream.ts";
 
 /** A server that behaves as apiservers do when they are busy, restarting or broken: what a healthy one never shows. */
@@ -101,6 +102,24 @@ test("nobody listens", async () => {
   const error = await failure(client.get(MACHINE, "m"));
   expect(error.code).toBe("IRW_KUBE_UNREACHABLE");
   expect(error.message).toMatch(/ECONNREFUSED/);
+});
+
+test("credentials that could not be had once are asked for again", async () => {
+  const client = await against((request, response) => response.end(request.headers.authorization));
+  let asked = 0;
+  const http = transport({
+    server: client.server,
+    tls: {},
+    async credentials() {
+      asked += 1;
+      if (asked === 1) throw new Error("the plugin is not there yet");
+      return { authorization: "Bearer late" };
+    },
+  });
+  const read = { method: "GET", path: "/" };
+  expect((await failure(http.send(read))).message).toContain("not there yet");
+  expect(await http.send(read)).toEqual({ ok: true, text: "Bearer late" });
+  await http.close();
 });
 
 test("a refusal names the fields its message left out", async () => {

@@ -46,7 +46,14 @@ export function transport(access: Access): Transport {
 
   function connected(): Promise<Pool> {
     if (closed) throw new IronwrightError("IRW_KUBE_UNREACHABLE", { server: access.server, reason: "the client is closed" });
-    pool ??= access.credentials().then(open);
+    if (!pool) {
+      const opening = access.credentials().then(open);
+      pool = opening;
+      // a plugin that failed once is asked again by the next request
+      opening.catch(() => {
+        if (pool === opening) pool = undefined;
+      });
+    }
     return pool;
   }
 
