@@ -5,6 +5,8 @@ export function rackPaths(directory: string) {
   return {
     /** What this rack made on the host; written before it is made. */
     record: join(directory, "rack.json"),
+    /** Says that the directory was made for a rack, even one that is down and kept. */
+    mark: join(directory, ".ironwright-rack"),
     /** What the chassis runs. */
     chassis: join(directory, "chassis.json"),
     chassisLog: join(directory, "chassis.log"),

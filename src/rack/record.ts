@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { z } from "zod";
 import { IronwrightError } from "../core/errors.ts";
 import type { Rack } from "./config.ts";
@@ -30,9 +31,19 @@ export function readRecord(rack: Pick<Rack, "directory">): RackRecord | undefine
   return recordSchema.parse(document);
 }
 
+/** Why this directory cannot become the rack's: `rack down` removes all that is in it. */
+export function strangersIn({ directory }: Pick<Rack, "directory">): string | undefined {
+  const names = existsSync(directory) ? readdirSync(directory) : [];
+  const { mark, record } = rackPaths(directory);
+  if (names.length === 0 || [mark, record].some((file) => names.includes(basename(file)))) return undefined;
+  return `its directory ${directory} holds files that no rack made (${names.slice(0, 3).join(", ")}); name an empty one, or none`;
+}
+
 export function writeRecord(rack: Pick<Rack, "directory">, record: RackRecord): void {
   const file = rackPaths(rack.directory).record;
   mkdirSync(rack.directory, { recursive: true, mode: 0o700 });
-  writeFileSync(`${file}.new`, JSON.stringify(record, null, 2));
+  writeFileSync(rackPaths(rack.directory).mark, "");
+  // the description has the BMCs' passwords
+  writeFileSync(`${file}.new`, JSON.stringify(record, null, 2), { mode: 0o600 });
   renameSync(`${file}.new`, file);
 }

@@ -23,7 +23,7 @@ import {
 import { rackPaths } from "./paths.ts";
 import type { Reset } from "./power.ts";
 import { identify, isAlive, type ProcessId } from "./process.ts";
-import { type RackRecord, readRecord, writeRecord } from "./record.ts";
+import { type RackRecord, readRecord, strangersIn, writeRecord } from "./record.ts";
 import type { RackStatus, ServerStatus } from "./status.ts";
 
 export interface RackUpOptions {
@@ -60,7 +60,7 @@ export async function rackUp(rack: Rack, { ovmf, onStep = () => {} }: RackUpOpti
 }
 
 async function makeNetwork(rack: Rack, description: unknown, onStep: (line: string) => void): Promise<RackRecord> {
-  const conflict = conflictOf(rack, await readHostNetwork());
+  const conflict = strangersIn(rack) ?? conflictOf(rack, await readHostNetwork());
   if (conflict) throw new IronwrightError("IRW_RACK_CONFLICT", { what: conflict });
   const namespace = namespaceOf(rack);
   const owner = `ironwright-rack-${randomBytes(6).toString("hex")}`;
