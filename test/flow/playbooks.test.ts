@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { parse } from "yaml";
 
 const folder = join(import.meta.dirname, "..", "..", "playbooks", "install");
 
@@ -19,7 +20,12 @@ test("an image is written to a disk that is there, and to nothing else", () => {
   expect(existsSync(`${disk}p3`)).toBe(false);
 });
 
-test.each(["partition", "write-image", "bootloader", "configure"])("install/%s begins with the check of the disk", (name) => {
-  const playbook = readFileSync(join(folder, `${name}.yaml`), "utf8");
-  expect(playbook).toContain(`script: [ready.sh, disk.sh, ${name}.sh]`);
+test.each([
+  ["partition", ["ready.sh", "disk.sh", "consent.sh", "partition.sh"]],
+  ["write-image", ["ready.sh", "disk.sh", "write-image.sh"]],
+  ["bootloader", ["ready.sh", "disk.sh", "bootloader.sh"]],
+  ["configure", ["ready.sh", "disk.sh", "configure.sh"]],
+])("install/%s writes only after the disk was checked, and partitions only with consent", (name, scripts) => {
+  const playbook = parse(readFileSync(join(folder, `${name}.yaml`), "utf8")) as { steps: { script?: string[] }[] };
+  expect(playbook.steps.map((step) => step.script)).toEqual([scripts]);
 });
