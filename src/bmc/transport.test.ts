@@ -49,6 +49,21 @@ test.each(["https://elsewhere.example/redfish/v1/Systems/1", "//elsewhere.exampl
   },
 );
 
+test("a pinned certificate is wanted of a BMC without TLS as well: nothing is sent to it", async () => {
+  let asked = 0;
+  const { origin } = await bmc((_request, response) => {
+    asked += 1;
+    response.end("{}");
+  });
+  const pinned = createTransport(origin, { certificateSha256: "ab".repeat(32) }, 2_000);
+  transports.push(pinned);
+  await expect(pinned.send("GET", "/redfish/v1", { authorization: "Basic x" })).rejects.toMatchObject({
+    code: "IRW_BMC_CERTIFICATE",
+    facts: { got: "none" },
+  });
+  expect(asked).toBe(0);
+});
+
 test("a redirect is refused, not followed", async () => {
   const asked: string[] = [];
   const { origin, transport } = await bmc((request, response) => {

@@ -94,8 +94,10 @@ function connector(
   return (options, callback) =>
     connect(options, (...result) => {
       const [error, socket] = result;
-      if (error || !socket || !("getPeerCertificate" in socket)) return callback(...result);
-      const shown = socket.getPeerCertificate().fingerprint256?.replaceAll(":", "").toLowerCase() ?? "none";
+      if (error || !socket) return callback(...result);
+      // without TLS there is none to compare, and nothing is sent either
+      const certificate = "getPeerCertificate" in socket ? socket.getPeerCertificate() : undefined;
+      const shown = certificate?.fingerprint256?.replaceAll(":", "").toLowerCase() ?? "none";
       if (shown === pinned) return callback(...result);
       socket.destroy();
       callback(new IronwrightError("IRW_BMC_CERTIFICATE", { address: origin, want: pinned, got: shown }), null);
