@@ -6,8 +6,12 @@ import type { ReadyProbe } from "./supervisor.ts";
 
 const TIMEOUT_MS = 2_000;
 
-/** Asks once. */
+/** Asks once. What cannot be asked, for a certificate half written say, is not ready; it never throws. */
 export async function isReady(probe: ReadyProbe): Promise<boolean> {
+  return ask(probe).catch(() => false);
+}
+
+async function ask(probe: ReadyProbe): Promise<boolean> {
   if ("http" in probe) return answersHttp(probe.http);
   if ("unix" in probe) return accepts({ path: probe.unix });
   const at = probe.tcp.lastIndexOf(":");

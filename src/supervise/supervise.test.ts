@@ -13,6 +13,7 @@ import { superviseChild } from "./child.ts";
 import { connectSupervisor, startEmbeddedSupervisor } from "./client.ts";
 import { takeLock } from "./lock.ts";
 import { rotateLog, tailLog } from "./log-file.ts";
+import { isReady } from "./probe.ts";
 import { identify, isAlive } from "./process.ts";
 import type { ChildSpec, ChildStatus, Supervisor } from "./supervisor.ts";
 
@@ -162,6 +163,13 @@ test.each(["tcp", "unix"])("ready by %s", async (kind) => {
   expect(await statusOf(`ready-${kind}`)).toMatchObject({ state: "running", ready: true });
   await supervisor.remove(`ready-${kind}`);
   server.close();
+});
+
+test("a probe that cannot be sent means not ready, and ends nobody", async () => {
+  const file = join(dir, "half.pem");
+  await writeFile(file, "-----BEGIN CERTIFICATE");
+  expect(await isReady({ http: { url: "https://127.0.0.1:1/", caFile: file, certFile: file, keyFile: file } })).toBe(false);
+  expect(await isReady({ tcp: "127.0.0.1:99999" })).toBe(false);
 });
 
 test("what ignores SIGTERM is killed, with all its group", async () => {
