@@ -8,6 +8,7 @@ import { type BootPlane, createBootPlane } from "./boot/index.ts";
 import type { Artifacts } from "./config/artifacts.ts";
 import type { Config } from "./config/index.ts";
 import { systemClock } from "./core/clock.ts";
+import { isError } from "./core/errors.ts";
 import { SYSTEM_NAMESPACE } from "./core/names.ts";
 import { OS_IMAGE } from "./core/resources.ts";
 import { connectKube, eventRecorder, installCrds, type Kube, NAMESPACE } from "./kube/index.ts";
@@ -50,10 +51,10 @@ export async function startDaemon({ config, artifacts, sockets, log }: Surroundi
     await bootPlane.start();
     stops.push(() => bootPlane.stop());
 
-    const host = await hostOf({ config, artifacts, sockets, log });
+    const host = await insist(() => hostOf({ config, artifacts, sockets, log }), log);
     const kube = connectKube(readFileSync(host.kubeconfig, "utf8"));
     stops.push(() => kube.close());
-    await prepareHost(kube, artifacts, log);
+    await insist(() => prepareHost(kube, artifacts, log), log);
 
     const clock = systemClock;
     const random = randomBytes;
@@ -112,6 +113,23 @@ export async function startDaemon({ config, artifacts, sockets, log }: Surroundi
   }
 }
 
+const FIRST_RETRY_MS = 1_000;
+const LAST_RETRY_MS = 30_000;
+const COMES_BACK = ["IRW_KUBE_UNREACHABLE", "IRW_CHILD_NOT_READY", "IRW_SUPERVISOR_UNREACHABLE"] as const;
+
+/** Tries again until the control plane is there: meanwhile the boot plane answers, and may boot the very server that carries it. */
+async function insist<T>(start: () => Promise<T>, log: Logger): Promise<T> {
+  for (let afterMs = FIRST_RETRY_MS; ; afterMs = Math.min(afterMs * 2, LAST_RETRY_MS)) {
+    try {
+      return await start();
+    } catch (error) {
+      if (!COMES_BACK.some((code) => isError(error, code))) throw error;
+      log.warn({ err: error, nextTryMs: afterMs }, "the host control plane does not answer yet; the boot plane goes on meanwhile");
+      await systemClock.sleep(afterMs);
+    }
+  }
+}
+
 function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings): BootPlane {
   return createBootPlane({
     config: { ...config.boot, dataDir: config.dataDir },
@@ -148,7 +166,7 @@ async function advertise(supervisor: Supervisor, config: Config, artifacts: Arti
     if (mode === "off" || !routerAdvertisements) await supervisor.remove(child);
     else {
       const command = [artifacts.native, "advertise", "--interface", name];
-      await supervisor.ensure({ name: child, command, logFile: join(config.dataDir, "log", `${child}.log`) });
+      await supervisor.ensure({ name: child, command, logFile: join(config.dataDir, "logs", `${child}.log`) });
     }
   }
 }
