@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
@@ -7,6 +7,7 @@ import { type Artifacts, readArtifacts } from "../../src/config/artifacts.ts";
 import { connectKube, type Kube } from "../../src/kube/index.ts";
 import { defaultRack, type RackStatus, rackDown, rackUp } from "../../src/rack/index.ts";
 import { connectSupervisor } from "../../src/supervise/index.ts";
+import { until } from "./steps.ts";
 
 /** Everything the demo runs: a rack, a daemon inside its namespace, and a client of the host control plane. */
 export interface Stage {
@@ -26,6 +27,8 @@ export interface Stage {
 }
 
 const STOP_MS = 30_000;
+const READY_MS = 180_000;
+const PID_FILE = "daemon.pid";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const cli = join(repository, "src", "cli", "main.ts");
@@ -89,23 +92,23 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
       return kube;
     },
     async startDaemon() {
-      const log = createWriteStream(daemonLog, { flags: "a" });
+      const log = openSync(daemonLog, "a");
+      const from = fstatSync(log).size;
+      // straight into its log and in a session of its own: it may outlive this program, and a terminal's Ctrl-C is not its
       const child = spawn("ip", ["netns", "exec", netns, process.execPath, cli, "--config", config, "serve"], {
         cwd: repository,
-        stdio: ["ignore", "pipe", "pipe"],
+        stdio: ["ignore", log, log],
+        detached: true,
       });
+      closeSync(log);
+      child.unref();
       daemon = child;
-      child.stdout?.pipe(log, { end: false });
-      await new Promise<void>((resolve, reject) => {
-        let text = "";
-        child.stderr?.on("data", (data: Buffer) => {
-          log.write(data);
-          text = (text + data.toString()).slice(-4_000);
-          if (text.includes('"msg":"ready"')) resolve();
-        });
-        child.once("exit", (code, signal) =>
-          reject(new Error(`the daemon ended (${signal ?? code}) before it was ready:\n${text.slice(-1_500)}`)),
-        );
+      writeFileSync(join(dir, PID_FILE), String(child.pid));
+      const said = () => readFileSync(daemonLog).subarray(from).toString();
+      await until("the daemon is ready", READY_MS, new AbortController().signal, async () => {
+        if (child.exitCode !== null || child.signalCode !== null)
+          throw new Error(`the daemon ended (${child.signalCode ?? child.exitCode}) before it was ready:\n${said().slice(-1_500)}`);
+        return said().includes('"msg":"ready"') ? true : undefined;
       });
     },
     killDaemon: () => end("SIGKILL"),
@@ -129,10 +132,23 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
 /** Ends and removes what an earlier, kept or broken, run left. */
 export async function tearDownLeftovers(cache: string, onStep: (line: string) => void): Promise<void> {
   const dir = join(cache, "demo");
+  await endLeftDaemon(dir);
   const socket = join(dir, "data", "run", "supervisor.sock");
   if (existsSync(socket)) await connectSupervisor(socket).shutdown();
   await rackDown(rackOf(dir), { onStep });
   rmSync(dir, { recursive: true, force: true });
+}
+
+/** The daemon of an earlier run, if it still runs: known by its pid and by the configuration in its command line. */
+async function endLeftDaemon(dir: string): Promise<void> {
+  const file = join(dir, PID_FILE);
+  if (!existsSync(file)) return;
+  const pid = Number(readFileSync(file, "utf8"));
+  const runs = () =>
+    existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(join(dir, "ironwright.yaml"));
+  if (!runs()) return;
+  process.kill(pid, "SIGTERM");
+  await until("the earlier daemon's end", STOP_MS, new AbortController().signal, async () => (runs() ? undefined : true));
 }
 
 function rackOf(dir: string) {
