@@ -118,11 +118,8 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
         () => undefined,
         (error: unknown) => error,
       );
-      const socket = join(dir, "data", "run", "supervisor.sock");
-      if (existsSync(socket)) await connectSupervisor(socket).shutdown();
-      await rackDown(spec, { onStep });
       const kept = (keepLog || late) && existsSync(daemonLog) ? keep(daemonLog, cache) : undefined;
-      rmSync(dir, { recursive: true, force: true });
+      await tearDownLeftovers(cache, onStep);
       if (late) throw late;
       return kept;
     },
