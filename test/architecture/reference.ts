@@ -1,9 +1,10 @@
 import { variables } from "../../src/config/index.ts";
 import { codes, explain } from "../../src/core/errors.ts";
+import { metricTable } from "../../src/observe/index.ts";
 
 /** The pages of docs/reference that are made from the code, by file name. `node test/architecture/reference.ts` writes them. */
 export function pages(): Readonly<Record<string, string>> {
-  return { "errors.md": errorsPage(), "configuration.md": configurationPage() };
+  return { "errors.md": errorsPage(), "configuration.md": configurationPage(), "metrics.md": metricsPage() };
 }
 
 function errorsPage(): string {
@@ -30,6 +31,22 @@ ones win. \`ironwright config\` prints the effective configuration. What is not 
 
 | setting | variable | meaning |
 | --- | --- | --- |
+${rows.join("\n")}
+`;
+}
+
+function metricsPage(): string {
+  const rows = Object.values(metricTable).map(
+    ({ name, kind, labels, help }) => `| \`${name}\` | ${kind} | ${labels.map((label) => `\`${label}\``).join(", ")} | ${cell(help)} |`,
+  );
+  return `# Metrics
+
+In Prometheus' text format, at \`/metrics\` of the daemon's own socket (\`<dataDir>/run/daemon.sock\`, root only), and at
+\`http://ADDRESS:PORT/metrics\` when the setting \`api.metrics\` names one. Node's own (\`process_*\`, \`nodejs_*\`) are there as well. No label
+carries the name of a machine, an address or a tenant: those are in \`ironwright timeline machine NAME\` and \`ironwright get leases\`.
+
+| metric | kind | labels | what it says |
+| --- | --- | --- | --- |
 ${rows.join("\n")}
 `;
 }

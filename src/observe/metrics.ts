@@ -1,0 +1,152 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** One metric: its kind, its help text, its labels; for histograms the upper bounds of the buckets. */
+interface Described {
+  readonly name: string;
+  readonly kind: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly buckets?: readonly number[];
+}
+
+/** Every metric the daemon has, by the name the code calls it. Labels take few values: never a machine, an address or a tenant's text. */
+export const metricTable = {
+  dhcpReceived: {
+    name: "ironwright_dhcp_received_total",
+    kind: "counter",
+    help: "DHCP messages received, by type (discover, request, decline, release, inform).",
+    labels: ["interface", "type"],
+  },
+  dhcpSent: {
+    name: "ironwright_dhcp_sent_total",
+    kind: "counter",
+    help: "DHCP messages sent, by type (offer, ack, nak).",
+    labels: ["interface", "type"],
+  },
+  dhcpAnswerSeconds: {
+    name: "ironwright_dhcp_answer_seconds",
+    kind: "histogram",
+    help: "From a DHCP message read to its answer given to the kernel; for an ACK that includes its lease on disk.",
+    labels: ["interface"],
+    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
+  },
+  refused: {
+    name: "ironwright_boot_refused_total",
+    kind: "counter",
+    help: "What the boot plane refused or did not understand, by reason; the reason begins with dhcp, tftp, http or boot.",
+    labels: ["reason"],
+  },
+  leases: {
+    name: "ironwright_dhcp_leases",
+    kind: "gauge",
+    help: "Leases by state: bound (in use), offered (waits for the request), expired (kept until the address is needed).",
+    labels: ["interface", "state"],
+  },
+  poolAddresses: {
+    name: "ironwright_dhcp_pool_addresses",
+    kind: "gauge",
+    help: "Addresses in the pools of an interface.",
+    labels: ["interface"],
+  },
+  poolFree: {
+    name: "ironwright_dhcp_pool_free_addresses",
+    kind: "gauge",
+    help: "Addresses of the pools that a new client could get now.",
+    labels: ["interface"],
+  },
+  leaseCommitSize: {
+    name: "ironwright_dhcp_lease_commit_size",
+    kind: "histogram",
+    help: "Lease changes that went to disk with one sync (group commit).",
+    labels: [],
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
+  },
+  leaseCommitSeconds: {
+    name: "ironwright_dhcp_lease_commit_seconds",
+    kind: "histogram",
+    help: "Time one group of lease changes took to be on disk, synced.",
+    labels: [],
+    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
+  },
+  tftpTransfers: {
+    name: "ironwright_tftp_transfers_total",
+    kind: "counter",
+    help: "TFTP transfers that ended, by how: done, size-probe (asked for the size alone), timed-out, aborted (by the client).",
+    labels: ["interface", "end"],
+  },
+  tftpBytes: { name: "ironwright_tftp_bytes_total", kind: "counter", help: "Bytes of boot programs sent by TFTP.", labels: ["interface"] },
+  tftpActive: { name: "ironwright_tftp_active_transfers", kind: "gauge", help: "TFTP transfers under way.", labels: ["interface"] },
+  httpResponses: {
+    name: "ironwright_boot_http_responses_total",
+    kind: "counter",
+    help: "Boot assets answered by HTTP, by asset (script, kernel, initrd, program, key, file, hello, exit, none) and status code.",
+    labels: ["interface", "asset", "code"],
+  },
+  httpBytes: {
+    name: "ironwright_boot_http_bytes_total",
+    kind: "counter",
+    help: "Bytes of boot assets sent by HTTP.",
+    labels: ["interface"],
+  },
+  httpActive: { name: "ironwright_boot_http_active_transfers", kind: "gauge", help: "HTTP answers under way.", labels: ["interface"] },
+  attempts: {
+    name: "ironwright_boot_attempts_total",
+    kind: "counter",
+    help: "Boot attempts of known machines that ended, by how: installed, inspected, hello, disk (booted its own disk), stopped (went no further).",
+    labels: ["end"],
+  },
+  attemptsOpen: { name: "ironwright_boot_attempts_open", kind: "gauge", help: "Boot attempts under way.", labels: [] },
+  stageSeconds: {
+    name: "ironwright_boot_stage_seconds",
+    kind: "histogram",
+    help: "How long each stage of a boot attempt took, from the end of the stage before it.",
+    labels: ["stage"],
+    buckets: [0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600],
+  },
+} as const satisfies Readonly<Record<string, Described>>;
+
+type Table = typeof metricTable;
+type Of<D extends Described, L extends string = D["labels"][number]> = D["kind"] extends "counter"
+  ? Counter<L>
+  : D["kind"] extends "gauge"
+    ? Gauge<L>
+    : Histogram<L>;
+
+/** The metrics of one daemon, each by the name the code calls it, and the registry they are in. */
+export type Metrics = { readonly [Name in keyof Table]: Of<Table[Name]> } & {
+  readonly registry: Registry;
+  /** `fill` is called before each scrape: for gauges that are read off, and counters kept elsewhere. Returns how to end that. */
+  onScrape(fill: () => void): () => void;
+  /** The exposition format of Prometheus, as text. */
+  text(): Promise<string>;
+};
+
+/** @param registry of one daemon, so that tests share nothing */
+export function createMetrics(registry: Registry = new Registry()): Metrics {
+  const fills = new Set<() => void>();
+  const made = Object.entries(metricTable).map(([key, described]) => [key, make(described, registry)]);
+  return {
+    ...(Object.fromEntries(made) as { [Name in keyof Table]: Of<Table[Name]> }),
+    registry,
+    onScrape(fill) {
+      fills.add(fill);
+      return () => void fills.delete(fill);
+    },
+    text() {
+      for (const fill of fills) fill();
+      return registry.metrics();
+    },
+  };
+}
+
+/** Node's own: memory, event loop lag, garbage collection, descriptors. */
+export function addProcessMetrics({ registry }: Metrics): void {
+  collectDefaultMetrics({ register: registry });
+}
+
+function make(described: Described, registry: Registry): Counter | Gauge | Histogram {
+  const { name, help, kind, buckets } = described;
+  const common = { name, help, labelNames: [...described.labels], registers: [registry] };
+  if (kind === "counter") return new Counter(common);
+  return kind === "gauge" ? new Gauge(common) : new Histogram({ ...common, ...(buckets ? { buckets: [...buckets] } : {}) });
+}
