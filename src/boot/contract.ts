@@ -5,6 +5,10 @@ export interface BootRecord {
   readonly macs: readonly string[];
   readonly hostname: string;
   readonly intent: BootIntent;
+  /** Of its SMBIOS, as text: known by it whatever the NIC it boots from. */
+  readonly uuid?: string | undefined;
+  /** Where its firmware enforces Secure Boot; the interface's policy when absent. */
+  readonly secureBoot?: SecureBoot | undefined;
 }
 
 export type BootIntent =
@@ -60,14 +64,76 @@ export interface BootPlane {
   refused(): Readonly<Record<string, number>>;
 }
 
-export interface BootInterface {
+export interface AddressRange {
+  readonly from: string;
+  readonly to: string;
+}
+
+export interface BootOption {
+  readonly code: number;
+  readonly value?: string | number | boolean | readonly string[] | readonly number[] | undefined;
+  /** The bytes themselves, in hexadecimal with or without colons. */
+  readonly hex?: string | undefined;
+  /** Also to clients that did not ask for it. */
+  readonly always?: boolean;
+  readonly when?: { readonly vendorClass?: string | undefined; readonly arch?: readonly string[] | undefined } | undefined;
+}
+
+/** A client with something of its own, known by any of its identities; circuitId and remoteId must match together. */
+export interface BootReservation {
+  readonly mac?: string | undefined;
+  readonly clientId?: string | undefined;
+  readonly uuid?: string | undefined;
+  readonly circuitId?: string | undefined;
+  readonly remoteId?: string | undefined;
+  /** The Machine it is, whatever its MAC. */
+  readonly machine?: string | undefined;
+  readonly address?: string | undefined;
+  readonly hostname?: string | undefined;
+  readonly secureBoot?: SecureBoot | undefined;
+  readonly options?: readonly BootOption[];
+}
+
+export type SecureBoot = "off" | "required";
+
+/** What is given on one network. */
+export interface ServedNetwork {
+  /** None: reserved addresses alone, or in the proxy modes no address at all. */
+  readonly pool?: AddressRange | readonly AddressRange[] | undefined;
+  /** Default gateway for machines; none is given when absent. */
+  readonly router?: string | undefined;
+  readonly bmc?:
+    | {
+        readonly pool: AddressRange | readonly AddressRange[];
+        readonly vendorClasses?: readonly string[];
+        readonly ouis?: readonly string[];
+      }
+    | undefined;
+  readonly reservations?: readonly BootReservation[];
+  readonly options?: readonly BootOption[];
+}
+
+/** A network behind relays. */
+export interface BootSubnet extends ServedNetwork {
+  /** `10.78.0.0/24` */
+  readonly network: string;
+  /** Relays outside it that may speak for it. */
+  readonly relays?: readonly string[];
+}
+
+export type BootMode = "reservation" | "proxy" | "auto-proxy" | "off";
+
+export interface BootInterface extends ServedNetwork {
   readonly name: string;
   /** `10.77.0.1/24` */
   readonly address: string;
-  readonly pool: { readonly from: string; readonly to: string };
-  readonly mode: "reservation" | "off";
-  /** Default gateway for machines; none is given when absent. */
-  readonly router?: string | undefined;
+  readonly mode: BootMode;
+  readonly subnets?: readonly BootSubnet[];
+  /** Seconds. */
+  readonly lease?: { readonly machines: number; readonly others: number };
+  readonly authoritative?: boolean;
+  readonly conflictProbe?: boolean;
+  readonly secureBoot?: SecureBoot;
   readonly routerAdvertisements: boolean;
 }
 
