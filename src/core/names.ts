@@ -3,8 +3,11 @@ export const LABEL_TENANT = "ironwright.dev/tenant";
 export const LABEL_NODEPOOL = "karpenter.sh/nodepool";
 export const LABEL_MACHINE = "ironwright.dev/machine";
 export const LABEL_RACK = "topology.ironwright.dev/rack";
+export const LABEL_BLOCK = "topology.ironwright.dev/block";
+export const LABEL_LEAF = "topology.ironwright.dev/leaf-switch";
 export const LABEL_NVLINK = "topology.ironwright.dev/nvlink-domain";
 export const LABEL_SITE = "topology.kubernetes.io/zone";
+export const LABEL_HOSTNAME = "kubernetes.io/hostname";
 export const LABEL_INSTANCE_TYPE = "node.kubernetes.io/instance-type";
 /** On a NodeClaim: the Machine the planner chose. */
 export const ANNOTATION_MACHINE = "ironwright.dev/machine";

@@ -2,8 +2,12 @@ export { order } from "./kinds.ts";
 export { plan } from "./plan.ts";
 export { isEphemeral, sameTaint, tolerates } from "./taints.ts";
 export type {
+  Action,
+  Budget,
   ClassWorld,
   Daemon,
+  Gang,
+  GangTopology,
   HostPort,
   MachineSupply,
   NodeSupply,
@@ -12,11 +16,20 @@ export type {
   Plan,
   PlannedClaim,
   PodNeeds,
+  PodTerm,
+  Policy,
+  PoolDisruption,
   PoolRefusal,
   PoolWorld,
+  Quota,
   Refusal,
   Repelling,
+  RunningPod,
+  Spread,
   TenantWorld,
   Toleration,
+  WarmFloor,
+  WeightedPodTerm,
+  Window,
   World,
 } from "./world.ts";

@@ -29,7 +29,7 @@ export function acceleratorsIn(resources: Resources): Quantity {
 export function kindsOf(world: TenantWorld): PodKind[] {
   const kinds = new Map<string, { first: PendingPod; refused: string | undefined; pods: PendingPod[] }>();
   for (const pod of world.pods) {
-    const refused = pod.needs.unsupported ?? repelled(pod, world.repelling);
+    const refused = pod.needs.unsupported ?? repelled(pod, world.repelling ?? []);
     const key = signature(pod, refused);
     const kind = kinds.get(key);
     if (kind) kind.pods.push(pod);

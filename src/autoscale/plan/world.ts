@@ -2,11 +2,62 @@ import type { Resources } from "../../core/quantity.ts";
 import type { LabelSelector } from "../../core/requirements.ts";
 import type { Requirement, RootDevice, Taint } from "../../core/resources.ts";
 
-/** All that a plan depends on: a value, so that the same world always gives the same plan. */
+/**
+ * All that a plan depends on: a value, so that the same world always gives the same plan. Times are seconds; an age
+ * counts back from the moment the world was taken, `…InS` counts forward from it.
+ */
 export interface World {
+  /** Seconds since 1970, for schedules of budgets; ages do not need it. */
+  readonly now?: number;
   readonly tenants: readonly TenantWorld[];
   /** The whole inventory; a machine that cannot be had now says why. */
   readonly machines: readonly MachineSupply[];
+  /** Machines of which there are as many as anybody wants, for what-if: the nth is named `NAME-n`. */
+  readonly catalog?: readonly MachineSupply[];
+  readonly windows?: readonly Window[];
+  readonly floors?: readonly WarmFloor[];
+  readonly policy?: Policy;
+}
+
+/** What the operator decided for everybody. */
+export interface Policy {
+  /**
+   * `rank` (the default): preferences choose among places and never buy a server. `respect`: treated as hard and
+   * given up one at a time, as Karpenter does. `ignore`: not looked at.
+   */
+  readonly preferences?: "rank" | "respect" | "ignore";
+  /** A machine on its way out that is ready within so long counts for who finds no free one; 0 or absent: never. */
+  readonly waitForWipeS?: number;
+  /** What has run for less is neither reclaimed nor preempted. */
+  readonly minRuntimeS?: number;
+  /** Pods of a lower priority use what is there and buy nothing. */
+  readonly expendableBelow?: number;
+  /** How much a plan may look at before it leaves the rest for the next round; counted, not clocked. */
+  readonly work?: number;
+  /** From releasing a machine to the next tenant's node: drain, wipe and install. */
+  readonly turnaroundS?: number;
+}
+
+/** A window in which machines are kept for a tenant. */
+export interface Window {
+  readonly name: string;
+  readonly tenant: string;
+  /** Labels a machine must have as a node; all that match when `count` is absent. */
+  readonly selector: Readonly<Record<string, string>>;
+  readonly count?: number;
+  /** 0 or less: it has begun. */
+  readonly startsInS: number;
+  readonly endsInS: number;
+}
+
+/** So many machines of a class stay free and ready. */
+export interface WarmFloor {
+  readonly machineClass: string;
+  /** Labels a Machine must have; as the class selects. */
+  readonly selector: Readonly<Record<string, string>>;
+  readonly count: number;
+  /** Whose claims may take from it; absent: everybody's, and it is filled again. */
+  readonly keptFrom?: "borrowers";
 }
 
 export interface TenantWorld {
@@ -16,9 +67,50 @@ export interface TenantWorld {
   /** Nodes that exist or are coming. */
   readonly nodes: readonly NodeSupply[];
   readonly pods: readonly PendingPod[];
+  readonly gangs?: readonly Gang[];
   readonly daemons: readonly Daemon[];
-  /** What running pods keep away from themselves. */
-  readonly repelling: readonly Repelling[];
+  readonly quota?: Quota;
+  /** Labels of its namespaces, for namespace selectors; a namespace that is missing has none but its name. */
+  readonly namespaces?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Goes away: {@link RunningPod} says it. */
+  readonly repelling?: readonly Repelling[];
+}
+
+/** What a tenant may have. Tenants of one cohort lend to each other. */
+export interface Quota {
+  /** Its own; what others borrow of it comes back when it is wanted. Absent: it owns nothing and is bound by nothing. */
+  readonly nominal?: number;
+  /** How much more than nominal it may hold; absent: what there is. */
+  readonly borrow?: number;
+  /** How much of nominal others may hold; absent: all. */
+  readonly lend?: number;
+  /** Its share of what is not owned, against others'; 1 when absent. */
+  readonly weight?: number;
+  /** What the numbers count: `machines` (the default) or a resource such as `nvidia.com/gpu`. */
+  readonly unit?: string;
+  readonly cohort?: string;
+}
+
+/** Pods that start together or not at all. Its members are the pending pods that name it, and {@link Gang.awaited}. */
+export interface Gang {
+  readonly name: string;
+  /** So many members at least, those that run included. */
+  readonly min: number;
+  /** So many at most; more than `min` only where there is room. */
+  readonly size: number;
+  readonly topology?: GangTopology;
+  /** Members that nobody has made yet: planned for all the same, under names of their own. */
+  readonly awaited?: { readonly count: number; readonly pod: PendingPod };
+  /** After so long it has ended: it may go before a window. */
+  readonly maxRuntimeS?: number;
+}
+
+/** Levels are node labels, such as `topology.ironwright.dev/rack`. */
+export interface GangTopology {
+  readonly required?: string;
+  readonly preferred?: string;
+  /** Each `size` members in one domain of `level`. */
+  readonly slice?: { readonly size: number; readonly level: string };
 }
 
 /** A NodePool with its MachineClass. */
@@ -37,6 +129,28 @@ export interface PoolWorld {
   readonly limits: Resources;
   /** Whether a pod that wants no accelerator may claim a machine that has some. */
   readonly plainPodsOnAccelerators: boolean;
+  readonly disruption?: PoolDisruption;
+  /** A pool of a fixed size: so many machines, whatever pods want. */
+  readonly replicas?: number;
+}
+
+export interface PoolDisruption {
+  readonly policy: "WhenEmpty" | "WhenEmptyOrUnderutilized" | "Balanced";
+  readonly consolidateAfterS: number | "never";
+  readonly budgets: readonly Budget[];
+  readonly expireAfterS?: number;
+  readonly terminationGracePeriodS?: number;
+}
+
+/** How many nodes of a pool may be down at once. */
+export interface Budget {
+  /** A number or a percentage, which rounds up. */
+  readonly nodes: string;
+  /** `Underutilized`, `Empty`, `Drifted` …; absent: all. */
+  readonly reasons?: readonly string[];
+  /** UTC cron; with `durationS`. */
+  readonly schedule?: string;
+  readonly durationS?: number;
 }
 
 export interface ClassWorld {
@@ -53,7 +167,7 @@ export interface MachineSupply {
   readonly name: string;
   /** The Machine's own labels: classes select by them, pools may. */
   readonly labels: Readonly<Record<string, string>>;
-  /** Labels of every node made of it. */
+  /** Labels of every node made of it: zone, rack, block, NVLink domain and leaf switch among them. */
   readonly nodeLabels: Readonly<Record<string, string>>;
   readonly capacity: Resources;
   readonly allocatable: Resources;
@@ -66,14 +180,24 @@ export interface MachineSupply {
     readonly model: string;
     readonly sizeBytes: number;
   }[];
-  /** Why it cannot be claimed now ("in use", "quarantined" …); absent when it is free. */
+  /** Why it cannot be claimed now ("in use", "quarantined" …); absent when it is free or about to be. */
   readonly unavailable?: string;
+  /** On its way out (drained, wiped): free after so long. Claimed only within the policy's `waitForWipeS`. */
+  readonly readyInS?: number;
+  /** Who wrote to its disks last; not wiped since when it is set. */
+  readonly lastTenant?: string;
   readonly imageSha256?: string;
+  /** Installations that failed lately, and how long ago the last did: such a machine is tried last. */
+  readonly failures?: { readonly count: number; readonly sinceS: number };
+  /** What it costs against others, as the operator says; 1 when absent. */
+  readonly cost?: number;
 }
 
 export interface NodeSupply {
   readonly name: string;
   readonly pool?: string;
+  /** The machine it is, when it is one of the inventory. */
+  readonly machine?: string;
   /** Sorts nodes that are coming: the earliest claim first. */
   readonly since: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -90,27 +214,109 @@ export interface NodeSupply {
   readonly hostPorts: readonly HostPort[];
   /** Daemons that run there already; the others still need their share. */
   readonly daemons: readonly string[];
+  /** The pods bound to it that are not daemons'. */
+  readonly pods?: readonly RunningPod[];
+  /** Since its claim was made. */
+  readonly ageS?: number;
+  /** Since the last pod came or went, when none is there. */
+  readonly emptyForS?: number;
+  /** Since the last pod came or went. */
+  readonly quietForS?: number;
+  /** Why it is not what its pool would make today. */
+  readonly drifted?: string;
+  readonly doNotDisrupt?: boolean;
+  readonly cost?: number;
+}
+
+/** A pod bound to a node. */
+export interface RunningPod {
+  /** `namespace/name`. */
+  readonly key: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly priority: number;
+  /** Where it could run instead; its required anti-affinity keeps newcomers away. */
+  readonly needs: PodNeeds;
+  readonly gang?: string;
+  /** Since it was bound. */
+  readonly ageS?: number;
+  /** A budget that lets nobody evict it now: its name. */
+  readonly blockedBy?: string;
+  /** Asked not to be disrupted, now. */
+  readonly doNotDisrupt?: boolean;
+  /** No controller makes it again once it is gone. */
+  readonly bare?: boolean;
 }
 
 export interface PendingPod {
   /** `namespace/name`. */
   readonly key: string;
+  /** When it was made; any text that sorts. */
   readonly since: string;
   readonly priority: number;
   readonly labels: Readonly<Record<string, string>>;
+  /** Equal pods may share one object: they are told apart more cheaply then. */
   readonly needs: PodNeeds;
+  readonly gang?: string;
+  /** Scheduling gates it still has: it is not planned. */
+  readonly gates?: readonly string[];
+  /** After so long it has ended: it may go before a window. */
+  readonly maxRuntimeS?: number;
 }
 
 /** What decides where a pod can run; pods with equal needs are planned as one kind. */
 export interface PodNeeds {
-  /** What the scheduler counts, `pods: 1` included. */
+  /** What the scheduler counts, `pods: 1` and devices by class included. */
   readonly requests: Resources;
   /** Node selector and required node affinity: one of these lists must hold; an empty list always holds, no list never. */
   readonly terms: readonly (readonly Requirement[])[];
   readonly tolerations: readonly Toleration[];
   readonly hostPorts: readonly HostPort[];
-  /** What of it the planner cannot weigh yet: such a pod is refused, never guessed at. */
+  /** Each volume wants one of its lists to hold. Not part of what a spread looks at. */
+  readonly volumes?: readonly (readonly (readonly Requirement[])[])[];
+  readonly preferred?: readonly { readonly weight: number; readonly term: readonly Requirement[] }[];
+  readonly spread?: readonly Spread[];
+  readonly affinity?: readonly PodTerm[];
+  readonly antiAffinity?: readonly PodTerm[];
+  readonly preferredAffinity?: readonly WeightedPodTerm[];
+  readonly preferredAntiAffinity?: readonly WeightedPodTerm[];
+  /** Why it cannot be planned at all: such a pod is refused, never guessed at. */
   readonly unsupported?: string;
+}
+
+/** A topology spread constraint; `matchLabelKeys` are part of the selector already. */
+export interface Spread {
+  readonly key: string;
+  readonly maxSkew: number;
+  /** DoNotSchedule; otherwise it is a preference. */
+  readonly hard: boolean;
+  /** Of pods in the pod's own namespace; absent: no pod. */
+  readonly selector?: LabelSelector;
+  readonly minDomains?: number;
+  /** `Honor` when absent: nodes the pod's node affinity rules out are no domains. */
+  readonly nodeAffinityPolicy?: "Honor" | "Ignore";
+  /** `Ignore` when absent: nodes with taints it does not tolerate are domains. */
+  readonly nodeTaintsPolicy?: "Honor" | "Ignore";
+}
+
+/** A term of pod affinity or anti-affinity; `matchLabelKeys` are part of the selector already. */
+export interface PodTerm {
+  readonly key: string;
+  /** Absent: no pod. */
+  readonly selector?: LabelSelector;
+  /** Absent with no {@link PodTerm.namespaceSelector}: the pod's own namespace. */
+  readonly namespaces?: readonly string[];
+  readonly namespaceSelector?: LabelSelector;
+}
+
+export interface WeightedPodTerm extends PodTerm {
+  readonly weight: number;
+}
+
+/** A running pod's required anti-affinity: which newcomers it keeps away. */
+export interface Repelling {
+  readonly pod: string;
+  readonly namespaces: readonly string[] | "all";
+  readonly selector: LabelSelector;
 }
 
 export interface Daemon {
@@ -131,13 +337,6 @@ export interface HostPort {
   readonly protocol: string;
 }
 
-/** A running pod's required anti-affinity: which newcomers it keeps away. */
-export interface Repelling {
-  readonly pod: string;
-  readonly namespaces: readonly string[] | "all";
-  readonly selector: LabelSelector;
-}
-
 // ── the answer ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface Plan {
@@ -145,6 +344,25 @@ export interface Plan {
   readonly placements: readonly Placement[];
   readonly claims: readonly PlannedClaim[];
   readonly refusals: readonly Refusal[];
+  /** What must happen to machines others hold, in order. */
+  readonly actions?: readonly Action[];
+  /** Pods that were not looked at because the work budget was spent: they come first in the next round. */
+  readonly rest?: readonly { readonly tenant: string; readonly pods: readonly string[] }[];
+}
+
+/** One step of taking a machine from who has it. */
+export interface Action {
+  /** `evict`: preempted on its own tenant's node, which stays. */
+  readonly verb: "drain" | "evict" | "wipe" | "give" | "release";
+  /** A node; for `give` and `wipe` its machine. */
+  readonly node: string;
+  readonly machine?: string;
+  readonly from: string;
+  /** Who gets it. */
+  readonly to?: string;
+  /** Those that must go. */
+  readonly pods: readonly string[];
+  readonly reason: string;
 }
 
 export interface Placement {
@@ -169,6 +387,10 @@ export interface PlannedClaim {
   readonly startupTaints: readonly Taint[];
   readonly capacity: Resources;
   readonly allocatable: Resources;
+  /** The machine is still on its way out: nothing is installed before it is free. */
+  readonly awaiting?: { readonly readyInS: number };
+  readonly gang?: string;
+  readonly cost?: number;
 }
 
 export interface Refusal {
@@ -177,6 +399,9 @@ export interface Refusal {
   /** One line for people. */
   readonly reason: string;
   readonly pools: readonly PoolRefusal[];
+  readonly gang?: string;
+  /** The smallest change that would help, where one is known. */
+  readonly hint?: string;
 }
 
 export interface PoolRefusal {
