@@ -1,3 +1,5 @@
+import type { Attempt, StepHistory } from "./attempt.ts";
+
 /** What the boot plane knows of one machine: who it is on the network, and what it shall boot next. */
 export interface BootRecord {
   readonly machine: string;
@@ -39,9 +41,40 @@ export interface BootEvent {
   readonly at: string;
   readonly stage: Stage;
   readonly detail: string;
+  /** The same thing so many times in a row; `at` is that of the last. */
+  readonly times?: number;
+  readonly sign?: Sign;
 }
 
-export type Stage = "dhcp" | "tftp" | "script" | "kernel" | "initrd" | "key" | "file" | "hello";
+/** What an event means, beside its words. */
+export interface Sign {
+  readonly what:
+    | "offered"
+    | "leased"
+    /** A NAK. */
+    | "denied"
+    /** It asked another DHCP server for its address. */
+    | "elsewhere"
+    | "declined"
+    | "fetched"
+    /** It asked for a file's size alone. */
+    | "sized"
+    | "broken-off"
+    /** It asked with the nonce of an attempt that is over. */
+    | "stale";
+  readonly client?: "ipxe" | "pxe" | "http" | "plain";
+  /** What people call such a client: `UEFI PXE`. */
+  readonly name?: string;
+  /** The boot program, or the asset. */
+  readonly file?: string;
+  /** Why there is nothing to boot; `disk` when it shall boot its own. */
+  readonly because?: string;
+  /** The other DHCP server. */
+  readonly server?: string;
+}
+
+/** `program` is a network boot program by HTTP; `inspected` and `installed` come from the machine's operation. */
+export type Stage = "dhcp" | "tftp" | "program" | "script" | "kernel" | "initrd" | "key" | "file" | "hello" | "inspected" | "installed";
 
 /** Answers network boots from what it remembers; needs neither the host control plane nor Redis. */
 export interface BootPlane {
@@ -56,12 +89,37 @@ export interface BootPlane {
   /** Lets the machine of this attempt fetch a local file; the URL is good while the nonce is. */
   serveFile(nonce: string, name: string, path: string): string;
   addressOf(machine: string): string | undefined;
-  /** For people: `never`, or the last thing seen and how long ago. */
-  lastSeen(machine: string): string;
+  /**
+   * For people, one line: how far the boot came and, where it stopped, why.
+   * @param since when the machine was switched on; what came before is another boot's
+   */
+  lastSeen(machine: string, since?: Date): string;
+  /** Work on the machine after the boot, which ends its attempt; `model` is manufacturer and product. */
+  note(machine: string, stage: "inspected" | "installed", detail: string, model?: string): void;
+  /** The machine's boots, newest last, bounded; also of earlier runs of the daemon. */
+  attempts(machine: string): readonly Attempt[];
+  /** What each step usually takes on machines of this model. */
+  history(model: string): readonly StepHistory[];
+  leases(): readonly LeaseView[];
   /** Newest last, bounded; of this run of the daemon. */
   timeline(machine: string): readonly BootEvent[];
   /** What was refused, by reason. */
   refused(): Readonly<Record<string, number>>;
+}
+
+/** A lease as people see it. */
+export interface LeaseView {
+  readonly interface: string;
+  readonly address: string;
+  readonly mac: string;
+  /** `mac:…` or `id:…` (option 61). */
+  readonly client: string;
+  /** The known machine whose NIC it is. */
+  readonly machine?: string;
+  /** `declined`: somebody else uses the address, so nobody gets it for a while. */
+  readonly state: "bound" | "expired" | "declined";
+  /** RFC 3339. */
+  readonly expires: string;
 }
 
 export interface AddressRange {

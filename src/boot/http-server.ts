@@ -79,7 +79,7 @@ export function createBootHttp(options: HttpServerOptions): Server {
     const name = what.startsWith("files/") ? what.slice("files/".length) : undefined;
     const path = name === undefined ? options.programs.get(what) : records.file(nonce, name);
     if (path === undefined) return answer(response, 404, "not found");
-    return file(request, response, record, name === undefined ? "script" : "file", what, path);
+    return file(request, response, record, name === undefined ? "program" : "file", what, path);
   }
 
   async function file(
@@ -98,13 +98,11 @@ export function createBootHttp(options: HttpServerOptions): Server {
     }
     if (sent.of === 0) return;
     const seconds = ((options.clock.now().getTime() - started) / 1000).toFixed(1);
-    journal.add(
-      record.machine,
-      stage,
-      sent.bytes === sent.of
-        ? `${name} fetched (${sent.of} bytes in ${seconds} s)`
-        : `${name} broken off after ${sent.bytes} of ${sent.of} bytes`,
-    );
+    const whole = sent.bytes === sent.of;
+    const detail = whole
+      ? `${name} fetched (${sent.of} bytes in ${seconds} s)`
+      : `${name} broken off after ${sent.bytes} of ${sent.of} bytes`;
+    journal.add(record.machine, stage, detail, { what: whole ? "fetched" : "broken-off", file: name });
   }
 
   function script(request: IncomingMessage, record: InstallerRecord): string {

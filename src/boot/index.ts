@@ -1,3 +1,4 @@
+export { type Attempt, ENOUGH, type Step, type StepHistory, type StepTime, slowestStep } from "./attempt.ts";
 export type {
   BootAssets,
   BootConfig,
@@ -7,6 +8,8 @@ export type {
   BootPlane,
   BootRecord,
   InstallerHello,
+  LeaseView,
+  Sign,
   Stage,
 } from "./contract.ts";
 export { type BootPlaneOptions, createBootPlane } from "./plane.ts";

@@ -1,5 +1,5 @@
 import type { Clock } from "../core/clock.ts";
-import type { Logger } from "../observe/index.ts";
+import type { Logger, Metrics } from "../observe/index.ts";
 
 /** Counts what is refused by reason; logs each reason at a bounded rate, whatever the network sends. */
 export interface Refusals {
@@ -9,10 +9,11 @@ export interface Refusals {
 
 const LOG_EVERY_MS = 10_000;
 
-export function createRefusals(log: Logger, clock: Clock): Refusals {
+export function createRefusals(log: Logger, clock: Clock, metrics?: Metrics): Refusals {
   const reasons = new Map<string, { total: number; unsaid: number; saidAt: number }>();
   return {
     count(reason, facts) {
+      metrics?.refused.inc({ reason });
       const now = clock.now().getTime();
       const entry = reasons.get(reason) ?? { total: 0, unsaid: 0, saidAt: Number.NEGATIVE_INFINITY };
       reasons.set(reason, entry);

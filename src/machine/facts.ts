@@ -35,6 +35,11 @@ const GPU_MODELS: Readonly<Record<string, string>> = {
   "10de:2331": "NVIDIA H100 PCIe",
 };
 
+/** Manufacturer and product: machines of one model boot alike. */
+export function modelOf({ system }: Inventory): string {
+  return `${system.manufacturer} ${system.product}`.trim() || "unknown";
+}
+
 /**
  * The inventory of what a machine said of itself.
  * @throws IRW_INVENTORY naming what cannot be used

@@ -123,14 +123,15 @@ export function openWork(tools: Tools, first: Machine, operation: Operation, sig
     return key;
   }
 
-  async function hello(deadlineMs: number): Promise<InstallerHello> {
+  /** @param since when the machine was switched on for it */
+  async function hello(deadlineMs: number, since?: Date): Promise<InstallerHello> {
     const nonce = statusOf(machine).operation?.nonce ?? "";
     const timeout = AbortSignal.timeout(deadlineMs);
     try {
       return await tools.bootPlane.hello(nonce, AbortSignal.any([signal, timeout]));
     } catch (error) {
       if (!timeout.aborted || signal.aborted) throw error;
-      const seen = tools.bootPlane.lastSeen(name);
+      const seen = tools.bootPlane.lastSeen(name, since);
       throw new IronwrightError("IRW_BOOT_NO_HELLO", { machine: name, after: `${deadlineMs / 1_000} s`, seen }, error);
     }
   }
@@ -226,8 +227,9 @@ export function openWork(tools: Tools, first: Machine, operation: Operation, sig
       const target = await work.bmc();
       const firmware = machine.status?.inventory?.firmware;
       await target.bootNext("Pxe", firmware ? { firmware } : {}, hold);
+      const since = clock.now();
       await work.power((await target.power()) === "Off" ? "On" : "ForceRestart");
-      const from = await hello(HELLO_MS);
+      const from = await hello(HELLO_MS, since);
       await work.update((status) => ({ ...status, address: from.address }));
     },
     installer: () =>

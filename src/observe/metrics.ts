@@ -39,7 +39,7 @@ export const metricTable = {
   leases: {
     name: "ironwright_dhcp_leases",
     kind: "gauge",
-    help: "Leases by state: bound (in use), offered (waits for the request), expired (kept until the address is needed).",
+    help: "Addresses by state: leased (also when expired, until somebody else needs it) and offered (waits for the request).",
     labels: ["interface", "state"],
   },
   poolAddresses: {

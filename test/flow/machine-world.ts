@@ -66,6 +66,10 @@ export class Server {
       serveFile: (_nonce, name, path) => `http://test/${name}?${path}`,
       addressOf: () => "127.0.0.1",
       lastSeen: () => "never",
+      note: () => {},
+      attempts: () => [],
+      history: () => [],
+      leases: () => [],
       timeline: () => [],
       refused: () => ({}),
     };

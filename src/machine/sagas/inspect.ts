@@ -1,6 +1,6 @@
 import { IronwrightError } from "../../core/errors.ts";
 import type { Disk } from "../../core/resources.ts";
-import { inventoryOf } from "../facts.ts";
+import { inventoryOf, modelOf } from "../facts.ts";
 import { drop, summaryOf, withFact, withNews, without } from "../status.ts";
 import { generation, noteBmc, type Work } from "../work.ts";
 import { readBackDisks, wipeDisks } from "./disks.ts";
@@ -46,6 +46,7 @@ async function readFacts(on: Work): Promise<Facts> {
       on.clock.now(),
     ),
   );
+  on.tools.bootPlane.note(on.name, "inspected", `inspected: ${message}`, modelOf(inventory));
   return { disks: String(inventory.disks.length), gpus: String(inventory.gpus.length) };
 }
 

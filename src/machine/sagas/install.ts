@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { z } from "zod";
 import { formatDuration } from "../../core/duration.ts";
 import { IronwrightError, isError } from "../../core/errors.ts";
+import { modelOf } from "../facts.ts";
 import { rootDisk } from "../root-disk.ts";
 import type { Registered } from "../run-playbook.ts";
 import { withNews } from "../status.ts";
@@ -121,6 +122,8 @@ const TRY_MS = 300;
 async function bootOwnDisk(on: Work): Promise<Facts | undefined> {
   const { bootPlane } = on.tools;
   const { clock, signal } = on;
+  const { inventory } = on.machine.status ?? {};
+  bootPlane.note(on.name, "installed", "installed, to boot its own disk", inventory ? modelOf(inventory) : undefined);
   bootPlane.remember({ machine: on.name, macs: [on.machine.spec.bootMAC], hostname: on.name, intent: { boot: "disk" } });
   const started = clock.now().getTime();
   let asked: number | undefined;
