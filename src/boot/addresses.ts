@@ -1,148 +1,273 @@
 import type { Clock } from "../core/clock.ts";
-import type { BootStore, Lease } from "./store.ts";
+import { isOn, type Network } from "../wire/index.ts";
+import { createCalendar } from "./calendar.ts";
+import { createFreeSet } from "./free-set.ts";
+import type { Lease, LeaseChange, LeaseStore } from "./leases.ts";
 
 /** Who asks for an address. */
 export interface Client {
   /** `mac:…` for known machines whatever their client identifier, else `id:…` where option 61 is sent. */
   readonly key: string;
   readonly mac: string;
+  /** The address a reservation gives it; one of {@link AddressBookOptions.fixed}. */
+  readonly fixed?: number | undefined;
+  /** The name of the pools it takes addresses from; without one, those without a name. */
+  readonly pool?: string | undefined;
 }
 
-/** The addresses of one interface: who holds which, and until when. */
+export interface Pool {
+  readonly from: number;
+  readonly to: number;
+  /** Only clients that name it get its addresses: BMCs, say. */
+  readonly name?: string | undefined;
+}
+
+/**
+ * The addresses of one subnet: who holds which, and until when. Each call takes the same time whether ten leases are known or
+ * 100,000, and memory grows with the leases, not with the pools.
+ */
 export interface AddressBook {
-  /** The address this client holds or is to hold; undefined when the pool is used up. Keeps it free for a minute. */
+  /** The address this client holds or is to hold; undefined when nothing is free. Kept free for it for a minute. */
   choose(client: Client, wanted: number | undefined): number | undefined;
-  /** What the client holds already, expired or not; also what was just offered to it. */
+  /** What the client may have at once: its reservation, its lease, expired or not, or what was just offered to it. */
   held(client: Client): number | undefined;
-  /** Whether nobody else holds or was offered the address. */
+  /** Whether the client may have the address: nobody else holds it, was offered it, or has a reservation of it. */
   isFree(address: number, client: Client): boolean;
-  /** On disk before it returns. */
-  bind(client: Client, address: number, seconds: number): void;
+  /** In memory when it returns; the reply that promises it leaves when the change is synced. */
+  bind(client: Client, address: number, seconds: number): LeaseChange;
   release(client: Client, address: number): void;
-  /** Somebody else uses the address: nobody gets it for a while. */
-  decline(client: Client, address: number): void;
+  /** Somebody else uses the address: nobody gets it for a while. False when it was not this client's to decline. */
+  decline(client: Client, address: number): boolean;
   /** The NIC that has the address, for naming who fetches what. */
   macAt(address: number): string | undefined;
   addressOf(mac: string): number | undefined;
+  leases(): Iterable<Lease>;
+  /** How full it is. */
+  readonly size: { readonly leases: number; readonly offers: number; readonly free: number };
 }
 
 export interface AddressBookOptions {
-  readonly interface: string;
-  readonly pool: { readonly from: number; readonly to: number };
-  /** The daemon's own address. */
-  readonly own: number;
-  readonly store: BootStore;
+  /** The subnet, with the daemon's own address, which nobody gets. */
+  readonly network: Network;
+  readonly pools: readonly Pool[];
+  /** Addresses that reservations name: nobody else gets them. On the subnet, in a pool or not. */
+  readonly fixed?: Iterable<number>;
+  /** Others that nobody gets: routers, say. */
+  readonly excluded?: Iterable<number>;
+  readonly store: LeaseStore;
   readonly clock: Clock;
   /** A known machine keeps its address, used or not. */
   isReserved(mac: string): boolean;
 }
 
 const OFFER_MS = 60_000;
+/** Boot firmware collects offers for some seconds before it takes one; after that an offer yields to who has none. */
+const OFFER_AT_LEAST_MS = 10_000;
+/** Offers are promises to whoever asks: a flood of strangers must not take memory without end. */
+const MOST_OFFERS = 65_536;
 const DECLINED_MS = 600_000;
+const DECLINED = "declined";
+
+interface Offer {
+  readonly client: string;
+  readonly address: number;
+  readonly until: number;
+}
 
 export function createAddressBook(options: AddressBookOptions): AddressBook {
-  const { pool, own, store, clock, isReserved } = options;
-  const byAddress = new Map<number, Lease>();
+  const { network, store, clock, isReserved } = options;
+  const { leases } = store;
+  const fixed = new Set(options.fixed);
+  const excluded = new Set([network.own, ...(options.excluded ?? [])]);
+  const pools = options.pools.map((pool) => ({ ...pool, free: createFreeSet(pool.from, pool.to), expiries: createCalendar() }));
   const byClient = new Map<string, Lease>();
   const byMac = new Map<string, Lease>();
-  const offers = new Map<number, { readonly client: string; readonly until: number }>();
-  const declined = new Map<number, number>();
-  for (const lease of store.leases(options.interface)) index(lease);
-
+  /** Oldest first, as all last equally long. */
+  const offers = new Map<number, Offer>();
+  const offerOf = new Map<string, Offer>();
+  let count = 0;
   const now = () => clock.now().getTime();
-  const inPool = (address: number) => address >= pool.from && address <= pool.to && address !== own;
+  const poolOf = (address: number) => pools.find((pool) => address >= pool.from && address <= pool.to);
+  for (const address of [...excluded, ...fixed]) for (const pool of pools) pool.free.take(address);
+  for (const lease of leases.values()) if (isOn(network, lease.address)) index(lease);
 
   function index(lease: Lease): void {
-    byAddress.set(lease.address, lease);
+    count += 1;
+    settle(lease.address);
+    if (lease.client === DECLINED) return;
     byClient.set(lease.client, lease);
     byMac.set(lease.mac, lease);
   }
 
-  function drop(lease: Lease): void {
-    store.dropLease(lease.interface, lease.address);
-    unindex(lease);
-  }
-
   function unindex(lease: Lease): void {
-    byAddress.delete(lease.address);
+    count -= 1;
     if (byClient.get(lease.client) === lease) byClient.delete(lease.client);
     if (byMac.get(lease.mac) === lease) byMac.delete(lease.mac);
+    settle(lease.address);
   }
 
-  /** A machine that became known keeps the address its NIC had as a stranger. */
+  /** Where an address stands in its pool: free, to be free at a time, or neither. */
+  function settle(address: number): void {
+    const pool = poolOf(address);
+    if (!pool || fixed.has(address) || excluded.has(address)) return;
+    const lease = offers.has(address) ? undefined : leases.get(address);
+    if (lease) pool.expiries.set(address, lease.expires);
+    else pool.expiries.delete(address);
+    if (lease || offers.has(address)) pool.free.take(address);
+    else pool.free.giveBack(address);
+  }
+
+  function drop(lease: Lease): LeaseChange {
+    const change = store.drop(lease.address);
+    unindex(lease);
+    return change;
+  }
+
+  function put(lease: Lease): LeaseChange {
+    const before = leases.get(lease.address);
+    const change = store.put(lease);
+    if (before) unindex(before);
+    index(lease);
+    return change;
+  }
+
+  function withdraw(offer: Offer): void {
+    offers.delete(offer.address);
+    offerOf.delete(offer.client);
+    settle(offer.address);
+  }
+
+  function forgetOldOffers(at: number): void {
+    for (const offer of offers.values()) {
+      if (offer.until > at) return;
+      withdraw(offer);
+    }
+  }
+
+  function isHis(lease: Lease, client: Client): boolean {
+    // a machine that became known keeps the address its NIC had as a stranger
+    return lease.client === client.key || (lease.client !== DECLINED && client.key.startsWith("mac:") && lease.mac === client.mac);
+  }
+
+  /** Whether a lease that is there keeps this client from the address. */
+  function isTaken(address: number, client: Client): boolean {
+    const lease = leases.get(address);
+    return lease !== undefined && !isHis(lease, client) && (lease.expires > now() || isReserved(lease.mac));
+  }
+
+  /** Whether the rules let this client have the address, whoever holds it. */
+  function isFor(address: number, client: Client): boolean {
+    if (excluded.has(address)) return false;
+    if (fixed.has(address)) return client.fixed === address;
+    const pool = poolOf(address);
+    return pool !== undefined && pool.name === client.pool;
+  }
+
+  function reservationOf(client: Client): number | undefined {
+    const { fixed: address } = client;
+    return address !== undefined && isFor(address, client) && !isTaken(address, client) ? address : undefined;
+  }
+
   function leaseOf(client: Client): Lease | undefined {
     const lease = byClient.get(client.key) ?? (client.key.startsWith("mac:") ? byMac.get(client.mac) : undefined);
-    return lease && inPool(lease.address) && !isDeclined(lease.address) ? lease : undefined;
-  }
-
-  function isDeclined(address: number): boolean {
-    return (declined.get(address) ?? 0) > now();
+    return lease && isFor(lease.address, client) ? lease : undefined;
   }
 
   function offeredTo(client: Client): number | undefined {
-    for (const [address, offer] of offers) if (offer.client === client.key && offer.until > now()) return address;
-    return undefined;
+    const offer = offerOf.get(client.key);
+    return offer && offer.until > now() && isFor(offer.address, client) ? offer.address : undefined;
+  }
+
+  function held(client: Client): number | undefined {
+    return reservationOf(client) ?? leaseOf(client)?.address ?? offeredTo(client);
   }
 
   function isFree(address: number, client: Client): boolean {
-    if (!inPool(address) || isDeclined(address)) return false;
+    if (!isFor(address, client)) return false;
     const offer = offers.get(address);
     if (offer && offer.client !== client.key && offer.until > now()) return false;
-    const lease = byAddress.get(address);
-    return !lease || leaseOf(client) === lease || (lease.expires <= now() && !isReserved(lease.mac));
+    return !isTaken(address, client);
   }
 
-  /** Starts at a place of the client's own, so that a client tends to get the same address even after its lease was lost. */
+  /** Never used first, then what expired longest ago, then what was offered to somebody who did not come for it. */
   function search(client: Client): number | undefined {
-    const size = pool.to - pool.from + 1;
-    const start = spread(client.key) % size;
-    let expired: Lease | undefined;
-    for (let step = 0; step < size; step++) {
-      const address = pool.from + ((start + step) % size);
-      if (!isFree(address, client)) continue;
-      const lease = byAddress.get(address);
-      if (!lease) return address;
-      if (!expired || lease.expires < expired.expires) expired = lease;
+    // a place of the client's own, so that it tends to get the same address even after its lease was lost
+    const seed = spread(client.key);
+    const own = pools.filter((pool) => pool.name === client.pool);
+    for (let step = 0; step < own.length; step++) {
+      const address = own[(seed + step) % own.length]?.free.any(seed);
+      if (address !== undefined) return address;
     }
-    return expired?.address;
+    for (const pool of own) {
+      const address = pool.expiries.expired(now(), (one) => isFree(one, client));
+      if (address !== undefined) return address;
+    }
+    return unclaimed(client);
+  }
+
+  function unclaimed(client: Client): number | undefined {
+    let seen = 0;
+    for (const offer of offers.values()) {
+      if (offer.until > now() + OFFER_MS - OFFER_AT_LEAST_MS || ++seen > 64) return undefined;
+      if (!isFor(offer.address, client) || isTaken(offer.address, client)) continue;
+      withdraw(offer);
+      return offer.address;
+    }
+    return undefined;
   }
 
   return {
     choose(client, wanted) {
-      const address =
-        leaseOf(client)?.address ?? offeredTo(client) ?? (wanted !== undefined && isFree(wanted, client) ? wanted : search(client));
+      const at = now();
+      forgetOldOffers(at);
+      const address = held(client) ?? (wanted !== undefined && isFree(wanted, client) ? wanted : search(client));
       if (address === undefined) return undefined;
-      for (const [other, offer] of offers) if (offer.until <= now() || offer.client === client.key) offers.delete(other);
-      offers.set(address, { client: client.key, until: now() + OFFER_MS });
+      const before = offerOf.get(client.key);
+      if (before) withdraw(before);
+      for (const oldest of offers.size < MOST_OFFERS ? [] : offers.values()) {
+        withdraw(oldest);
+        break;
+      }
+      const offer = { client: client.key, address, until: at + OFFER_MS };
+      offers.set(address, offer);
+      offerOf.set(client.key, offer);
+      settle(address);
       return address;
     },
-    held: (client) => leaseOf(client)?.address ?? offeredTo(client),
+    held,
     isFree,
     bind(client, address, seconds) {
-      const lease = { interface: options.interface, address, client: client.key, mac: client.mac, expires: now() + seconds * 1000 };
-      const before = byAddress.get(address);
-      const elsewhere = leaseOf(client);
-      store.putLease(lease);
-      if (before) unindex(before);
-      if (elsewhere && elsewhere.address !== address) drop(elsewhere);
-      index(lease);
-      offers.delete(address);
+      const elsewhere = byClient.get(client.key) ?? leaseOf(client);
+      let change = put({ address, client: client.key, mac: client.mac, expires: now() + seconds * 1000 });
+      // after the new promise: cut in between, the client has two addresses and nobody else has either
+      if (elsewhere && elsewhere.address !== address) change = drop(elsewhere);
+      const offer = offers.get(address);
+      if (offer) withdraw(offer);
+      return change;
     },
     release(client, address) {
-      const lease = byAddress.get(address);
-      if (!lease || lease !== leaseOf(client)) return;
-      if (!isReserved(lease.mac)) drop(lease);
+      const lease = leases.get(address);
+      if (lease && isHis(lease, client) && !isReserved(lease.mac)) drop(lease);
     },
     decline(client, address) {
-      if (leaseOf(client)?.address !== address && offeredTo(client) !== address) return;
-      const lease = byAddress.get(address);
-      if (lease) drop(lease);
-      offers.delete(address);
-      declined.set(address, now() + DECLINED_MS);
-      for (const [other, until] of declined) if (until <= now()) declined.delete(other);
+      const lease = leases.get(address);
+      if (!(lease && isHis(lease, client)) && offeredTo(client) !== address) return false;
+      const offer = offers.get(address);
+      if (offer) withdraw(offer);
+      put({ address, client: DECLINED, mac: client.mac, expires: now() + DECLINED_MS });
+      return true;
     },
-    macAt: (address) => byAddress.get(address)?.mac,
+    macAt(address) {
+      const lease = leases.get(address);
+      return lease && lease.client !== DECLINED ? lease.mac : undefined;
+    },
     addressOf: (mac) => byMac.get(mac)?.address,
+    *leases() {
+      for (const lease of leases.values()) if (isOn(network, lease.address)) yield lease;
+    },
+    get size() {
+      return { leases: count, offers: offers.size, free: pools.reduce((sum, pool) => sum + pool.free.count, 0) };
+    },
   };
 }
 

@@ -8,8 +8,8 @@ import { createAddressBook } from "./addresses.ts";
 import type { BootRecord } from "./contract.ts";
 import { createDhcpServer, type Outgoing } from "./dhcp-server.ts";
 import { createJournal } from "./journal.ts";
+import { createMemoryLeases, type LeaseStore } from "./leases.ts";
 import { createRefusals } from "./refusals.ts";
-import { openBootStore } from "./store.ts";
 
 const OWN = address("10.77.0.1");
 const machine: BootRecord = {
@@ -219,19 +219,18 @@ test("no datagram throws, and the next good client is answered", () => {
 
 const peer = { address: "0.0.0.0", port: 68 };
 
-function segment(options: { known?: readonly BootRecord[]; pool?: [string, string]; store?: ReturnType<typeof openBootStore> }) {
+function segment(options: { known?: readonly BootRecord[]; pool?: [string, string]; store?: LeaseStore }) {
   const known = options.known ?? [];
   const [from, to] = options.pool ?? ["10.77.0.10", "10.77.0.200"];
   let now = Date.parse("2026-01-01T00:00:00Z");
   const clock: Clock = { now: () => new Date(now), sleep: () => Promise.resolve() };
-  const store = options.store ?? openBootStore(":memory:");
+  const store = options.store ?? createMemoryLeases();
   const refusals = createRefusals(pino({ level: "silent" }), clock);
   const journal = createJournal(clock);
   const isReserved = (mac: string) => known.some((record) => record.macs.includes(mac));
   const book = createAddressBook({
-    interface: "prov0",
-    pool: { from: address(from), to: address(to) },
-    own: OWN,
+    network: { own: OWN, mask: 0xffffff00 },
+    pools: [{ from: address(from), to: address(to) }],
     store,
     clock,
     isReserved,

@@ -5,6 +5,7 @@ import type { BootRecord } from "./contract.ts";
 import { reply } from "./dhcp-reply.ts";
 import { clientName, type Request, readRequest } from "./facts.ts";
 import type { Journal } from "./journal.ts";
+import type { LeaseChange } from "./leases.ts";
 import type { Refusals } from "./refusals.ts";
 
 export interface DhcpServerOptions {
@@ -24,10 +25,12 @@ export interface DhcpServerOptions {
 export interface Outgoing {
   readonly datagram: Uint8Array;
   readonly to: { readonly address: string; readonly port: number };
+  /** The change of leases it rests on: it leaves when that is on disk. */
+  readonly commit?: LeaseChange;
 }
 
 export interface DhcpServer {
-  /** The answer to one datagram, or undefined where silence is the answer. Leases are on disk when it returns. */
+  /** The answer to one datagram, or undefined where silence is the answer. Pure but for the book. */
   answer(datagram: Uint8Array, from: { readonly address: string; readonly port: number }): Outgoing | undefined;
 }
 
@@ -93,8 +96,8 @@ export function createDhcpServer(options: DhcpServerOptions): DhcpServer {
   }
 
   function lease(request: Request, client: Client, address: number): Outgoing {
-    book.bind(client, address, leaseSeconds(request));
-    return send(request, MESSAGE.ack, address);
+    const commit = book.bind(client, address, leaseSeconds(request));
+    return { ...send(request, MESSAGE.ack, address), commit };
   }
 
   function decline(request: Request): undefined {

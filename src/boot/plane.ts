@@ -6,6 +6,7 @@ import type { Logger } from "../observe/index.ts";
 import { ipv4Text } from "../wire/index.ts";
 import type { BootAssets, BootConfig, BootPlane, InstallerHello } from "./contract.ts";
 import { createJournal } from "./journal.ts";
+import { openLeaseLog } from "./lease-log.ts";
 import { createRecords } from "./records.ts";
 import { createRefusals } from "./refusals.ts";
 import { loadScripts } from "./script.ts";
@@ -28,6 +29,12 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
   const { config, clock, log, assets } = options;
   const store = openBootStore(join(config.dataDir, "boot.sqlite"));
   const records = createRecords(store);
+  const leases = openLeaseLog({
+    directory: join(config.dataDir, "leases"),
+    before: store.leases(),
+    onTrouble: (what, facts) => log.error(facts, what),
+  });
+  store.dropLeases();
   const journal = createJournal(clock);
   const refusals = createRefusals(log, clock);
   const scripts = loadScripts(options.scriptsDir ?? new URL("../../pxe/", import.meta.url));
@@ -50,13 +57,14 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
       const programs = programsIn(assets);
       for (const at of config.interfaces) {
         if (at.mode === "off") continue;
-        const parts = { records, journal, refusals, scripts, store, clock, log, assets, programs, onHello };
+        const parts = { records, journal, refusals, scripts, leases, clock, log, assets, programs, onHello };
         segments.push(await createSegment({ ...parts, at, httpPort: config.httpPort, sockets: options.sockets }));
       }
       log.info({ interfaces: segments.map((segment) => segment.name), machines: records.all().length }, "boot plane is up");
     },
     async stop() {
       await Promise.all(segments.splice(0).map((segment) => segment.stop()));
+      await leases.close();
       store.close();
     },
     remember: (record) => records.put(record),

@@ -1,4 +1,4 @@
-import type { RemoteInfo, Socket } from "node:dgram";
+import type { Socket } from "node:dgram";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { Logger } from "../observe/index.ts";
@@ -6,13 +6,14 @@ import { ipv4Text, parseIpv4, parseNetwork } from "../wire/index.ts";
 import { type AddressBook, createAddressBook } from "./addresses.ts";
 import type { BootAssets, BootInterface, InstallerHello } from "./contract.ts";
 import { createDhcpServer } from "./dhcp-server.ts";
+import { serveDhcp } from "./dhcp-socket.ts";
 import { createBootHttp } from "./http-server.ts";
 import type { Journal } from "./journal.ts";
+import type { LeaseStore } from "./leases.ts";
 import type { Records } from "./records.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Scripts } from "./script.ts";
 import { listenHttp, type Sockets, udpSocket } from "./sockets.ts";
-import type { BootStore } from "./store.ts";
 import { serveTftp } from "./tftp-server.ts";
 
 export interface SegmentOptions {
@@ -22,7 +23,7 @@ export interface SegmentOptions {
   readonly assets: BootAssets;
   readonly programs: ReadonlyMap<string, string>;
   readonly records: Records;
-  readonly store: BootStore;
+  readonly leases: LeaseStore;
   readonly scripts: Scripts;
   readonly journal: Journal;
   readonly refusals: Refusals;
@@ -43,9 +44,8 @@ export interface Segment {
 export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const { at, sockets, records, journal, refusals, clock, log } = options;
   const network = parseNetwork(at.address);
-  const from = parseIpv4(at.pool.from);
-  const to = parseIpv4(at.pool.to);
-  if (!network || from === undefined || to === undefined) {
+  const pools = [at.pool ?? []].flat().map(({ from, to }) => ({ from: parseIpv4(from) ?? -1, to: parseIpv4(to) ?? -1 }));
+  if (!network || pools.some(({ from, to }) => from < 0 || to < 0)) {
     throw new IronwrightError("IRW_CONFIG_INVALID", {
       source: `boot.interfaces (${at.name})`,
       problems: "address or pool is not an IPv4 address",
@@ -54,7 +54,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const address = ipv4Text(network.own);
   const http = `http://${address}:${options.httpPort}`;
   const isReserved = (mac: string) => records.byHardware(mac) !== undefined;
-  const book = createAddressBook({ interface: at.name, pool: { from, to }, own: network.own, store: options.store, clock, isReserved });
+  const book = createAddressBook({ network, pools, store: options.leases, clock, isReserved });
   const dhcp = createDhcpServer({
     network,
     router: at.router === undefined ? undefined : parseIpv4(at.router),
@@ -72,23 +72,8 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   await listenHttp(web, `http@${at.name}`, sockets.get(`http@${at.name}`) ?? { address, port: options.httpPort });
   // a connection that cannot be accepted, for want of descriptors say, must not end the daemon
   web.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
-  dhcpSocket.setBroadcast(true);
-  dhcpSocket.on("message", onDatagram);
-  dhcpSocket.on("error", (error) => refusals.count("dhcp: socket", { error: reasonOf(error) }));
+  serveDhcp({ socket: dhcpSocket, server: dhcp, leases: options.leases, refusals, name: at.name });
   const tftp = serveTftp({ socket: tftpSocket, address, programs: options.programs, clock, refusals, onEnd: noteTransfer });
-
-  function onDatagram(datagram: Buffer, peer: RemoteInfo): void {
-    try {
-      const reply = dhcp.answer(datagram, peer);
-      if (!reply) return;
-      dhcpSocket.send(reply.datagram, reply.to.port, reply.to.address, (error) => {
-        if (error) refusals.count("dhcp: not sent", { to: reply.to.address, error: reasonOf(error) });
-      });
-    } catch (error) {
-      // one client's trouble, a full disk say, must neither end the service of the others nor fill the log
-      refusals.count("dhcp: failed", { interface: at.name, from: peer.address, error: reasonOf(error) });
-    }
-  }
 
   function noteTransfer(transfer: { file: string; peer: string; end: string; bytes: number; seconds: number }): void {
     const record = records.byHardware(book.macAt(parseIpv4(transfer.peer) ?? 0) ?? "");

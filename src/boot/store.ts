@@ -2,17 +2,7 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { BootRecord, InstallerHello } from "./contract.ts";
-
-export interface Lease {
-  /** Name of the network interface whose pool it is from. */
-  readonly interface: string;
-  readonly address: number;
-  /** Who holds it: `mac:…` or `id:…` (option 61). */
-  readonly client: string;
-  readonly mac: string;
-  /** Milliseconds since 1970. */
-  readonly expires: number;
-}
+import type { Lease } from "./leases.ts";
 
 /** The boot plane's memory. Every write is on disk when its call returns. */
 export interface BootStore {
@@ -25,9 +15,9 @@ export interface BootStore {
   putFile(file: ServedFile): void;
   /** Everything that hangs on a nonce. */
   dropNonce(nonce: string): void;
-  leases(network: string): Lease[];
-  putLease(lease: Lease): void;
-  dropLease(network: string, address: number): void;
+  /** The leases an older release kept here; gone with {@link dropLeases}. */
+  leases(): Lease[];
+  dropLeases(): void;
   close(): void;
 }
 
@@ -41,10 +31,6 @@ const schema = `
   CREATE TABLE IF NOT EXISTS record (machine TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS hello (nonce TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS file (nonce TEXT NOT NULL, name TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (nonce, name)) STRICT;
-  CREATE TABLE IF NOT EXISTS lease (
-    interface TEXT NOT NULL, address INTEGER NOT NULL, client TEXT NOT NULL, mac TEXT NOT NULL, expires INTEGER NOT NULL,
-    PRIMARY KEY (interface, address)
-  ) STRICT;
 `;
 
 /** @param path of the database file, or `:memory:` */
@@ -61,9 +47,6 @@ export function openBootStore(path: string): BootStore {
     dropHello: database.prepare("DELETE FROM hello WHERE nonce = ?"),
     putFile: database.prepare("INSERT OR REPLACE INTO file (nonce, name, path) VALUES (?, ?, ?)"),
     dropFiles: database.prepare("DELETE FROM file WHERE nonce = ?"),
-    leases: database.prepare("SELECT interface, address, client, mac, expires FROM lease WHERE interface = ?"),
-    putLease: database.prepare("INSERT OR REPLACE INTO lease (interface, address, client, mac, expires) VALUES (?, ?, ?, ?, ?)"),
-    dropLease: database.prepare("DELETE FROM lease WHERE interface = ? AND address = ?"),
   };
   const all = (sql: string) => database.prepare(sql).all();
   return {
@@ -83,16 +66,16 @@ export function openBootStore(path: string): BootStore {
       prepared.dropHello.run(nonce);
       prepared.dropFiles.run(nonce);
     },
-    leases: (network) =>
-      prepared.leases.all(network).map((row) => ({
-        interface: network,
+    leases() {
+      if (all("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'lease'").length === 0) return [];
+      return all("SELECT address, client, mac, expires FROM lease").map((row) => ({
         address: Number(row.address),
         client: String(row.client),
         mac: String(row.mac),
         expires: Number(row.expires),
-      })),
-    putLease: (lease) => void prepared.putLease.run(lease.interface, lease.address, lease.client, lease.mac, lease.expires),
-    dropLease: (network, address) => void prepared.dropLease.run(network, address),
+      }));
+    },
+    dropLeases: () => database.exec("DROP TABLE IF EXISTS lease"),
     close: () => database.close(),
   };
 }
