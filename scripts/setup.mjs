@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import * as bootPrograms from "./setup/boot-programs.mjs";
 import { createContext, SetupError } from "./setup/context.mjs";
 import * as debian from "./setup/debian.mjs";
 import * as debianFiles from "./setup/debian-files.mjs";
@@ -16,7 +17,7 @@ import * as nodeImage from "./setup/node-image.mjs";
 import * as npm from "./setup/npm.mjs";
 
 /** In this order: later parts use what earlier ones made. */
-const PARTS = [debian, npm, debianFiles, kubernetes, native, installer, nodeImage];
+const PARTS = [debian, npm, debianFiles, bootPrograms, kubernetes, native, installer, nodeImage];
 
 const began = Date.now();
 const lines = createLines(process.stdout);

@@ -4,15 +4,14 @@ import { SetupError } from "./context.mjs";
 
 export const name = "redis";
 
-/** From Debian's packages: where redis-server, the boot programs and the firmware of virtual servers are. */
+/** From Debian's packages: where redis-server and the firmware of virtual servers are. */
 /** @param {import("./context.mjs").Context} ctx */
 export async function run(ctx) {
-  const pxe = "/usr/lib/ipxe";
   const ovmf = { code: "/usr/share/OVMF/OVMF_CODE_4M.fd", vars: "/usr/share/OVMF/OVMF_VARS_4M.fd" };
-  for (const file of [join(pxe, "undionly.kpxe"), join(pxe, "snponly.efi"), ovmf.code, ovmf.vars]) {
-    if (!existsSync(file)) throw new SetupError(`${file} is not there`, "sudo apt-get install --reinstall ipxe ovmf");
+  for (const file of [ovmf.code, ovmf.vars]) {
+    if (!existsSync(file)) throw new SetupError(`${file} is not there`, "sudo apt-get install --reinstall ovmf");
   }
-  ctx.artifacts({ pxe, ovmf, redis: await redis(ctx) });
+  ctx.artifacts({ ovmf, redis: await redis(ctx) });
 }
 
 /**
