@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { startApi } from "./api/index.ts";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
 import { bmcKeeper, connectBmc } from "./bmc/index.ts";
 import { type BootPlane, createBootPlane } from "./boot/index.ts";
@@ -13,7 +14,7 @@ import { SYSTEM_NAMESPACE } from "./core/names.ts";
 import { OS_IMAGE } from "./core/resources.ts";
 import { connectKube, eventRecorder, installCrds, type Kube, NAMESPACE } from "./kube/index.ts";
 import { type MachineController, machineController } from "./machine/index.ts";
-import type { Logger } from "./observe/index.ts";
+import { addProcessMetrics, createMetrics, type Logger, type Metrics } from "./observe/index.ts";
 import { connectSupervisor, type Supervisor, startEmbeddedSupervisor, startHost } from "./supervise/index.ts";
 import { type TenantController, tenantController } from "./tenant/index.ts";
 import { type OperationJob, operationQueue, operationWorker, type RedisAddress } from "./work/index.ts";
@@ -47,9 +48,22 @@ export async function startDaemon({ config, artifacts, sockets, log }: Surroundi
   };
   try {
     mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-    const bootPlane = bootPlaneOf({ config, artifacts, sockets, log });
+    const metrics = createMetrics();
+    addProcessMetrics(metrics);
+    const bootPlane = bootPlaneOf({ config, artifacts, sockets, log }, metrics);
     await bootPlane.start();
     stops.push(() => bootPlane.stop());
+    let scaler: Autoscaler | undefined;
+    const api = await startApi(
+      {
+        boot: bootPlane,
+        metrics,
+        explainPod: (tenant, pod) => (scaler ? scaler.explainPod(tenant, pod) : "starting"),
+        log: log.child({ part: "api" }),
+      },
+      { socket: join(config.dataDir, "run", "daemon.sock"), metrics: config.api.metrics },
+    );
+    stops.push(() => api.stop());
 
     const host = await insist(() => hostOf({ config, artifacts, sockets, log }), log);
     const kube = connectKube(readFileSync(host.kubeconfig, "utf8"));
@@ -90,7 +104,7 @@ export async function startDaemon({ config, artifacts, sockets, log }: Surroundi
       log: part("machine"),
       events,
     });
-    const scaler: Autoscaler = autoscaler({ kube, tenants, clock, log: part("autoscale"), events });
+    const scaling: Autoscaler = autoscaler({ kube, tenants, clock, log: part("autoscale"), events });
 
     await tenants.start();
     stops.push(() => tenants.stop());
@@ -102,8 +116,9 @@ export async function startDaemon({ config, artifacts, sockets, log }: Surroundi
       run: (job: OperationJob, signal: AbortSignal) => machines.run(job, signal),
     });
     stops.push(() => worker.close());
-    await scaler.start();
-    stops.push(() => scaler.stop());
+    await scaling.start();
+    stops.push(() => scaling.stop());
+    scaler = scaling;
 
     log.info({ kubeconfig: host.kubeconfig }, "ready");
     return { kubeconfig: host.kubeconfig, stop };
@@ -130,13 +145,14 @@ async function insist<T>(start: () => Promise<T>, log: Logger): Promise<T> {
   }
 }
 
-function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings): BootPlane {
+function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings, metrics: Metrics): BootPlane {
   return createBootPlane({
     config: { ...config.boot, dataDir: config.dataDir },
     sockets,
     assets: { pxeDir: artifacts.pxe, kernel: artifacts.installer.kernel, initrd: artifacts.installer.initrd },
     clock: systemClock,
     log: log.child({ part: "boot" }),
+    metrics,
   });
 }
 

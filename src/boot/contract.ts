@@ -105,6 +105,17 @@ export interface BootPlane {
   timeline(machine: string): readonly BootEvent[];
   /** What was refused, by reason. */
   refused(): Readonly<Record<string, number>>;
+  /** The same with when and what the last of each was. */
+  refusals(): readonly RefusalView[];
+}
+
+export interface RefusalView {
+  readonly reason: string;
+  readonly count: number;
+  /** RFC 3339. */
+  readonly lastAt: string;
+  /** What is known of the last one: hardware address, message, … */
+  readonly last: Readonly<Record<string, unknown>>;
 }
 
 /** A lease as people see it. */
@@ -160,6 +171,8 @@ export interface ServedNetwork {
   readonly pool?: AddressRange | readonly AddressRange[] | undefined;
   /** Default gateway for machines; none is given when absent. */
   readonly router?: string | undefined;
+  /** Others than the default one: RFC 3442. */
+  readonly routes?: readonly { readonly to: string; readonly via: string }[];
   readonly bmc?:
     | {
         readonly pool: AddressRange | readonly AddressRange[];
@@ -190,6 +203,8 @@ export interface BootInterface extends ServedNetwork {
   /** Seconds. */
   readonly lease?: { readonly machines: number; readonly others: number };
   readonly authoritative?: boolean;
+  /** Switches write option 82 here without being relays, and drop what clients wrote. */
+  readonly snooping?: boolean;
   readonly conflictProbe?: boolean;
   readonly secureBoot?: SecureBoot;
   readonly routerAdvertisements: boolean;

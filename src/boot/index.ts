@@ -9,6 +9,7 @@ export type {
   BootRecord,
   InstallerHello,
   LeaseView,
+  RefusalView,
   Sign,
   Stage,
 } from "./contract.ts";

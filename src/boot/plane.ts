@@ -1,10 +1,11 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { IronwrightError } from "../core/errors.ts";
-import type { Logger } from "../observe/index.ts";
+import { IronwrightError, reasonOf } from "../core/errors.ts";
+import type { Logger, Metrics } from "../observe/index.ts";
 import { ipv4Text } from "../wire/index.ts";
-import type { BootAssets, BootConfig, BootPlane, InstallerHello } from "./contract.ts";
+import { openAttemptStore } from "./attempt-store.ts";
+import type { BootAssets, BootConfig, BootPlane, InstallerHello, LeaseView } from "./contract.ts";
 import { createJournal } from "./journal.ts";
 import { openLeaseLog } from "./lease-log.ts";
 import { createRecords } from "./records.ts";
@@ -20,13 +21,16 @@ export interface BootPlaneOptions {
   readonly assets: BootAssets;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly metrics?: Metrics;
   /** Where the iPXE script templates are; the package's own `pxe/` by default. */
   readonly scriptsDir?: string;
 }
 
+const JOURNAL_MS = 250;
+
 /** Everything that answers a network boot. What it needs to know is on this host's disk and in memory. */
 export function createBootPlane(options: BootPlaneOptions): BootPlane {
-  const { config, clock, log, assets } = options;
+  const { config, clock, log, assets, metrics } = options;
   const store = openBootStore(join(config.dataDir, "boot.sqlite"));
   const records = createRecords(store);
   const leases = openLeaseLog({
@@ -35,11 +39,15 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
     onTrouble: (what, facts) => log.error(facts, what),
   });
   store.dropLeases();
-  const journal = createJournal(clock);
-  const refusals = createRefusals(log, clock);
+  const journal = createJournal(clock, {
+    store: openAttemptStore(join(config.dataDir, "attempts.sqlite")),
+    ...(metrics ? { metrics } : {}),
+  });
+  const refusals = createRefusals(log, clock, metrics);
   const scripts = loadScripts(options.scriptsDir ?? new URL("../../pxe/", import.meta.url));
   const waiting = new Map<string, Set<(hello: InstallerHello) => void>>();
   const segments: Segment[] = [];
+  const stopping = new AbortController();
 
   function onHello(hello: InstallerHello, machine: string): void {
     log.info({ machine, address: hello.address, firmware: hello.firmware }, "installer said hello");
@@ -52,6 +60,35 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
     return segments.find((segment) => macs.some((mac) => segment.book.addressOf(mac) !== undefined)) ?? segments[0];
   }
 
+  /** Attempts that nothing more is heard of end, and what changed goes to disk, a little at a time. */
+  async function keepJournal(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        journal.tick();
+      } catch (error) {
+        refusals.count("boot: attempts not written", { error: reasonOf(error) });
+      }
+      await clock.sleep(JOURNAL_MS, stopping.signal).catch(() => {});
+    }
+  }
+
+  function leasesOf({ name, book }: Segment): LeaseView[] {
+    const now = clock.now().getTime();
+    return [...book.leases()].map(({ address, mac, client, expires }) => {
+      const machine = records.byHardware(mac)?.machine;
+      const state = client === "declined" ? "declined" : expires > now ? "bound" : "expired";
+      return {
+        interface: name,
+        address: ipv4Text(address),
+        mac,
+        client,
+        ...(machine ? { machine } : {}),
+        state,
+        expires: new Date(expires).toISOString(),
+      };
+    });
+  }
+
   return {
     async start() {
       const programs = programsIn(assets);
@@ -60,10 +97,13 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
         const parts = { records, journal, refusals, scripts, leases, clock, log, assets, programs, onHello };
         segments.push(await createSegment({ ...parts, at, httpPort: config.httpPort, sockets: options.sockets }));
       }
+      void keepJournal();
       log.info({ interfaces: segments.map((segment) => segment.name), machines: records.all().length }, "boot plane is up");
     },
     async stop() {
+      stopping.abort();
       await Promise.all(segments.splice(0).map((segment) => segment.stop()));
+      journal.close();
       await leases.close();
       store.close();
     },
@@ -111,9 +151,17 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
       }
       return undefined;
     },
-    lastSeen: (machine) => journal.lastSeen(machine),
+    lastSeen: (machine, since) => journal.lastSeen(machine, since),
+    note(machine, stage, detail, model) {
+      if (model !== undefined) journal.setModel(machine, model);
+      journal.add(machine, stage, detail);
+    },
+    attempts: (machine) => journal.attempts(machine),
+    history: (model) => journal.history(model),
+    leases: () => segments.flatMap((segment) => leasesOf(segment)),
     timeline: (machine) => journal.timeline(machine),
     refused: () => refusals.all(),
+    refusals: () => refusals.list(),
   };
 }
 

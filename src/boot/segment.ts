@@ -15,6 +15,7 @@ import type { Refusals } from "./refusals.ts";
 import type { Scripts } from "./script.ts";
 import { listenHttp, type Sockets, udpSocket } from "./sockets.ts";
 import { serveTftp } from "./tftp-server.ts";
+import type { TransferEnd } from "./tftp-transfer.ts";
 
 export interface SegmentOptions {
   readonly at: BootInterface;
@@ -75,12 +76,16 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   serveDhcp({ socket: dhcpSocket, server: dhcp, leases: options.leases, refusals, name: at.name });
   const tftp = serveTftp({ socket: tftpSocket, address, programs: options.programs, clock, refusals, onEnd: noteTransfer });
 
-  function noteTransfer(transfer: { file: string; peer: string; end: string; bytes: number; seconds: number }): void {
+  function noteTransfer(transfer: { file: string; peer: string; end: TransferEnd; bytes: number; seconds: number }): void {
     const record = records.byHardware(book.macAt(parseIpv4(transfer.peer) ?? 0) ?? "");
     const how =
-      { done: `fetched (${transfer.bytes} bytes in ${transfer.seconds.toFixed(1)} s)`, "size-probe": "asked for its size" }[transfer.end] ??
-      transfer.end;
-    if (record) journal.add(record.machine, "tftp", `${transfer.file} ${how}`);
+      transfer.end === "done"
+        ? `fetched (${transfer.bytes} bytes in ${transfer.seconds.toFixed(1)} s)`
+        : transfer.end === "size-probe"
+          ? "asked for its size"
+          : transfer.end;
+    const what = transfer.end === "done" ? "fetched" : transfer.end === "size-probe" ? "sized" : "broken-off";
+    if (record) journal.add(record.machine, "tftp", `${transfer.file} ${how}`, { what, file: transfer.file });
     log.debug({ interface: at.name, ...transfer }, "TFTP transfer ended");
   }
 

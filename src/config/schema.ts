@@ -35,6 +35,14 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   boot: bootSchema.prefault({}),
+  api: z
+    .strictObject({
+      metrics: z
+        .strictObject({ address: ipv4.describe("where /metrics, and nothing else, is served to whoever asks"), port: port.default(9464) })
+        .optional()
+        .describe("absent: metrics are at the daemon's own socket alone"),
+    })
+    .prefault({}),
   tenants: z
     .strictObject({
       nodes: ipv4.default("127.0.0.1").describe("the address nodes dial their control plane at"),

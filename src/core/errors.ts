@@ -16,6 +16,10 @@ const errors = {
     says: (at: { file: string; problems: string }) => `the playbook ${at.file} is not valid:\n${at.problems}`,
     next: "correct the fields named; no machine was touched",
   },
+  IRW_SCENARIO_INVALID: {
+    says: (at: { source: string; problems: string }) => `${at.source} is no scenario:\n${at.problems}`,
+    next: "docs/reference/scenario.md has every key; nothing was decided",
+  },
   IRW_ARTIFACT_MISSING: {
     says: (at: { what: string; where: string }) => `${at.what} is not there (${at.where})`,
     next: "run `npm run setup`; `ironwright doctor` lists all that is missing",
@@ -79,6 +83,28 @@ const errors = {
     says: (at: { machine: string; after: string; seen: string }) =>
       `no installer said hello from ${at.machine} within ${at.after}; last seen: ${at.seen}`,
     next: "look at its console; the last stage seen says where the boot stopped",
+  },
+  IRW_BOOT_UNKNOWN: {
+    says: (at: { machine: string }) => `the boot plane knows no machine ${at.machine} and has seen none of that name`,
+    next: "`ironwright get machines` lists them; a new Machine is known once its first operation began",
+  },
+
+  // ── api ──
+  IRW_API_LISTEN: {
+    says: (at: { where: string; reason: string }) => `the daemon's API cannot listen on ${at.where}: ${at.reason}`,
+    next: "is another `ironwright serve` running with this data directory, or something else on that port?",
+  },
+  IRW_API_UNREACHABLE: {
+    says: (at: { socket: string; reason: string }) => `the daemon does not answer on ${at.socket}: ${at.reason}`,
+    next: "run this as root on the daemon's host, with its configuration, while `ironwright serve` runs",
+  },
+  IRW_API_REQUEST: {
+    says: (at: { problem: string }) => `the daemon's API cannot answer that: ${at.problem}`,
+    next: "are the daemon and this command of the same version?",
+  },
+  IRW_API_STARTING: {
+    says: (at: { part: string }) => `the daemon's ${at.part} is not up yet`,
+    next: "wait until its log says ready; the boot plane works meanwhile",
   },
 
   // ── bmc ──

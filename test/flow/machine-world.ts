@@ -72,6 +72,7 @@ export class Server {
       leases: () => [],
       timeline: () => [],
       refused: () => ({}),
+      refusals: () => [],
     };
   }
 
