@@ -21,8 +21,9 @@ const MOST_WAITING = 16_384;
 /**
  * Answers on one interface's DHCP socket. A reply that rests on a change of leases leaves when that change is on disk; all
  * changes of one turn of the event loop are synced as one group.
+ * @returns ends it; the socket is still to be closed
  */
-export function serveDhcp(options: DhcpSocketOptions): void {
+export function serveDhcp(options: DhcpSocketOptions): () => void {
   const { socket, server, leases, refusals, name } = options;
   /** In the order of their changes, from `next` on. */
   let waiting: { readonly reply: Outgoing; readonly change: LeaseChange }[] = [];
@@ -36,7 +37,7 @@ export function serveDhcp(options: DhcpSocketOptions): void {
   }
   socket.on("error", (error) => refusals.count("dhcp: socket", { error: reasonOf(error) }));
   socket.on("message", onDatagram);
-  leases.onSync(onSync);
+  const stopWaiting = leases.onSync(onSync);
 
   function onDatagram(datagram: Buffer, peer: RemoteInfo): void {
     try {
@@ -73,4 +74,9 @@ export function serveDhcp(options: DhcpSocketOptions): void {
       if (error) refusals.count("dhcp: not sent", { to: reply.to.address, error: reasonOf(error) });
     });
   }
+
+  return () => {
+    stopWaiting();
+    socket.off("message", onDatagram);
+  };
 }

@@ -52,7 +52,7 @@ export function openLeaseLog(options: LeaseLogOptions): LeaseStore {
     writeBaseSync(directory, found.generation, leases);
   }
 
-  const listeners: ((error: Error | undefined) => void)[] = [];
+  const listeners = new Set<(error: Error | undefined) => void>();
   /** Changed since the last group; the last state of an address counts. */
   let changed = new Map<number, Lease | undefined>();
   let last: LeaseChange = 0;
@@ -158,14 +158,18 @@ export function openLeaseLog(options: LeaseLogOptions): LeaseStore {
     while (synced < upTo) {
       pump();
       await new Promise<void>((resolve, reject) => {
-        const own = (error: Error | undefined) => {
-          listeners.splice(listeners.indexOf(own), 1);
+        const stop = listen((error) => {
+          stop();
           if (error) reject(error);
           else resolve();
-        };
-        listeners.push(own);
+        });
       });
     }
+  }
+
+  function listen(listener: (error: Error | undefined) => void): () => void {
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
   }
 
   return {
@@ -181,7 +185,7 @@ export function openLeaseLog(options: LeaseLogOptions): LeaseStore {
     get synced() {
       return synced;
     },
-    onSync: (listener) => void listeners.push(listener),
+    onSync: listen,
     flush,
     async close() {
       isClosing = true;

@@ -23,8 +23,8 @@ export interface LeaseStore {
   drop(address: number): LeaseChange;
   /** The last change that is on disk and survives the loss of power. */
   readonly synced: LeaseChange;
-  /** Called after each group of changes: those up to `synced` are on disk. With an error, what came after it is tried again. */
-  onSync(listener: (error: Error | undefined) => void): void;
+  /** Called after each group of changes: those up to `synced` are on disk. With an error, what came after it is tried again. @returns ends that */
+  onSync(listener: (error: Error | undefined) => void): () => void;
   /** Resolves when all changes so far are on disk. */
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -49,7 +49,7 @@ export function createMemoryLeases(): LeaseStore {
     get synced() {
       return last;
     },
-    onSync: () => {},
+    onSync: () => () => {},
     flush: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };

@@ -73,7 +73,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   await listenHttp(web, `http@${at.name}`, sockets.get(`http@${at.name}`) ?? { address, port: options.httpPort });
   // a connection that cannot be accepted, for want of descriptors say, must not end the daemon
   web.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
-  serveDhcp({ socket: dhcpSocket, server: dhcp, leases: options.leases, refusals, name: at.name });
+  const stopDhcp = serveDhcp({ socket: dhcpSocket, server: dhcp, leases: options.leases, refusals, name: at.name });
   const tftp = serveTftp({ socket: tftpSocket, address, programs: options.programs, clock, refusals, onEnd: noteTransfer });
 
   function noteTransfer(transfer: { file: string; peer: string; end: TransferEnd; bytes: number; seconds: number }): void {
@@ -95,6 +95,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
     book,
     async stop() {
       tftp.stop();
+      stopDhcp();
       await Promise.all([closed(dhcpSocket), closed(tftpSocket), new Promise((resolve) => web.close(resolve).closeAllConnections())]);
     },
   };

@@ -9,6 +9,7 @@ const benches: Readonly<Record<string, { readonly file: string; readonly says: s
     says: "the planner beside Karpenter's, on the same pods; a whole fleet in one plan; plans against the optimum",
   },
   demo: { file: "../rack/demo.ts", says: "both roads on the virtual rack; the timeline of the first server as JSON" },
+  boot: { file: "boot.ts", says: "DHCP, TFTP and HTTP of the boot plane beside the servers people use today" },
 };
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: "string" }, only: { type: "string" } } });

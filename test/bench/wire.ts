@@ -1,0 +1,131 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { BootInterface, BootPlane } from "../../src/boot/index.ts";
+import { socketArguments } from "../../src/boot/index.ts";
+import { readIndex } from "../../src/config/index.ts";
+
+/** Two namespaces of this process's own, joined by one cable: servers listen `here` on `prov0`, clients are `there` on `eth0`. */
+export interface Wire {
+  readonly here: string;
+  readonly there: string;
+  /** A directory of its own, removed with the rest. */
+  readonly directory: string;
+  /** A program inside a namespace; its process is the program itself. */
+  start(namespace: string, program: string, args: readonly string[], env?: Readonly<Record<string, string>>): ChildProcess;
+  remove(): void;
+}
+
+/** @param addresses of the two ends, with the network's prefix; the clients' end may have none */
+export function layWire(name: string, addresses: { readonly here: string; readonly there?: string }): Wire {
+  const here = `${name}-${process.pid}`;
+  const there = `${here}-c`;
+  const directory = mkdtempSync(join(tmpdir(), `${name}-`));
+  const ip = (...args: string[]) => execFileSync("ip", args);
+  for (const namespace of [here, there]) {
+    ip("netns", "add", namespace);
+    ip("-n", namespace, "link", "set", "lo", "up");
+  }
+  ip("-n", here, "link", "add", "prov0", "type", "veth", "peer", "name", "eth0", "netns", there);
+  ip("-n", here, "addr", "add", addresses.here, "dev", "prov0");
+  if (addresses.there) ip("-n", there, "addr", "add", addresses.there, "dev", "eth0");
+  ip("-n", here, "link", "set", "prov0", "up");
+  ip("-n", there, "link", "set", "eth0", "up");
+  return {
+    here,
+    there,
+    directory,
+    start: (namespace, program, args, env = process.env as Record<string, string>) =>
+      spawn("ip", ["netns", "exec", namespace, program, ...args], { stdio: ["pipe", "pipe", "pipe"], env }),
+    remove() {
+      for (const namespace of [here, there]) ip("netns", "delete", namespace);
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+/** A boot plane in its own process, as the daemon runs it, with sockets that the native program opened. */
+export interface BootProcess {
+  readonly pid: number;
+  call(method: keyof BootPlane, ...args: readonly unknown[]): Promise<unknown>;
+  kill(): Promise<void>;
+  end(): Promise<void>;
+}
+
+export interface BootProcessOptions {
+  readonly interfaces: readonly BootInterface[];
+  readonly httpPort?: number;
+  /** Where its state is; the wire's directory when absent. */
+  readonly dataDir?: string;
+  /** Kernel, initrd and boot programs it serves, by size in bytes. */
+  readonly bytes?: number;
+  readonly nodeArguments?: readonly string[];
+}
+
+export async function startBootProcess(wire: Wire, options: BootProcessOptions): Promise<BootProcess> {
+  const { native } = readIndex(join(process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright"), "artifacts.json"));
+  const assets = writeAssets(join(wire.directory, "assets"), options.bytes ?? 100_000);
+  const config = { interfaces: options.interfaces, httpPort: options.httpPort ?? 8080, dataDir: options.dataDir ?? wire.directory };
+  const server = fileURLToPath(new URL("../flow/boot-server.ts", import.meta.url));
+  const command = [process.execPath, ...(options.nodeArguments ?? []), server, JSON.stringify({ config, assets })];
+  const child = spawn(native, ["sockets", "--netns", wire.here, ...socketArguments(config), "--", ...command], {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...process.env, LEVEL: "error" },
+  });
+  const over = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const open = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    const { id, value, error } = JSON.parse(line);
+    const call = open.get(id);
+    open.delete(id);
+    if (error === undefined) call?.resolve(value);
+    else call?.reject(new Error(error));
+  });
+  const answer = (id: number) => {
+    const told = new Promise<unknown>((resolve, reject) => open.set(id, { resolve, reject }));
+    return Promise.race([told, over.then(() => Promise.reject(new Error("the boot plane ended")))]);
+  };
+  let last = 0;
+  await answer(0);
+  return {
+    pid: child.pid ?? 0,
+    call(call, ...args) {
+      last += 1;
+      child.stdin.write(`${JSON.stringify({ id: last, call, args })}\n`);
+      return answer(last);
+    },
+    async kill() {
+      child.kill("SIGKILL");
+      await over;
+    },
+    async end() {
+      child.stdin.end();
+      await over;
+    },
+  };
+}
+
+function writeAssets(directory: string, bytes: number) {
+  mkdirSync(join(directory, "pxe"), { recursive: true });
+  const content = Buffer.alloc(bytes, "ironwright ");
+  const assets = { pxeDir: join(directory, "pxe"), kernel: join(directory, "kernel"), initrd: join(directory, "initrd") };
+  for (const file of [assets.kernel, assets.initrd, join(assets.pxeDir, "undionly.kpxe"), join(assets.pxeDir, "snponly.efi")]) {
+    writeFileSync(file, content);
+  }
+  return assets;
+}
+
+/** CPU seconds a process and its threads have used. */
+export function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /s, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+export function residentBytes(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+}
