@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { stringify } from "yaml";
 import type { Kind, Resource } from "../core/resources.ts";
 import { type Kube, pathOf } from "../kube/index.ts";
+import { type BootList, bootLists, renderedList } from "./boot-lists.ts";
 import { withHost } from "./host.ts";
 import { hostCommand, parseKind } from "./kinds.ts";
 import type { GlobalOptions } from "./options.ts";
@@ -14,12 +15,16 @@ interface Table {
 }
 
 export function getCommand(global: () => GlobalOptions): Command {
-  return hostCommand("get", "list machines, machineclasses, osimages, nodepools, nodeclaims, virtualclusters")
-    .argument("<kind>", "what to list", parseKind)
+  return hostCommand(
+    "get",
+    "list machines, machineclasses, osimages, nodepools, nodeclaims, virtualclusters; of the daemon: leases, refusals",
+  )
+    .argument("<kind>", "what to list", (text): Kind | BootList => bootLists.find((list) => list === text) ?? parseKind(text))
     .argument("[name]", "only this one")
     .option("-A, --all-namespaces", "of all projects")
     .option("-o, --output <form>", "wide, json, yaml or name")
-    .action(async (kind: Kind, name: string | undefined, options) => {
+    .action(async (kind: Kind | BootList, name: string | undefined, options) => {
+      if (typeof kind === "string") return console.log(plain(await renderedList(global(), kind, options.output)));
       await withHost(global(), options.kubeconfig, async (kube) => {
         const namespace = kind.namespaced && !options.allNamespaces ? options.namespace : undefined;
         console.log(plain(await rendered(kube, kind, namespace, name, options.output)));

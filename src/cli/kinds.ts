@@ -13,7 +13,8 @@ const kinds: readonly (readonly [Kind, ...string[]])[] = [
 /** The kind by any of its usual names, for commander. */
 export function parseKind(text: string): Kind {
   const found = kinds.find(([, ...names]) => names.includes(text.toLowerCase()));
-  if (!found) throw new InvalidArgumentError(`there are ${kinds.map(([kind]) => kind.plural).join(", ")}.`);
+  if (!found)
+    throw new InvalidArgumentError(`there are ${kinds.map(([kind]) => kind.plural).join(", ")}; of the daemon, by get: leases, refusals.`);
   return found[0];
 }
 

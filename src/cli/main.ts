@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { ApiProblem } from "../api/index.ts";
 import { IronwrightError } from "../core/errors.ts";
 import { configCommand } from "./config.ts";
 import { describeCommand } from "./describe.ts";
@@ -11,6 +12,7 @@ import { collect, type GlobalOptions } from "./options.ts";
 import { rackCommand } from "./rack.ts";
 import { serveCommand } from "./serve.ts";
 import { superviseCommand } from "./supervise.ts";
+import { timelineCommand } from "./timeline.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
 
@@ -33,6 +35,7 @@ for (const command of [
   rackCommand,
   getCommand,
   describeCommand,
+  timelineCommand,
   kubeconfigCommand,
   doctorCommand,
 ]) {
@@ -43,7 +46,8 @@ program.addCommand(explainCommand());
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof IronwrightError) process.stderr.write(`${error.code}: ${error.message}\n  next: ${error.next}\n`);
+  if (error instanceof IronwrightError || error instanceof ApiProblem)
+    process.stderr.write(`${error.code}: ${error.message}\n  next: ${error.next}\n`);
   else process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;
 }

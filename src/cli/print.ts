@@ -28,6 +28,11 @@ export function span(seconds: number): string {
   return hours < 48 ? `${hours}h` : `${Math.floor(hours / 24)}d`;
 }
 
+/** A length of time where tenths matter: 0.4s, 12.3s, 4m10s. */
+export function seconds(length: number): string {
+  return length < 60 ? `${length.toFixed(1)}s` : span(length);
+}
+
 export function bytes(count: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let size = count;
