@@ -1,4 +1,5 @@
-import { LABEL_NVLINK, LABEL_RACK, LABEL_SITE } from "../../core/names.ts";
+import { LABEL_BLOCK, LABEL_HOSTNAME, LABEL_LEAF, LABEL_NVLINK, LABEL_RACK, LABEL_SITE } from "../../core/names.ts";
+import type { GangTopology } from "./world.ts";
 
 /**
  * Where a gang goes: all of it or none. Levels of topology are node labels; a domain is one value of a level.
@@ -10,11 +11,11 @@ import { LABEL_NVLINK, LABEL_RACK, LABEL_SITE } from "../../core/names.ts";
 
 /** Levels from narrow to wide. Others may be named: each of those stands alone. */
 export const LEVELS: readonly string[] = [
-  "kubernetes.io/hostname",
+  LABEL_HOSTNAME,
   LABEL_NVLINK,
-  "topology.ironwright.dev/leaf",
+  LABEL_LEAF,
   LABEL_RACK,
-  "topology.ironwright.dev/block",
+  LABEL_BLOCK,
   LABEL_SITE,
   "topology.kubernetes.io/region",
 ];
@@ -35,13 +36,6 @@ export interface Berths {
   readonly readyInS: number;
   /** The domain at each level. */
   readonly domains: Readonly<Record<string, string>>;
-}
-
-export interface GangTopology {
-  readonly required?: string;
-  readonly preferred?: string;
-  /** Every `size` members share one domain of `level`. */
-  readonly slice?: { readonly size: number; readonly level: string };
 }
 
 export interface GangWish {
