@@ -11,6 +11,8 @@ export interface Client {
   readonly mac: string;
   /** The address a reservation gives it; one of {@link AddressBookOptions.fixed}. */
   readonly fixed?: number | undefined;
+  /** Free addresses it must leave to others when it has none yet. */
+  readonly leave?: number | undefined;
   /** The name of the pools it takes addresses from; without one, those without a name. */
   readonly pool?: string | undefined;
 }
@@ -194,7 +196,7 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
     // a place of the client's own, so that it tends to get the same address even after its lease was lost
     const seed = spread(client.key);
     const own = pools.filter((pool) => pool.name === client.pool);
-    for (let step = 0; step < own.length; step++) {
+    for (let step = 0; step < own.length && mayTakeNew(client); step++) {
       const address = own[(seed + step) % own.length]?.free.any(seed);
       if (address !== undefined) return address;
     }
@@ -202,7 +204,19 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
       const address = pool.expiries.expired(now(), (one) => isFree(one, client));
       if (address !== undefined) return address;
     }
-    return unclaimed(client);
+    return client.leave === undefined ? unclaimed(client) : undefined;
+  }
+
+  /** Whether enough addresses that nobody had yet are left for those they are kept for. */
+  function mayTakeNew({ leave, pool: name }: Client): boolean {
+    if (leave === undefined) return true;
+    let left = -leave;
+    for (const pool of pools) if (pool.name === name) left += pool.free.count;
+    return left > 0;
+  }
+
+  function mayHave(address: number, client: Client): boolean {
+    return isFree(address, client) && (leases.has(address) || mayTakeNew(client));
   }
 
   function unclaimed(client: Client): number | undefined {
@@ -220,7 +234,7 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
     choose(client, wanted) {
       const at = now();
       forgetOldOffers(at);
-      const address = held(client) ?? (wanted !== undefined && isFree(wanted, client) ? wanted : search(client));
+      const address = held(client) ?? (wanted !== undefined && mayHave(wanted, client) ? wanted : search(client));
       if (address === undefined) return undefined;
       const before = offerOf.get(client.key);
       if (before) withdraw(before);

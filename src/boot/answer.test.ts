@@ -1,14 +1,15 @@
 import { expect, test } from "vitest";
 import { edk2Discover, edk2HttpDiscover, ipxeDiscover } from "../wire/golden.fixture.ts";
 import { OPTION, parseFrame } from "../wire/index.ts";
-import { type BootAnswer, bootAnswer, type Purpose } from "./answer.ts";
+import { type BootAnswer, type BootPolicy, bootAnswer, type Purpose } from "./answer.ts";
 import { type BootFacts, bootFacts, clientName } from "./facts.ts";
 
 const server = "http://10.77.0.1:8080";
 const attempt: Purpose = { nonce: "n0nce" };
 const disk: Purpose = { nonce: null, because: "disk" };
 const stranger: Purpose = { nonce: null, because: "unknown" };
-const present = new Set(["undionly.kpxe", "snponly.efi"]);
+const policy: BootPolicy = { server, present: new Set(["undionly.kpxe", "snponly.efi"]), secureBoot: "off", bootsUnknown: false };
+const local = expect.objectContaining({ boot: "local" });
 const nothing = expect.objectContaining({ boot: "nothing" });
 
 const rows: readonly [string, BootFacts, Purpose, BootAnswer][] = [
@@ -19,18 +20,60 @@ const rows: readonly [string, BootFacts, Purpose, BootAnswer][] = [
   ["iPXE of an odd architecture", { kind: "ipxe", arch: "unknown" }, attempt, { boot: "script", url: `${server}/boot/n0nce/script.ipxe` }],
   ["iPXE of a machine at work", { kind: "ipxe", arch: "bios" }, disk, { boot: "script", url: `${server}/exit/disk.ipxe` }],
   ["iPXE of a stranger", { kind: "ipxe", arch: "bios" }, stranger, { boot: "script", url: `${server}/exit/unknown.ipxe` }],
-  ["UEFI PXE of a machine at work", { kind: "pxe", arch: "x64-uefi" }, disk, nothing],
+  ["UEFI PXE of a machine at work", { kind: "pxe", arch: "x64-uefi" }, disk, local],
+  ["UEFI HTTP Boot of a machine at work", { kind: "http", arch: "x64-uefi" }, disk, local],
   ["UEFI PXE of a stranger", { kind: "pxe", arch: "x64-uefi" }, stranger, nothing],
   ["arm64 without a program", { kind: "pxe", arch: "arm64-uefi" }, attempt, nothing],
   ["an operating system", { kind: "plain", arch: "unknown" }, attempt, nothing],
 ];
 
 test.each(rows)("%s", (_, facts, purpose, answer) => {
-  expect(bootAnswer(facts, server, purpose, present)).toEqual(answer);
+  expect(bootAnswer(facts, purpose, policy)).toEqual(answer);
+});
+
+const required: BootPolicy = { ...policy, secureBoot: "required", present: new Set([...policy.present, "shimx64.efi", "grubx64.efi"]) };
+const because = (text: RegExp) => ({ boot: "nothing", because: expect.stringMatching(text) });
+const secure: readonly [string, BootFacts, Purpose, BootPolicy, unknown][] = [
+  ["UEFI PXE gets shim", { kind: "pxe", arch: "x64-uefi" }, attempt, required, { boot: "tftp", file: "shimx64.efi" }],
+  [
+    "UEFI HTTP Boot gets shim",
+    { kind: "http", arch: "x64-uefi" },
+    attempt,
+    required,
+    { boot: "http", url: `${server}/boot/n0nce/shimx64.efi` },
+  ],
+  ["arm64 without shim gets nothing", { kind: "pxe", arch: "arm64-uefi" }, attempt, required, because(/shimaa64.efi is not installed/)],
+  [
+    "shim without GRUB gets nothing",
+    { kind: "pxe", arch: "x64-uefi" },
+    attempt,
+    { ...required, present: new Set(["shimx64.efi", "snponly.efi"]) },
+    because(/grubx64.efi is not installed/),
+  ],
+  ["BIOS gets nothing", { kind: "pxe", arch: "bios" }, attempt, required, because(/BIOS has none/)],
+  ["iPXE gets nothing", { kind: "ipxe", arch: "x64-uefi" }, attempt, required, because(/iPXE is not signed/)],
+  [
+    "iPXE of a machine at work is sent to its disk",
+    { kind: "ipxe", arch: "bios" },
+    disk,
+    required,
+    expect.objectContaining({ boot: "script" }),
+  ],
+  ["a stranger gets nothing", { kind: "pxe", arch: "x64-uefi" }, stranger, { ...required, bootsUnknown: true }, because(/no Machine/)],
+];
+
+test.each(secure)("where Secure Boot is required, %s", (_, facts, purpose, rules, answer) => {
+  expect(bootAnswer(facts, purpose, rules)).toEqual(answer);
+});
+
+test("where strangers are booted, they get iPXE to be told so, by TFTP alone", () => {
+  const open = { ...policy, bootsUnknown: true };
+  expect(bootAnswer({ kind: "pxe", arch: "x64-uefi" }, stranger, open)).toEqual({ boot: "tftp", file: "snponly.efi" });
+  expect(bootAnswer({ kind: "http", arch: "x64-uefi" }, stranger, open)).toEqual(nothing);
 });
 
 test("a missing program is named", () => {
-  expect(bootAnswer({ kind: "pxe", arch: "arm64-uefi" }, server, attempt, present)).toEqual({
+  expect(bootAnswer({ kind: "pxe", arch: "arm64-uefi" }, attempt, policy)).toEqual({
     boot: "nothing",
     because: "the network boot program snponly-arm64.efi is not installed",
   });

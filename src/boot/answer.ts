@@ -1,9 +1,13 @@
+import type { SecureBoot } from "./contract.ts";
 import type { Arch, BootFacts } from "./facts.ts";
 
 export type BootAnswer =
   | { readonly boot: "script"; readonly url: string }
   | { readonly boot: "tftp"; readonly file: string }
   | { readonly boot: "http"; readonly url: string }
+  /** Firmware is told at once to go on to its next boot device. `url` is where UEFI HTTP Boot finds nothing. */
+  | { readonly boot: "local"; readonly because: string; readonly url: string }
+  /** Nothing is said about booting: firmware waits for somebody else to. */
   | { readonly boot: "nothing"; readonly because: string };
 
 /** Why a machine is booted over the network, or why not. */
@@ -12,7 +16,18 @@ export type Purpose = { readonly nonce: string } | { readonly nonce: null; reado
 const reasons = {
   disk: "the machine has no work to do over the network: it boots its own disk",
   unknown: "no Machine has this hardware address",
+  loop: "it was given the same thing again and again and never came further; its own disk is tried for some minutes",
 } as const;
+
+export interface BootPolicy {
+  /** The boot plane's HTTP address on the client's network, without a slash at its end. */
+  readonly server: string;
+  /** Names of the network boot programs there are. */
+  readonly present: ReadonlySet<string>;
+  readonly secureBoot: SecureBoot;
+  /** Unknown machines are booted as well, to be told that they are unknown. */
+  readonly bootsUnknown: boolean;
+}
 
 const programs: Readonly<Record<Arch, string | undefined>> = {
   bios: "undionly.kpxe",
@@ -21,23 +36,50 @@ const programs: Readonly<Record<Arch, string | undefined>> = {
   unknown: undefined,
 };
 
-/**
- * What to boot: pure, so that every firmware ever seen is one row of a test.
- * @param server the boot plane's HTTP address on the client's network, without a slash at its end
- * @param present names of the network boot programs there are
- */
-export function bootAnswer(facts: BootFacts, server: string, purpose: Purpose, present: ReadonlySet<string>): BootAnswer {
+/** Signed, and what each loads next from beside itself. */
+const signed: Readonly<Record<Arch, readonly [shim: string, grub: string] | undefined>> = {
+  bios: undefined,
+  "x64-uefi": ["shimx64.efi", "grubx64.efi"],
+  "arm64-uefi": ["shimaa64.efi", "grubaa64.efi"],
+  unknown: undefined,
+};
+
+/** What to boot: pure, so that every firmware ever seen is one row of a test. */
+export function bootAnswer(facts: BootFacts, purpose: Purpose, policy: BootPolicy): BootAnswer {
   if (facts.kind === "plain") return { boot: "nothing", because: "not a boot request" };
+  const { server } = policy;
   if (facts.kind === "ipxe") {
+    // an iPXE that runs where Secure Boot is wanted was not checked by anybody; it may still be sent to the disk
+    if (purpose.nonce !== null && policy.secureBoot === "required") return { boot: "nothing", because: UNSIGNED };
     // iPXE without a script drops to a shell or waits: a script that says why and ends is kinder
     return {
       boot: "script",
       url: purpose.nonce === null ? `${server}/exit/${purpose.because}.ipxe` : `${server}/boot/${purpose.nonce}/script.ipxe`,
     };
   }
-  if (purpose.nonce === null) return { boot: "nothing", because: reasons[purpose.because] };
-  const program = programs[facts.arch];
-  if (!program) return { boot: "nothing", because: "its architecture (option 93) is not known here" };
-  if (!present.has(program)) return { boot: "nothing", because: `the network boot program ${program} is not installed` };
-  return facts.kind === "http" ? { boot: "http", url: `${server}/boot/${purpose.nonce}/${program}` } : { boot: "tftp", file: program };
+  if (purpose.nonce === null) {
+    const because = reasons[purpose.because];
+    if (purpose.because !== "unknown") return { boot: "local", because, url: `${server}/exit/disk.efi` };
+    // iPXE alone says so on the screen: by HTTP it goes to those with a nonce only, and nowhere may it run unsigned
+    if (!policy.bootsUnknown || facts.kind !== "pxe" || policy.secureBoot === "required") return { boot: "nothing", because };
+  }
+  const program = programFor(facts.arch, policy);
+  if (typeof program !== "string") return { boot: "nothing", because: program.because };
+  if (facts.kind === "pxe") return { boot: "tftp", file: program };
+  return { boot: "http", url: `${server}/boot/${purpose.nonce}/${program}` };
+}
+
+const UNSIGNED = "Secure Boot is required here and iPXE is not signed";
+
+function programFor(arch: Arch, { secureBoot, present }: BootPolicy): string | { readonly because: string } {
+  if (arch === "unknown") return { because: "its architecture (option 93) is not known here" };
+  if (secureBoot === "required") {
+    const pair = signed[arch];
+    if (!pair) return { because: "Secure Boot is required here and BIOS has none" };
+    const missing = pair.find((name) => !present.has(name));
+    return missing === undefined ? pair[0] : { because: `Secure Boot is required here and ${missing} is not installed` };
+  }
+  const program = programs[arch];
+  if (program === undefined) return { because: "its architecture (option 93) is not known here" };
+  return present.has(program) ? program : { because: `the network boot program ${program} is not installed` };
 }

@@ -1,23 +1,8 @@
 import fc from "fast-check";
-import { pino } from "pino";
 import { describe, expect, test } from "vitest";
-import type { Clock } from "../core/clock.ts";
 import { edk2Discover, edk2HttpDiscover, ipxeDiscover } from "../wire/golden.fixture.ts";
-import { encodeFrame, type Frame, ipv4Text, MESSAGE, OPTION, parseFrame, parseIpv4, readOption, writeOption } from "../wire/index.ts";
-import { createAddressBook } from "./addresses.ts";
-import type { BootRecord } from "./contract.ts";
-import { createDhcpServer, type Outgoing } from "./dhcp-server.ts";
-import { createJournal } from "./journal.ts";
-import { createMemoryLeases, type LeaseStore } from "./leases.ts";
-import { createRefusals } from "./refusals.ts";
-
-const OWN = address("10.77.0.1");
-const machine: BootRecord = {
-  machine: "uefi-1",
-  macs: ["52:54:00:77:00:02"],
-  hostname: "uefi-1",
-  intent: { boot: "installer", nonce: "0123456789abcdefghijkl", authorizedKey: "ssh-ed25519 AAAA", kernelArguments: [] },
-};
+import { type Frame, ipv4Text, MESSAGE, OPTION, readOption } from "../wire/index.ts";
+import { address, bytes, discoverFrom, edit, machine, OWN, peer, segment, selecting, text, type } from "./dhcp.fixture.ts";
 
 describe("a known machine", () => {
   test("is offered its address and boot program, and leased the same", () => {
@@ -74,7 +59,11 @@ describe("a known machine", () => {
     const offer = ask(edk2Discover);
     expect(type(offer)).toBe(MESSAGE.offer);
     expect(offer.frame.file.length).toBe(0);
-    expect(journal.lastSeen("uefi-1")).toMatch(/nothing to boot: the machine has no work/);
+    expect(journal.lastSeen("uefi-1")).toMatch(/was sent to its own disk/);
+    expect(text(offer.frame.options.get(OPTION.vendorClass))).toBe("PXEClient");
+    expect(Buffer.from(offer.frame.options.get(OPTION.vendorSpecific) ?? []).toString("hex")).toBe(
+      `060103${"090d00000a"}${Buffer.from("Local disk").toString("hex")}0a0b00${Buffer.from("Local disk").toString("hex")}ff`,
+    );
   });
 });
 
@@ -216,83 +205,3 @@ test("no datagram throws, and the next good client is answered", () => {
   );
   expect(type(ask(edk2Discover))).toBe(MESSAGE.offer);
 });
-
-const peer = { address: "0.0.0.0", port: 68 };
-
-function segment(options: { known?: readonly BootRecord[]; pool?: [string, string]; store?: LeaseStore }) {
-  const known = options.known ?? [];
-  const [from, to] = options.pool ?? ["10.77.0.10", "10.77.0.200"];
-  let now = Date.parse("2026-01-01T00:00:00Z");
-  const clock: Clock = { now: () => new Date(now), sleep: () => Promise.resolve() };
-  const store = options.store ?? createMemoryLeases();
-  const refusals = createRefusals(pino({ level: "silent" }), clock);
-  const journal = createJournal(clock);
-  const isReserved = (mac: string) => known.some((record) => record.macs.includes(mac));
-  const book = createAddressBook({
-    network: { own: OWN, mask: 0xffffff00 },
-    pools: [{ from: address(from), to: address(to) }],
-    store,
-    clock,
-    isReserved,
-  });
-  const server = createDhcpServer({
-    network: { own: OWN, mask: 0xffffff00 },
-    router: undefined,
-    book,
-    http: "http://10.77.0.1:8080",
-    programs: new Set(["undionly.kpxe", "snponly.efi"]),
-    machineOf: (hardware) => known.find((record) => record.macs.includes(hardware)),
-    journal,
-    refusals,
-  });
-  const ask = (datagram: Uint8Array) => read(server.answer(datagram, peer));
-  const advance = (seconds: number) => {
-    now += seconds * 1000;
-  };
-  return { server, ask, store, journal, advance, refused: () => refusals.all() };
-}
-
-function read(outgoing: Outgoing | undefined): { frame: Frame; to: Outgoing["to"] } {
-  const frame = outgoing && parseFrame(outgoing.datagram);
-  if (!outgoing || !frame || typeof frame === "string") throw new Error("no answer");
-  return { frame, to: outgoing.to };
-}
-
-function type({ frame }: { frame: Frame }): number | undefined {
-  return frame.options.get(OPTION.messageType)?.[0];
-}
-
-/** A REQUEST that takes this server's offer. */
-function selecting(discover: Uint8Array, offered: number): Uint8Array {
-  return edit(discover, {
-    [OPTION.messageType]: Uint8Array.of(MESSAGE.request),
-    [OPTION.requestedAddress]: bytes(offered),
-    [OPTION.serverIdentifier]: bytes(OWN),
-  });
-}
-
-function edit(datagram: Uint8Array, options: Record<number, Uint8Array>, fields: Partial<Frame> = {}): Uint8Array {
-  const frame = parseFrame(datagram);
-  if (typeof frame === "string") throw new Error(frame);
-  const edited = Object.entries(options).map(([code, value]) => [Number(code), value] as const);
-  return encodeFrame({ ...frame, ...fields, options: new Map([...frame.options, ...edited]) }, 1472).bytes;
-}
-
-function discoverFrom(mac: string): Uint8Array {
-  const hardwareAddress = Buffer.from(mac.replaceAll(":", ""), "hex");
-  const frame = parseFrame(edk2Discover);
-  if (typeof frame === "string") throw new Error(frame);
-  return encodeFrame({ ...frame, hardwareAddress, options: new Map([[OPTION.messageType, Uint8Array.of(MESSAGE.discover)]]) }).bytes;
-}
-
-function bytes(at: number): Uint8Array {
-  return writeOption(OPTION.requestedAddress, ipv4Text(at)) ?? new Uint8Array();
-}
-
-function address(text: string): number {
-  return parseIpv4(text) ?? 0;
-}
-
-function text(value: Uint8Array | undefined): string {
-  return Buffer.from(value ?? []).toString("latin1");
-}

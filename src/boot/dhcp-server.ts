@@ -92,7 +92,8 @@ export function createDhcpServer(options: DhcpServerOptions): DhcpServer {
     const { book } = subnet;
     const leave = who.isKnown || who.isBmc ? 0 : options.owed();
     const address = book.choose(leave === 0 ? who.client : { ...who.client, leave }, request.requestedAddress);
-    if (address === undefined) return refuse("dhcp: no address is free", { hardware: request.hardware, network: ipv4Text(subnet.network.own) });
+    if (address === undefined)
+      return refuse("dhcp: no address is free", { hardware: request.hardware, network: ipv4Text(subnet.network.own) });
     const isUsed = subnet.isRelayed || book.macAt(address) !== undefined ? false : (options.probe?.isUsed(address) ?? false);
     if (isUsed === false) return send(exchange, MESSAGE.offer, address);
     return Promise.resolve(isUsed).then((used) => {
@@ -107,7 +108,7 @@ export function createDhcpServer(options: DhcpServerOptions): DhcpServer {
   function requested(exchange: Exchange): Outgoing | undefined {
     const { request, subnet, who } = exchange;
     const { book, network } = subnet;
-    const { clientAddress, relayAddress } = request.frame;
+    const { clientAddress } = request.frame;
     const address = request.requestedAddress ?? clientAddress;
     if (request.server !== undefined) {
       // SELECTING: the client chose a server; another one's success is no business of ours
@@ -116,10 +117,7 @@ export function createDhcpServer(options: DhcpServerOptions): DhcpServer {
       return lease(exchange, address);
     }
     if (address === 0) return refuse("dhcp: a request without an address", { hardware: request.hardware });
-    if (!isOn(network, address)) {
-      // behind a relay the address says where the client thinks it is; a client without one was here before, on another network
-      return relayAddress === 0 && clientAddress !== 0 && !options.authoritative ? undefined : refuseWrong(exchange, "the address is of another network");
-    }
+    if (!isOn(network, address)) return refuseWrong(exchange, "the address is of another network");
     const held = book.held(who.client);
     // INIT-REBOOT, RENEWING or REBINDING
     if (held === address) return lease(exchange, address);
@@ -151,7 +149,8 @@ export function createDhcpServer(options: DhcpServerOptions): DhcpServer {
     const address = request.requestedAddress;
     const facts = { address: ipv4Text(address ?? 0), hardware: request.hardware };
     if (request.server !== undefined && !isUs(request.server, request)) return undefined;
-    if (address === undefined || !subnet.book.decline(who.client, address)) return refuse("dhcp: a decline of what it was not given", facts);
+    if (address === undefined || !subnet.book.decline(who.client, address))
+      return refuse("dhcp: a decline of what it was not given", facts);
     if (who.record) {
       const sign = { what: "declined", client: request.kind, name: clientName(request) } as const;
       journal.add(who.record.machine, "dhcp", `declined ${facts.address}: somebody else uses it`, sign);

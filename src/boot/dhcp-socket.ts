@@ -42,14 +42,23 @@ export function serveDhcp(options: DhcpSocketOptions): () => void {
   function onDatagram(datagram: Buffer, peer: RemoteInfo): void {
     try {
       const reply = server.answer(datagram, peer);
-      if (!reply) return;
-      if (reply.commit === undefined || reply.commit <= leases.synced) send(reply);
-      else if (waiting.length - next < MOST_WAITING) waiting.push({ reply, change: reply.commit });
-      else refusals.count("dhcp: the disk is too slow", { interface: name });
+      if (reply instanceof Promise) return void reply.then(dispatch).catch((error: unknown) => failed(error, peer));
+      dispatch(reply);
     } catch (error) {
-      // one client's trouble must neither end the service of the others nor fill the log
-      refusals.count("dhcp: failed", { interface: name, from: peer.address, error: reasonOf(error) });
+      failed(error, peer);
     }
+  }
+
+  /** One client's trouble must neither end the service of the others nor fill the log. */
+  function failed(error: unknown, peer: RemoteInfo): void {
+    refusals.count("dhcp: failed", { interface: name, from: peer.address, error: reasonOf(error) });
+  }
+
+  function dispatch(reply: Outgoing | undefined): void {
+    if (!reply) return;
+    if (reply.commit === undefined || reply.commit <= leases.synced) send(reply);
+    else if (waiting.length - next < MOST_WAITING) waiting.push({ reply, change: reply.commit });
+    else refusals.count("dhcp: the disk is too slow", { interface: name });
   }
 
   function onSync(error: Error | undefined): void {

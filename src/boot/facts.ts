@@ -1,4 +1,4 @@
-import { type Frame, hardwareText, hex, MESSAGE, OPTION, readOption } from "../wire/index.ts";
+import { type Frame, hardwareText, hex, MESSAGE, OPTION, parseRelayInformation, type RelayInformation, readOption } from "../wire/index.ts";
 
 /** What a boot request is, computed once. Every decision reads this and nothing else. */
 export interface BootFacts {
@@ -8,15 +8,23 @@ export interface BootFacts {
 
 export type Arch = "bios" | "x64-uefi" | "arm64-uefi" | "unknown";
 
-/** A DHCP request with its meaning: RFC 2131, RFC 3004 (77), RFC 4578 (93, 97), RFC 4390 (InfiniBand). */
+/** A DHCP request with its meaning: RFC 2131, RFC 3004 (77), RFC 4578 (93, 97), RFC 4390 (InfiniBand), RFC 3046 (82). */
 export interface Request extends BootFacts {
   readonly frame: Frame;
   readonly type: number;
   /** The NIC, as text: a MAC, or for InfiniBand the port's GUID. */
   readonly hardware: string;
-  /** Option 61 in hex. */
+  /** Option 61 in hex: opaque, an RFC 4361 one as well. */
   readonly clientId: string | undefined;
+  /** Option 60. */
+  readonly vendorClass: string;
+  /** The 16 bytes of option 97 in hex; not of a machine that has none. */
+  readonly uuid: string | undefined;
+  /** What option 82 says; undefined without one. */
+  readonly relay: RelayInformation | undefined;
   readonly requestedAddress: number | undefined;
+  /** Option 51: what the client would like. */
+  readonly leaseSeconds: number | undefined;
   /** Option 54: the server the client chose. */
   readonly server: number | undefined;
   readonly asked: ReadonlySet<number>;
@@ -26,25 +34,41 @@ export interface Request extends BootFacts {
 
 const IP_AND_UDP_HEADERS = 28;
 const SHORTEST_MAXIMUM = 576;
+/** RFC 4390. */
+const INFINIBAND = 32;
+const GUID_BYTES = 8;
+/** All zeros or all ones is what a machine without a UUID sends. */
+const NO_UUID = /^(0+|f+)$/;
+
+export type NoRequest = "not-a-request" | "bootp" | "no-identity" | "message-type" | "relay-information";
 
 /** Second step: meaning. A request of the server's port, or the reason why it is none. */
-export function readRequest(frame: Frame): Request | "not-a-request" | "bootp" | "no-identity" | "message-type" {
+export function readRequest(frame: Frame): Request | NoRequest {
   if (frame.op !== 1) return "not-a-request";
   const type = frame.options.get(OPTION.messageType);
   if (!type) return "bootp";
   if (type.length !== 1 || type[0] === undefined || type[0] < MESSAGE.discover || type[0] > MESSAGE.inform) return "message-type";
   const hardware = hardwareOf(frame);
   if (hardware === undefined) return "no-identity";
+  const agent = frame.options.get(OPTION.relayAgent);
+  const relay = agent && parseRelayInformation(agent);
+  if (agent && !relay) return "relay-information";
   const clientId = frame.options.get(OPTION.clientIdentifier);
-  const longest = numberOf(frame, OPTION.maximumSize);
+  const longest = numberIn(frame, OPTION.maximumSize, 2);
+  const vendorClass = textOf(frame, OPTION.vendorClass);
   return {
-    ...bootFacts(frame),
+    kind: kindOf(frame, vendorClass),
+    arch: archOf(frame),
     frame,
     type: type[0],
     hardware,
     clientId: clientId && clientId.length >= 2 ? hex(clientId) : undefined,
-    requestedAddress: addressIn(frame, OPTION.requestedAddress),
-    server: addressIn(frame, OPTION.serverIdentifier),
+    vendorClass,
+    uuid: uuidOf(frame),
+    relay,
+    requestedAddress: numberIn(frame, OPTION.requestedAddress, 4),
+    leaseSeconds: numberIn(frame, OPTION.leaseSeconds, 4),
+    server: numberIn(frame, OPTION.serverIdentifier, 4),
     asked: new Set(frame.options.get(OPTION.parameterList)),
     longest: longest !== undefined && longest >= SHORTEST_MAXIMUM ? longest - IP_AND_UDP_HEADERS : undefined,
   };
@@ -52,12 +76,20 @@ export function readRequest(frame: Frame): Request | "not-a-request" | "bootp" |
 
 /** Which kind of client asks for what kind of machine. */
 export function bootFacts(frame: Frame): BootFacts {
-  const vendorClass = textOf(frame, OPTION.vendorClass);
-  const arch = archOf(frame);
-  if (textOf(frame, OPTION.userClass).startsWith("iPXE") || frame.options.has(OPTION.ipxe)) return { kind: "ipxe", arch };
-  if (vendorClass.startsWith("HTTPClient")) return { kind: "http", arch };
-  if (vendorClass.startsWith("PXEClient")) return { kind: "pxe", arch };
-  return { kind: "plain", arch };
+  return { kind: kindOf(frame, textOf(frame, OPTION.vendorClass)), arch: archOf(frame) };
+}
+
+function kindOf(frame: Frame, vendorClass: string): BootFacts["kind"] {
+  if (frame.options.has(OPTION.ipxe) || isIpxe(textOf(frame, OPTION.userClass))) return "ipxe";
+  if (vendorClass.startsWith("HTTPClient")) return "http";
+  if (vendorClass.startsWith("PXEClient")) return "pxe";
+  return "plain";
+}
+
+/** Plain, as iPXE sends it, or with its length in front, as RFC 3004 §4 wants it; gPXE is iPXE's elder. */
+function isIpxe(userClass: string): boolean {
+  const at = (userClass.charCodeAt(0) || 32) < 32 ? 1 : 0;
+  return userClass.startsWith("iPXE", at) || userClass.startsWith("gPXE", at);
 }
 
 /** What people call such a client. */
@@ -78,34 +110,39 @@ const arches: Readonly<Record<number, Arch>> = {
 
 /** Option 93 is a list (RFC 4578 §2.1): the first architecture that is known counts. */
 function archOf(frame: Frame): Arch {
-  const list = optionValue(frame, OPTION.architecture);
-  if (!Array.isArray(list)) return "unknown";
-  return list.map((code) => arches[Number(code)]).find((arch) => arch !== undefined) ?? "unknown";
+  const list = frame.options.get(OPTION.architecture);
+  if (!list || list.length % 2 !== 0) return "unknown";
+  for (let at = 0; at < list.length; at += 2) {
+    const arch = arches[(list[at] ?? 0) * 256 + (list[at + 1] ?? 0)];
+    if (arch) return arch;
+  }
+  return "unknown";
 }
 
 /** InfiniBand has no room for its address in chaddr (RFC 4390 §2.1): the client identifier ends in the port's GUID. */
 function hardwareOf(frame: Frame): string | undefined {
-  if (frame.hardwareAddress.length > 0) return hardwareText(frame.hardwareAddress);
+  if (frame.hardwareType !== INFINIBAND && frame.hardwareAddress.length > 0) return hardwareText(frame.hardwareAddress);
   const clientId = frame.options.get(OPTION.clientIdentifier);
-  return clientId && clientId.length >= 8 ? hardwareText(clientId.subarray(-8)) : undefined;
+  return clientId && clientId.length >= GUID_BYTES ? hardwareText(clientId.subarray(-GUID_BYTES)) : undefined;
 }
 
-function optionValue(frame: Frame, code: number) {
-  const bytes = frame.options.get(code);
-  return bytes && readOption(code, bytes);
-}
-
-function numberOf(frame: Frame, code: number): number | undefined {
-  const value = optionValue(frame, code);
-  return typeof value === "number" ? value : undefined;
+/** RFC 4578 §2.3: type 0 and a UUID. */
+function uuidOf(frame: Frame): string | undefined {
+  const bytes = frame.options.get(OPTION.machineIdentifier);
+  if (bytes?.length !== 17 || bytes[0] !== 0) return undefined;
+  const text = hex(bytes.subarray(1));
+  return NO_UUID.test(text) ? undefined : text;
 }
 
 function textOf(frame: Frame, code: number): string {
-  const value = optionValue(frame, code);
+  const bytes = frame.options.get(code);
+  const value = bytes && readOption(code, bytes);
   return typeof value === "string" ? value : "";
 }
 
-function addressIn(frame: Frame, code: number): number | undefined {
+function numberIn(frame: Frame, code: number, length: 2 | 4): number | undefined {
   const bytes = frame.options.get(code);
-  return bytes?.length === 4 ? Buffer.from(bytes).readUInt32BE(0) : undefined;
+  if (bytes?.length !== length) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, length);
+  return length === 2 ? view.getUint16(0) : view.getUint32(0);
 }

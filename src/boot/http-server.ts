@@ -48,8 +48,8 @@ export function createBootHttp(options: HttpServerOptions): Server {
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? "").split("?")[0] ?? "";
-    const exit = /^\/exit\/(disk|unknown)\.ipxe$/.exec(path)?.[1];
-    if (exit === "disk" || exit === "unknown") return answer(response, 200, scripts.render(exit, {}));
+    const exit = /^\/exit\/(disk|unknown|loop)\.ipxe$/.exec(path)?.[1];
+    if (exit === "disk" || exit === "unknown" || exit === "loop") return answer(response, 200, scripts.render(exit, {}));
 
     const [, nonce = "", what = ""] = /^\/boot\/([A-Za-z0-9_-]+)\/(.+)$/.exec(path) ?? [];
     const record = records.byNonce(nonce);

@@ -13,5 +13,5 @@ export type {
   Sign,
   Stage,
 } from "./contract.ts";
-export { type BootPlaneOptions, createBootPlane } from "./plane.ts";
+export { type BootPlaneOptions, createBootPlane, netbootingFile } from "./plane.ts";
 export { inheritedSockets, type Sockets, socketArguments } from "./sockets.ts";

@@ -8,6 +8,9 @@ import { openAttemptStore } from "./attempt-store.ts";
 import type { BootAssets, BootConfig, BootPlane, InstallerHello, LeaseView } from "./contract.ts";
 import { createJournal } from "./journal.ts";
 import { openLeaseLog } from "./lease-log.ts";
+import { createLoopGuard } from "./loop-guard.ts";
+import { createNetbooting } from "./netbooting.ts";
+import { createOwed } from "./owed.ts";
 import { createRecords } from "./records.ts";
 import { createRefusals } from "./refusals.ts";
 import { loadScripts } from "./script.ts";
@@ -28,6 +31,11 @@ export interface BootPlaneOptions {
 
 const JOURNAL_MS = 250;
 
+/** Where the daemon writes which NICs boot from it just now, for `ironwright-native advertise --allow`. */
+export function netbootingFile(dataDir: string): string {
+  return join(dataDir, "run", "netbooting");
+}
+
 /** Everything that answers a network boot. What it needs to know is on this host's disk and in memory. */
 export function createBootPlane(options: BootPlaneOptions): BootPlane {
   const { config, clock, log, assets, metrics } = options;
@@ -47,6 +55,13 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
   const scripts = loadScripts(options.scriptsDir ?? new URL("../../pxe/", import.meta.url));
   const waiting = new Map<string, Set<(hello: InstallerHello) => void>>();
   const segments: Segment[] = [];
+  const guard = createLoopGuard(clock);
+  const netbooting = createNetbooting({
+    path: netbootingFile(config.dataDir),
+    clock,
+    onTrouble: (error) => refusals.count("boot: who boots is not written", { error: reasonOf(error) }),
+  });
+  const owed = createOwed({ clock, machines: () => records.all(), addressOf: addressOfMac });
   const stopping = new AbortController();
 
   function onHello(hello: InstallerHello, machine: string): void {
@@ -58,6 +73,14 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
   /** The segment a machine was last seen on; the first one before it was seen at all. */
   function segmentOf(macs: readonly string[]): Segment | undefined {
     return segments.find((segment) => macs.some((mac) => segment.book.addressOf(mac) !== undefined)) ?? segments[0];
+  }
+
+  function addressOfMac(mac: string): number | undefined {
+    for (const { book } of segments) {
+      const address = book.addressOf(mac);
+      if (address !== undefined) return address;
+    }
+    return undefined;
   }
 
   /** Attempts that nothing more is heard of end, and what changed goes to disk, a little at a time. */
@@ -94,8 +117,9 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
       const programs = programsIn(assets);
       for (const at of config.interfaces) {
         if (at.mode === "off") continue;
-        const parts = { records, journal, refusals, scripts, leases, clock, log, assets, programs, onHello };
-        segments.push(await createSegment({ ...parts, at, httpPort: config.httpPort, sockets: options.sockets }));
+        const parts = { records, journal, refusals, scripts, leases, clock, log, assets, programs, onHello, guard, owed };
+        const onBooting = at.routerAdvertisements ? netbooting.saw : () => {};
+        segments.push(await createSegment({ ...parts, at, onBooting, httpPort: config.httpPort, sockets: options.sockets }));
       }
       void keepJournal();
       log.info({ interfaces: segments.map((segment) => segment.name), machines: records.all().length }, "boot plane is up");

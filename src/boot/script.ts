@@ -13,7 +13,7 @@ export function isPlainWord(word: string): boolean {
   return PLAIN_WORD.test(word);
 }
 
-export type ScriptName = "installer" | "disk" | "unknown";
+export type ScriptName = "installer" | "disk" | "unknown" | "loop";
 
 /** The scripts of `pxe/`, with `{{name}}` filled in. */
 export interface Scripts {
@@ -24,7 +24,12 @@ export interface Scripts {
 export function loadScripts(directory: URL | string): Scripts {
   const read = (name: ScriptName) =>
     readFileSync(typeof directory === "string" ? `${directory}/${name}.ipxe` : new URL(`${name}.ipxe`, directory), "utf8");
-  const templates: Readonly<Record<ScriptName, string>> = { installer: read("installer"), disk: read("disk"), unknown: read("unknown") };
+  const templates: Readonly<Record<ScriptName, string>> = {
+    installer: read("installer"),
+    disk: read("disk"),
+    unknown: read("unknown"),
+    loop: read("loop"),
+  };
   return { render: (name, values) => fillIn(templates[name], values) };
 }
 

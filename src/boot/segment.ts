@@ -1,15 +1,15 @@
 import type { Socket } from "node:dgram";
 import type { Clock } from "../core/clock.ts";
-import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { reasonOf } from "../core/errors.ts";
 import type { Logger } from "../observe/index.ts";
-import { ipv4Text, parseIpv4, parseNetwork } from "../wire/index.ts";
-import { type AddressBook, createAddressBook } from "./addresses.ts";
+import { parseIpv4 } from "../wire/index.ts";
 import type { BootAssets, BootInterface, InstallerHello } from "./contract.ts";
-import { createDhcpServer } from "./dhcp-server.ts";
+import { type Addresses, createDhcp } from "./dhcp.ts";
 import { serveDhcp } from "./dhcp-socket.ts";
 import { createBootHttp } from "./http-server.ts";
 import type { Journal } from "./journal.ts";
 import type { LeaseStore } from "./leases.ts";
+import type { LoopGuard } from "./loop-guard.ts";
 import type { Records } from "./records.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Scripts } from "./script.ts";
@@ -25,6 +25,11 @@ export interface SegmentOptions {
   readonly programs: ReadonlyMap<string, string>;
   readonly records: Records;
   readonly leases: LeaseStore;
+  readonly guard: LoopGuard;
+  /** NICs of known machines that have no address yet. */
+  owed(): number;
+  /** A known machine boots from here. */
+  onBooting(hardware: string): void;
   readonly scripts: Scripts;
   readonly journal: Journal;
   readonly refusals: Refusals;
@@ -38,42 +43,27 @@ export interface Segment {
   readonly name: string;
   /** `http://10.77.0.1:8080` */
   readonly http: string;
-  readonly book: AddressBook;
+  readonly book: Addresses;
   stop(): Promise<void>;
 }
 
 export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const { at, sockets, records, journal, refusals, clock, log } = options;
-  const network = parseNetwork(at.address);
-  const pools = [at.pool ?? []].flat().map(({ from, to }) => ({ from: parseIpv4(from) ?? -1, to: parseIpv4(to) ?? -1 }));
-  if (!network || pools.some(({ from, to }) => from < 0 || to < 0)) {
-    throw new IronwrightError("IRW_CONFIG_INVALID", {
-      source: `boot.interfaces (${at.name})`,
-      problems: "address or pool is not an IPv4 address",
-    });
-  }
-  const address = ipv4Text(network.own);
+  const address = at.address.split("/")[0] ?? "";
   const http = `http://${address}:${options.httpPort}`;
-  const isReserved = (mac: string) => records.byHardware(mac) !== undefined;
-  const book = createAddressBook({ network, pools, store: options.leases, clock, isReserved });
-  const dhcp = createDhcpServer({
-    network,
-    router: at.router === undefined ? undefined : parseIpv4(at.router),
-    book,
-    http,
-    programs: new Set(options.programs.keys()),
-    machineOf: (hardware) => records.byHardware(hardware),
-    journal,
-    refusals,
-  });
+  const dhcp = createDhcp({ ...options, http, programs: new Set(options.programs.keys()), machines: records });
+  const book = dhcp.addresses;
   const web = createBootHttp(options);
 
   const dhcpSocket = await udpSocket(`dhcp@${at.name}`, sockets.get(`dhcp@${at.name}`));
+  const bootsSocket = dhcp.boots && (await udpSocket(`pxe@${at.name}`, sockets.get(`pxe@${at.name}`)));
   const tftpSocket = await udpSocket(`tftp@${at.name}`, sockets.get(`tftp@${at.name}`) ?? { address, port: 69 });
   await listenHttp(web, `http@${at.name}`, sockets.get(`http@${at.name}`) ?? { address, port: options.httpPort });
   // a connection that cannot be accepted, for want of descriptors say, must not end the daemon
   web.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
-  const stopDhcp = serveDhcp({ socket: dhcpSocket, server: dhcp, leases: options.leases, refusals, name: at.name });
+  const stopDhcp = serveDhcp({ socket: dhcpSocket, server: dhcp.server, leases: options.leases, refusals, name: at.name });
+  if (dhcp.boots && bootsSocket)
+    serveDhcp({ socket: bootsSocket, server: dhcp.boots, leases: options.leases, refusals, name: `${at.name} (port 4011)` });
   const tftp = serveTftp({ socket: tftpSocket, address, programs: options.programs, clock, refusals, onEnd: noteTransfer });
 
   function noteTransfer(transfer: { file: string; peer: string; end: TransferEnd; bytes: number; seconds: number }): void {
@@ -96,7 +86,12 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
     async stop() {
       tftp.stop();
       stopDhcp();
-      await Promise.all([closed(dhcpSocket), closed(tftpSocket), new Promise((resolve) => web.close(resolve).closeAllConnections())]);
+      await Promise.all([
+        closed(dhcpSocket),
+        closed(tftpSocket),
+        ...(bootsSocket ? [closed(bootsSocket)] : []),
+        new Promise((resolve) => web.close(resolve).closeAllConnections()),
+      ]);
     },
   };
 }

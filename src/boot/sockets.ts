@@ -3,7 +3,7 @@ import type { Server } from "node:http";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { BootConfig } from "./contract.ts";
 
-/** Sockets handed over, by name: `dhcp@prov0`, `tftp@prov0`, `http@prov0`. */
+/** Sockets handed over, by name: `dhcp@prov0`, `pxe@prov0`, `tftp@prov0`, `http@prov0`. */
 export type Sockets = ReadonlyMap<string, number>;
 
 const FIRST_FD = 3;
@@ -24,11 +24,12 @@ export function inheritedSockets(environment: Readonly<Record<string, string | u
 export function socketArguments(boot: Pick<BootConfig, "interfaces" | "httpPort">): readonly string[] {
   return boot.interfaces
     .filter((at) => at.mode !== "off")
-    .flatMap(({ name, address }) => {
+    .flatMap(({ name, address, mode }) => {
       const own = address.split("/")[0];
       // broadcasts reach no socket that is bound to an address
       const dhcp = ["--udp", `dhcp@${name}=0.0.0.0:67@${name}`];
-      return [...dhcp, "--udp", `tftp@${name}=${own}:69@${name}`, "--tcp", `http@${name}=${own}:${boot.httpPort}@${name}`];
+      const boots = mode === "reservation" ? [] : ["--udp", `pxe@${name}=0.0.0.0:4011@${name}`];
+      return [...dhcp, ...boots, "--udp", `tftp@${name}=${own}:69@${name}`, "--tcp", `http@${name}=${own}:${boot.httpPort}@${name}`];
     });
 }
 

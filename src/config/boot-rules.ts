@@ -1,4 +1,4 @@
-import { ipv4Text, isOn, type Network, parseIpv4, parseNetwork } from "../wire/index.ts";
+import { ipv4Text, isOn, type Network, parseIpv4, parseNetwork, prefixLength } from "../wire/index.ts";
 
 /** What is wrong, and where: `[0, "subnets", 1, "pool"]` is `boot.interfaces[0].subnets[1].pool`. */
 export interface BootProblem {
@@ -23,6 +23,7 @@ interface Reservation {
 interface Served {
   readonly pool?: Range | readonly Range[] | undefined;
   readonly router?: string | undefined;
+  readonly routes: readonly { readonly to: string; readonly via: string }[];
   readonly bmc?: { readonly pool: Range | readonly Range[] } | undefined;
   readonly reservations: readonly Reservation[];
 }
@@ -115,6 +116,11 @@ function servedProblems(place: Place, own: ReadonlySet<number>, say: Say): void 
   }
   const router = parseIpv4(served.router ?? "");
   if (router !== undefined && !isOn(network, router)) say([...path, "router"], `lies outside ${textOf(network)}: no machine can reach it`);
+  served.routes.forEach(({ via }, at) => {
+    const hop = parseIpv4(via);
+    if (hop !== undefined && !isOn(network, hop))
+      say([...path, "routes", at, "via"], `lies outside ${textOf(network)}: no machine can reach it`);
+  });
   reservationProblems(place, own, isProxy, say);
 }
 
@@ -198,8 +204,8 @@ function overlap(a: Network, b: Network): boolean {
   return (a.own & mask) >>> 0 === (b.own & mask) >>> 0;
 }
 
-function textOf({ own, mask }: Network): string {
-  return `${ipv4Text((own & mask) >>> 0)}/${32 - Math.round(Math.log2(2 ** 32 - mask))}`;
+function textOf(network: Network): string {
+  return `${ipv4Text((network.own & network.mask) >>> 0)}/${prefixLength(network)}`;
 }
 
 function pathText(path: Path): string {

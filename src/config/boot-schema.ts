@@ -17,7 +17,7 @@ const pool = z.union([range, z.array(range).min(1)], "{from, to}, or a list of s
 const architecture = z.enum(["bios", "x64-uefi", "arm64-uefi", "unknown"]);
 
 /** What the server writes itself, by the RFCs: nobody else may. */
-const OWN_OPTIONS = new Set([0, 1, 50, 51, 52, 53, 54, 55, 57, 58, 59, 61, 82, 97, 255]);
+const OWN_OPTIONS = new Set([1, 50, 51, 52, 53, 54, 55, 57, 58, 59, 61, 82, 97, 121]);
 
 const option = z
   .strictObject({
@@ -83,6 +83,10 @@ const bmc = z
 const network = {
   pool: pool.optional().describe("addresses it may lease to anybody"),
   router: ipv4.optional().describe("default gateway given to machines; none is given when absent"),
+  routes: z
+    .array(z.strictObject({ to: cidr, via: ipv4 }))
+    .default([])
+    .describe("other routes for machines (option 121)"),
   bmc: bmc.optional().describe("a range of their own for BMCs"),
   reservations: z.array(reservation).default([]).describe("clients with an address, a name, a Machine or options of their own"),
   options: z.array(option).default([]).describe("DHCP options given to clients; a reservation's win, then a subnet's"),
@@ -118,6 +122,10 @@ export const bootInterface = z.strictObject({
     .boolean()
     .default(true)
     .describe("the only DHCP server here: clients with a wrong address are told so (NAK); otherwise they are left alone"),
+  snooping: z
+    .boolean()
+    .default(false)
+    .describe("switches here write option 82 without being relays and drop what clients wrote; otherwise only a relay's counts"),
   conflictProbe: z
     .boolean()
     .default(false)

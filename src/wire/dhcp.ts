@@ -19,12 +19,13 @@ export interface Frame {
   readonly options: ReadonlyMap<number, Uint8Array>;
 }
 
-export type Malformed = "truncated" | "op" | "hardware-length" | "magic-cookie" | "option-overrun";
+export type Malformed = "truncated" | "oversized" | "op" | "hardware-length" | "magic-cookie" | "option-overrun";
 
 export const OPTION = {
   subnetMask: 1,
   router: 3,
   hostname: 12,
+  vendorSpecific: 43,
   requestedAddress: 50,
   leaseSeconds: 51,
   overload: 52,
@@ -44,6 +45,7 @@ export const OPTION = {
   architecture: 93,
   networkInterface: 94,
   machineIdentifier: 97,
+  classlessRoutes: 121,
   ipxe: 175,
 } as const;
 
@@ -62,6 +64,8 @@ const SHORTEST = 300;
 const LONGEST_BY_DEFAULT = 576 - 28;
 /** One Ethernet frame: boot firmware does not put fragments together. */
 const LONGEST_DATAGRAM = 1500 - 28;
+/** No client has more to say; what is longer was not made by one. */
+const LONGEST_ACCEPTED = 4096;
 
 /**
  * First step: framing only. Never throws; a datagram from a network is either a frame or a reason.
@@ -69,6 +73,7 @@ const LONGEST_DATAGRAM = 1500 - 28;
  */
 export function parseFrame(datagram: Uint8Array): Frame | Malformed {
   if (datagram.length < HEADER + 4) return "truncated";
+  if (datagram.length > LONGEST_ACCEPTED) return "oversized";
   const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
   const op = view.getUint8(0);
   if (op !== 1 && op !== 2) return "op";

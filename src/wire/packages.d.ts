@@ -34,3 +34,26 @@ declare module "tftp/lib/protocol/packets/read-string.js" {
   function readString(datagram: Buffer, cursor: { offset: number }): string;
   export = readString;
 }
+
+declare module "dhcp/lib/protocol.js" {
+  const protocol: {
+    /** Throws at what it does not like. Options by their number; hardware address as `02-00-…`. */
+    parse(datagram: Buffer): {
+      readonly op: number;
+      readonly xid: number;
+      readonly yiaddr: string;
+      readonly siaddr: string;
+      readonly file: string;
+      readonly options: Readonly<Record<string, unknown>>;
+    };
+    format(message: Readonly<Record<string, unknown>>): { readonly _data: Buffer; readonly _w: number };
+  };
+  export = protocol;
+}
+
+declare module "tftp/lib/client.js" {
+  const Client: new (options: Readonly<Record<string, string | number>>) => {
+    get(remote: string, local: string, done: (error?: Error) => void): void;
+  };
+  export = Client;
+}
