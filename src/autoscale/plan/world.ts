@@ -224,6 +224,11 @@ export interface NodeSupply {
   readonly quietForS?: number;
   /** Why it is not what its pool would make today. */
   readonly drifted?: string;
+  /** Since that was found. */
+  readonly driftedForS?: number;
+  /** Of its claim, where it has its own; else the pool's hold. */
+  readonly expireAfterS?: number;
+  readonly terminationGracePeriodS?: number;
   readonly doNotDisrupt?: boolean;
   readonly cost?: number;
 }
@@ -243,8 +248,12 @@ export interface RunningPod {
   readonly blockedBy?: string;
   /** Asked not to be disrupted, now. */
   readonly doNotDisrupt?: boolean;
+  /** `controller.kubernetes.io/pod-deletion-cost`. */
+  readonly deletionCost?: number;
   /** No controller makes it again once it is gone. */
   readonly bare?: boolean;
+  /** When it is known to end at the latest: its machine may be counted on after that. */
+  readonly endsInS?: number;
 }
 
 export interface PendingPod {
