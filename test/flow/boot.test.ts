@@ -1,13 +1,12 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { BootPlane, BootRecord, InstallerHello } from "../../src/boot/index.ts";
-import { readIndex } from "../../src/config/index.ts";
+import type { BootRecord, InstallerHello } from "../../src/boot/index.ts";
+import { type BootProcess, startBootPlane } from "./boot-process.ts";
 
 const run = promisify(execFile);
 
@@ -26,7 +25,7 @@ const record: BootRecord = {
 const program = Buffer.from(Array.from({ length: 173_792 }, (_, at) => (at * 7) % 256));
 
 let directory: string;
-let server: Server;
+let server: BootProcess;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "ironwright-boot-"));
@@ -138,15 +137,8 @@ describe("a known machine", () => {
   });
 });
 
-interface Server {
-  call(method: keyof BootPlane, ...args: readonly unknown[]): Promise<unknown>;
-  kill(): Promise<void>;
-  end(): Promise<void>;
-}
-
 /** The boot plane in its namespace, with sockets the native program opened. */
-async function start(): Promise<Server> {
-  const { native } = readIndex(join(process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright"), "artifacts.json"));
+function start(): Promise<BootProcess> {
   const config = {
     interfaces: [
       {
@@ -159,56 +151,9 @@ async function start(): Promise<Server> {
     ],
     httpPort: 8080,
     dataDir: directory,
-  };
+  } as const;
   const assets = { pxeDir: join(directory, "pxe"), kernel: join(directory, "kernel"), initrd: join(directory, "initrd") };
-  const sockets = [
-    "--udp",
-    "dhcp@prov0=0.0.0.0:67@prov0",
-    "--udp",
-    "tftp@prov0=10.77.0.1:69@prov0",
-    "--tcp",
-    "http@prov0=10.77.0.1:8080@prov0",
-  ];
-  const command = [process.execPath, peer("boot-server.ts"), JSON.stringify({ config, assets })];
-  const child = spawn(native, ["sockets", "--netns", HERE, ...sockets, "--", ...command], {
-    stdio: ["pipe", "pipe", "inherit"],
-    env: { ...process.env, LEVEL: "warn" },
-  });
-  return talkTo(child);
-}
-
-async function talkTo(child: ChildProcess): Promise<Server> {
-  const { stdin, stdout } = child;
-  if (!stdin || !stdout) throw new Error("no pipes");
-  const over = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  const open = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
-  createInterface({ input: stdout }).on("line", (line) => {
-    const { id, value, error } = JSON.parse(line);
-    const call = open.get(id);
-    if (error === undefined) call?.resolve(value);
-    else call?.reject(new Error(error));
-  });
-  const answer = (id: number) => {
-    const told = new Promise<unknown>((resolve, reject) => open.set(id, { resolve, reject }));
-    return Promise.race([told, over.then(() => Promise.reject(new Error("the boot plane ended")))]);
-  };
-  let last = 0;
-  await answer(0);
-  return {
-    call(call, ...args) {
-      last += 1;
-      stdin.write(`${JSON.stringify({ id: last, call, args })}\n`);
-      return answer(last);
-    },
-    async kill() {
-      child.kill("SIGKILL");
-      await over;
-    },
-    async end() {
-      stdin.end();
-      await over;
-    },
-  };
+  return startBootPlane(HERE, config, assets);
 }
 
 /** One run of busybox's DHCP client: address, prefix length, lease seconds, boot file, host name. */

@@ -1,0 +1,136 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { BootEvent, BootInterface, BootRecord, Stage } from "../../src/boot/index.ts";
+import type { Peers } from "../bench/peers.ts";
+import { type DhcpClient, dhcpClients } from "./boot-clients.ts";
+import { type Firmware, type PowerOn, powerOn, type VirtualServer } from "./boot-firmware.ts";
+import { createTestNetwork, ended, type TestNetwork } from "./boot-network.ts";
+import { artifacts, type BootProcess, startBootPlane } from "./boot-process.ts";
+
+export const SERVER = "10.77.0.1";
+
+/** A boot plane on a network of its own, with machines it knows and clients that are not ours. */
+export interface MatrixWorld {
+  readonly network: TestNetwork;
+  readonly plane: BootProcess;
+  readonly directory: string;
+  readonly clients: ReturnType<typeof dhcpClients>;
+  /** Makes the boot plane know a machine that shall boot the installer, or its disk. */
+  machine(name: string, change?: Partial<BootRecord>): Promise<TestMachine>;
+  /** Powers a virtual server on and waits until the boot plane saw it reach the stage; returns how long that took. */
+  boot(machine: TestMachine, firmware: Firmware, until: Stage, options?: Partial<PowerOn>): Promise<Booted>;
+  timeline(machine: TestMachine): Promise<readonly BootEvent[]>;
+  end(): Promise<void>;
+}
+
+export interface TestMachine {
+  readonly name: string;
+  readonly mac: string;
+  readonly nonce: string;
+  /** `http://10.77.0.1:8080/boot/NONCE` */
+  readonly url: string;
+}
+
+export interface Booted {
+  readonly seconds: number;
+  readonly stages: readonly Stage[];
+  readonly console: string;
+}
+
+let machines = 0;
+
+export async function createMatrixWorld(name: string, peers: Peers, change: Partial<BootInterface> = {}): Promise<MatrixWorld> {
+  const directory = mkdtempSync(join(tmpdir(), `ironwright-matrix-${name}-`));
+  const network = createTestNetwork(`mx${name}`);
+  network.bridge("prov0", `${SERVER}/24`);
+  const at: BootInterface = {
+    name: "prov0",
+    address: `${SERVER}/24`,
+    pool: { from: "10.77.0.10", to: "10.77.0.99" },
+    mode: "reservation",
+    router: SERVER,
+    routerAdvertisements: true,
+    ...change,
+  };
+  const assets = { pxeDir: artifacts.pxe, ...artifacts.installer };
+  const plane = await startBootPlane(network.namespace, { interfaces: [at], httpPort: 8080, dataDir: directory }, assets);
+  const advertiser = network.start(network.namespace, [artifacts.native, "advertise", "--interface", "prov0"]);
+  const servers = new Set<VirtualServer>();
+
+  const timeline = async (machine: TestMachine) => (await plane.call("timeline", machine.name)) as readonly BootEvent[];
+
+  return {
+    network,
+    plane,
+    directory,
+    clients: dhcpClients(network, peers, directory),
+    timeline,
+    async machine(name, change = {}) {
+      machines += 1;
+      const mac = `52:54:00:77:01:${machines.toString(16).padStart(2, "0")}`;
+      const nonce = `nonce-of-${name}-${"0".repeat(24)}`.slice(0, 40);
+      const intent = {
+        boot: "installer",
+        nonce,
+        authorizedKey: "ssh-ed25519 AAAAC3Nz",
+        kernelArguments: ["console=ttyS0", "no_timer_check"],
+      } as const;
+      const record: BootRecord = { machine: name, macs: [mac], hostname: name, intent, ...change };
+      await plane.call("remember", record);
+      return { name, mac, nonce, url: `http://${SERVER}:8080/boot/${nonce}` };
+    },
+    async boot(machine, firmware, until, options = {}) {
+      const began = Date.now();
+      const server = powerOn({ network, bridge: "prov0", firmware, mac: machine.mac, directory, server: SERVER, ...options });
+      servers.add(server);
+      try {
+        for (;;) {
+          const stages = (await timeline(machine)).map(({ stage }) => stage);
+          const seconds = (Date.now() - began) / 1000;
+          if (stages.includes(until)) return { seconds, stages: [...new Set(stages)], console: server.console() };
+          if (!server.running || seconds > 90) {
+            const seen = (await timeline(machine)).map(({ stage, detail }) => `${stage}: ${detail}`);
+            throw new Error(`no ${until} after ${seconds} s.\nSeen: ${seen.join("; ")}\nConsole: ${server.console().slice(-2000)}`);
+          }
+          await new Promise((resolve) => setTimeout(resolve, 200));
+        }
+      } finally {
+        await server.end();
+        servers.delete(server);
+      }
+    },
+    async end() {
+      await Promise.all([...servers].map((server) => server.end()));
+      await plane.end();
+      await ended(advertiser);
+      await network.remove();
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+/** One line of the table: who booted how, and what came of it. */
+export interface Row {
+  readonly client: string;
+  readonly network: string;
+  readonly result: string;
+  readonly seconds: number;
+}
+
+export function printed(rows: readonly Row[]): string {
+  const lines = rows.map(({ client, network, result, seconds }) => [client, network, result, `${seconds.toFixed(1)} s`]);
+  const all = [["client", "network", "result", "took"], ...lines];
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
+  return all
+    .map((line) =>
+      line
+        .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** What every DHCP client of the matrix is asked: as a plain host, then as a boot ROM. */
+export type MatrixClient = DhcpClient;
