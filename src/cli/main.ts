@@ -11,6 +11,7 @@ import { kubeconfigCommand } from "./kubeconfig.ts";
 import { collect, type GlobalOptions } from "./options.ts";
 import { rackCommand } from "./rack.ts";
 import { serveCommand } from "./serve.ts";
+import { simulateCommand } from "./simulate.ts";
 import { superviseCommand } from "./supervise.ts";
 import { timelineCommand } from "./timeline.ts";
 
@@ -42,6 +43,7 @@ for (const command of [
   program.addCommand(command(global));
 }
 program.addCommand(explainCommand());
+program.addCommand(simulateCommand());
 
 try {
   await program.parseAsync();

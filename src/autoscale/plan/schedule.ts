@@ -1,0 +1,103 @@
+/** When something is due: the five fields of cron in UTC, as the Go library Karpenter uses reads them. */
+export interface Schedule {
+  /** The last moment at or before `at` (ms since the epoch) it was due, not looked for earlier than `since`. */
+  last(at: number, since: number): number | undefined;
+  /** The next moment after `at`; nothing when there is none within five years. */
+  next(at: number): number | undefined;
+}
+
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+/** Long enough for every 29 February but one. */
+const HORIZON = 5 * 366 * DAY;
+
+const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+
+const DESCRIPTORS: ReadonlyMap<string, string> = new Map([
+  ["@yearly", "0 0 1 1 *"],
+  ["@annually", "0 0 1 1 *"],
+  ["@monthly", "0 0 1 * *"],
+  ["@weekly", "0 0 * * 0"],
+  ["@daily", "0 0 * * *"],
+  ["@midnight", "0 0 * * *"],
+  ["@hourly", "0 * * * *"],
+]);
+
+interface Field {
+  readonly values: ReadonlySet<number>;
+  /** Written as `*` or `?`. */
+  readonly any: boolean;
+}
+
+/** Undefined when the text is no schedule. */
+export function parseSchedule(text: string): Schedule | undefined {
+  const parts = (DESCRIPTORS.get(text.trim()) ?? text.trim()).split(/\s+/);
+  if (parts.length !== 5) return undefined;
+  const [minute = "", hour = "", day = "", month = "", weekday = ""] = parts;
+  const minutes = field(minute, 0, 59);
+  const hours = field(hour, 0, 23);
+  const days = field(day, 1, 31);
+  const months = field(month, 1, 12, MONTHS, 1);
+  const weekdays = field(weekday, 0, 6, WEEKDAYS, 0);
+  if (!minutes || !hours || !days || !months || !weekdays) return undefined;
+  const isDue = (start: number) => {
+    const date = new Date(start);
+    if (!months.values.has(date.getUTCMonth() + 1)) return false;
+    const byDay = days.values.has(date.getUTCDate());
+    const byWeekday = weekdays.values.has(date.getUTCDay());
+    // either will do where both are restricted
+    return days.any || weekdays.any ? byDay && byWeekday : byDay || byWeekday;
+  };
+  const times = [...hours.values].flatMap((h) => [...minutes.values].map((m) => (h * 60 + m) * MINUTE)).sort((a, b) => a - b);
+  return {
+    last(at, since) {
+      const floor = Math.max(since, at - HORIZON);
+      for (let start = dayOf(at); start + DAY > floor; start -= DAY) {
+        if (!isDue(start)) continue;
+        const time = times.findLast((one) => start + one <= at);
+        if (time !== undefined) return start + time >= floor ? start + time : undefined;
+      }
+      return undefined;
+    },
+    next(at) {
+      for (let start = dayOf(at); start < at + HORIZON; start += DAY) {
+        const time = isDue(start) ? times.find((one) => start + one > at) : undefined;
+        if (time !== undefined) return start + time;
+      }
+      return undefined;
+    },
+  };
+}
+
+function dayOf(at: number): number {
+  return Math.floor(at / DAY) * DAY;
+}
+
+function field(text: string, least: number, most: number, names: readonly string[] = [], first = 0): Field | undefined {
+  const values = new Set<number>();
+  let any = false;
+  for (const part of text.split(",")) {
+    const [range = "", step, ...more] = part.split("/");
+    if (more.length > 0) return undefined;
+    const every = step === undefined ? 1 : whole(step);
+    if (every === undefined || every < 1) return undefined;
+    const star = range === "*" || range === "?";
+    any ||= star && step === undefined;
+    const ends = star ? [least, most] : range.split("-").map((one) => numberOf(one, names, first));
+    const [from, to = step === undefined ? from : most] = ends;
+    if (ends.length > 2 || from === undefined || to === undefined || ends.includes(undefined)) return undefined;
+    if (from < least || to > most || from > to) return undefined;
+    for (let value = from; value <= to; value += every) values.add(value);
+  }
+  return { values, any };
+}
+
+function numberOf(text: string, names: readonly string[], first: number): number | undefined {
+  const named = names.indexOf(text.toLowerCase());
+  return named >= 0 ? named + first : whole(text);
+}
+
+function whole(text: string): number | undefined {
+  return /^[0-9]{1,4}$/.test(text) ? Number(text) : undefined;
+}

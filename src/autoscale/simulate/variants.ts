@@ -1,0 +1,100 @@
+import { isGivenKey, isRecord, type Raw } from "./read.ts";
+
+/** A case run again with a change. */
+export interface Variant {
+  readonly name: string;
+  readonly given: Raw;
+  readonly expect: Raw;
+  /** What of the change nobody understands: it is not judged then. */
+  readonly unknown: readonly string[];
+}
+
+const ABOUT: ReadonlySet<string> = new Set(["then", "expect", "name", "title", "note", "remove", "add", "set", "given"]);
+/** Lists whose things have a name to be removed by. */
+const NAMED: readonly (readonly [string, readonly string[]])[] = [
+  ["pools", ["name"]],
+  ["nodes", ["name"]],
+  ["hosts", ["id", "name", "type"]],
+  ["pods", ["id"]],
+  ["gangs", ["id"]],
+  ["tenants", ["name"]],
+  ["daemons", ["id"]],
+  ["windows", ["id", "name", "tenant"]],
+  ["pdbs", ["name"]],
+];
+
+/** The variants of a case: `variant` or `variants`, a list or by name. */
+export function variantsOf(given: Raw, expect: Raw): Variant[] {
+  const listed = [expect.variant, expect.variants].flatMap((value): [string, unknown][] => {
+    if (value === undefined || value === null) return [];
+    if (Array.isArray(value)) return value.map((one, nth) => [`variant ${nth + 1}`, one]);
+    if (isRecord(value) && !isVariant(value)) return Object.entries(value);
+    return [["variant", value]];
+  });
+  return listed.map(([name, raw]) => variantOf(name, raw, given));
+}
+
+function isVariant(value: Raw): boolean {
+  return "then" in value || "expect" in value;
+}
+
+function variantOf(name: string, raw: unknown, given: Raw): Variant {
+  if (!isRecord(raw)) return { name, given, expect: {}, unknown: [JSON.stringify(raw)] };
+  const expect = raw.then ?? raw.expect;
+  const changes: Raw = {
+    ...(isRecord(raw.given) ? raw.given : {}),
+    ...(isRecord(raw.set) ? raw.set : {}),
+    ...Object.fromEntries(Object.entries(raw).filter(([key]) => !ABOUT.has(key))),
+  };
+  const unknown = Object.keys(changes).filter((key) => !isGivenKey(key));
+  let changed: Raw = given;
+  for (const [key, value] of Object.entries(changes)) if (isGivenKey(key)) changed = { ...changed, [key]: merged(changed[key], value) };
+  if (isRecord(raw.add))
+    for (const [key, value] of Object.entries(raw.add)) changed = { ...changed, [key]: [...asList(changed[key]), ...asList(value)] };
+  const removed = raw.remove === undefined ? undefined : without(changed, asList(raw.remove).map(String));
+  const label = typeof raw.name === "string" ? raw.name : typeof raw.title === "string" ? raw.title : name;
+  return {
+    name: label,
+    given: removed?.given ?? changed,
+    expect: isRecord(expect) ? expect : {},
+    unknown: [...unknown, ...(removed?.missing ?? []), ...(isRecord(expect) ? [] : ["then"])],
+  };
+}
+
+/** Objects are merged key by key, all else is put in place of what was. */
+function merged(before: unknown, after: unknown): unknown {
+  return isRecord(before) && isRecord(after) ? { ...before, ...after } : after;
+}
+
+function asList(value: unknown): readonly unknown[] {
+  if (value === undefined || value === null) return [];
+  return Array.isArray(value) ? value : [value];
+}
+
+function without(given: Raw, names: readonly string[]): { given: Raw; missing: string[] } {
+  const missing = new Set(names);
+  let changed: Raw = given;
+  for (const [key, fields] of NAMED) {
+    const list = changed[key];
+    if (!Array.isArray(list)) continue;
+    const kept = list.filter((one) => {
+      const found = isRecord(one)
+        ? fields.map((field) => one[field]).find((value) => typeof value === "string" && names.includes(value))
+        : undefined;
+      if (found !== undefined) missing.delete(String(found));
+      return found === undefined;
+    });
+    if (kept.length < list.length) changed = { ...changed, [key]: kept };
+  }
+  if (isRecord(changed.catalog)) {
+    const kept = Object.entries(changed.catalog).filter(([name]) => !names.includes(name));
+    for (const name of Object.keys(changed.catalog)) missing.delete(name);
+    changed = { ...changed, catalog: Object.fromEntries(kept) };
+  }
+  for (const name of [...missing]) {
+    if (!(name in changed)) continue;
+    missing.delete(name);
+    changed = Object.fromEntries(Object.entries(changed).filter(([key]) => key !== name));
+  }
+  return { given: changed, missing: [...missing] };
+}

@@ -1,0 +1,82 @@
+import { readFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
+import { Command, Option } from "commander";
+import { type Case, explained, lineOf, readCases, replay, sheetsOf, simulate, tally, tallyText } from "../autoscale/simulate/index.ts";
+import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { plain, table } from "./print.ts";
+
+interface Options {
+  readonly file?: string;
+  readonly replay?: string;
+  readonly case?: string;
+  readonly explain?: string;
+  readonly output: "table" | "json";
+}
+
+export function simulateCommand(): Command {
+  return new Command("simulate")
+    .description("decide on a scenario with the planner itself: what would be claimed, placed, refused and given up")
+    .option("-f, --file <file>", "the scenario, YAML or JSON; - reads standard input (docs/reference/scenario.md)")
+    .option("--replay <file>", "judge each case of a file by what it expects; exit 1 if one does not hold")
+    .option("--case <id>", "only this case of the file")
+    .option("--explain <pod>", "every machine class and why it does not serve this pod, and what would help")
+    .addOption(new Option("-o, --output <form>", "how to print it").choices(["table", "json"]).default("table"))
+    .action(async (options: Options) => {
+      if ((options.file === undefined) === (options.replay === undefined))
+        throw new Error("give one of -f FILE and --replay FILE; - is standard input");
+      if (options.replay !== undefined) judgeFile(await casesOf(options.replay), options);
+      else decideFile(await casesOf(options.file ?? "-"), options);
+    });
+}
+
+async function casesOf(file: string): Promise<Case[]> {
+  const source = file === "-" ? "standard input" : file;
+  try {
+    return readCases(file === "-" ? await text(process.stdin) : readFileSync(file, "utf8"), source);
+  } catch (error) {
+    if (error instanceof IronwrightError) throw error;
+    throw new IronwrightError("IRW_SCENARIO_INVALID", { source, problems: `  ${reasonOf(error)}` }, error);
+  }
+}
+
+function chosen(cases: readonly Case[], { case: id }: Options): readonly Case[] {
+  const found = id === undefined ? cases : cases.filter((one) => one.id === id);
+  if (found.length === 0) throw new Error(id === undefined ? "the file has no case" : `the file has no case ${id}`);
+  return found;
+}
+
+function judgeFile(cases: readonly Case[], options: Options): void {
+  const ids = new Set(chosen(cases, options).map((one) => one.id));
+  const results = replay(cases, (one) => ids.has(one.id));
+  const counts = tally(results);
+  if (options.output === "json") console.log(JSON.stringify({ cases: results, counts }, null, 2));
+  else {
+    for (const one of results) console.log(plain(lineOf(one)));
+    console.log(`\n${tallyText(counts)}`);
+  }
+  if (counts.failed > 0) process.exitCode = 1;
+}
+
+function decideFile(cases: readonly Case[], options: Options): void {
+  const decided = chosen(cases, options).map((one) => ({ one, run: simulate(one.given, cases) }));
+  const printed = decided.map(({ one, run }) => ({
+    id: one.id,
+    ...run.outcome,
+    refused: run.refused,
+    ignored: run.given.ignored,
+    ...(options.explain === undefined ? {} : { explained: explained(run, options.explain) }),
+  }));
+  if (options.output === "json") {
+    console.log(JSON.stringify(printed.length === 1 ? printed[0] : printed, null, 2));
+    return;
+  }
+  for (const { one, run } of decided) {
+    if (decided.length > 1) console.log(`${one.id}  ${plain(one.title)}`);
+    for (const problem of run.refused) console.log(plain(`refused ${problem.path}: ${problem.reason}`));
+    for (const problem of run.given.ignored) console.log(plain(`ignored ${problem.path}: ${problem.reason}`));
+    const sheets = options.explain === undefined ? sheetsOf(run.outcome) : explained(run, options.explain).sheets;
+    if (sheets.length === 0) console.log("nothing to do");
+    for (const sheet of sheets) console.log(plain(`${sheet.title}\n${table(sheet.head, sheet.rows).replace(/^/gm, "  ")}`));
+    if (decided.length > 1) console.log("");
+  }
+}
