@@ -1,4 +1,5 @@
 import type { Resources } from "../../core/quantity.ts";
+import { ownedByWindow } from "./time-windows.ts";
 import type { Quota, World } from "./world.ts";
 
 /** A machine in numbers, one a unit of {@link Shares.units}. */
@@ -44,8 +45,10 @@ export class Shares {
     const endless = (world.catalog?.length ?? 0) > 0;
     this.free = endless ? this.units.map(() => Number.POSITIVE_INFINITY) : this.sum(free.map((machine) => machine.capacity));
     this.idleOfAll = this.units.map(() => 0);
-    for (const { tenant, quota = {}, nodes, pods } of world.tenants) {
-      const at = Math.max(0, this.units.indexOf(quota.unit ?? MACHINES));
+    for (const { tenant, quota: own = {}, nodes, pods } of world.tenants) {
+      const at = Math.max(0, this.units.indexOf(own.unit ?? MACHINES));
+      const reserved = ownedByWindow(world, tenant, (machine) => this.measure(machine.capacity)[at] ?? 0);
+      const quota = reserved > 0 ? { ...own, nominal: (own.nominal ?? 0) + reserved } : own;
       const account: Account = {
         tenant,
         quota,
@@ -161,6 +164,7 @@ export class Shares {
 
   /** What others own and do not lend stays free for them. */
   private lendingProblem(account: Account, more: Measure): QuotaProblem | undefined {
+    if (!this.idleOfAll.some((amount) => amount > 0)) return undefined;
     const cohort = this.idle.get(account.quota.cohort ?? "");
     for (const [at, unit] of this.units.entries()) {
       const wanted = more[at] ?? 0;

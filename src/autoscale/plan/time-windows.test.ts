@@ -84,7 +84,8 @@ describe("machines kept in a window", () => {
   });
 
   test("its tenant owns them, from a turnaround before it begins", () => {
-    const owned = (startsInS: number, count?: number) => ownedByWindow(kept(fleet(3), [window("w", count, startsInS, 7_200)]), "acme.a");
+    const owned = (startsInS: number, count?: number) =>
+      ownedByWindow(kept(fleet(3), [window("w", count, startsInS, 7_200)]), "acme.a", () => 1);
     expect([owned(600, 2), owned(601, 2), owned(0), owned(0, 9)]).toEqual([2, 0, 3, 3]);
   });
 

@@ -39,17 +39,27 @@ export class Windows {
     return undefined;
   }
 
-  opened(tenant: string, machine: string, endsInS?: number): void {
+  /** @returns undoes it, when nothing later is left to be undone */
+  opened(tenant: string, machine: string, endsInS?: number): () => void {
+    const undo: (() => void)[] = [];
     const kind = this.kinds.get(machine);
-    if (!kind) return;
+    if (!kind) return () => {};
     const over = this.over(tenant, kind, endsInS);
     for (const instant of this.instants) {
       if (over <= instant.at || !instant.counted.delete(machine)) continue;
+      const { wanted, free, shortage: known } = instant;
+      undo.push(() => {
+        Object.assign(instant, { wanted, free, shortage: known });
+        instant.counted.add(machine);
+      });
       const after = withHolder(instant, kind, this.windows, tenant);
       instant.free = after.free;
       instant.wanted = after.wanted;
-      delete instant.shortage;
+      instant.shortage = undefined;
     }
+    return () => {
+      for (const back of undo) back();
+    };
   }
 
   private sort(machine: MachineSupply, known: Map<string, Kind>): void {
@@ -106,15 +116,19 @@ export class Windows {
   }
 }
 
-/** How many more machines a tenant owns because of its windows, from as long before their start as a machine takes to change hands. */
-export function ownedByWindow(world: World, tenant: string): number {
+/**
+ * What more a tenant owns because of its windows, from as long before their start as a machine takes to change hands.
+ * @param amount of a machine, in the unit of its quota
+ */
+export function ownedByWindow(world: World, tenant: string, amount: (machine: MachineSupply) => number): number {
   const { windows = [], policy = {}, machines } = world;
   return windows
     .filter((one) => one.tenant === tenant && one.endsInS > 0 && one.startsInS <= (policy.turnaroundS ?? 0))
-    .reduce(
-      (sum, one) => sum + Math.min(one.count ?? Number.POSITIVE_INFINITY, machines.filter((machine) => matches(one, machine)).length),
-      0,
-    );
+    .reduce((sum, one) => {
+      const suitable = machines.filter((machine) => matches(one, machine)).map(amount);
+      const largest = suitable.sort((a, b) => b - a).slice(0, one.count ?? suitable.length);
+      return largest.reduce((all, each) => all + each, sum);
+    }, 0);
 }
 
 /** Machines that suit the same windows. */
@@ -132,7 +146,7 @@ interface Instant {
   free: Map<Kind, number>;
   /** Them by name. */
   readonly counted: Set<string>;
-  shortage?: number;
+  shortage?: number | undefined;
 }
 
 interface Holder {
