@@ -67,6 +67,8 @@ const OFFER_MS = 60_000;
 const OFFER_AT_LEAST_MS = 10_000;
 /** Offers are promises to whoever asks: a flood of strangers must not take memory without end. */
 const MOST_OFFERS = 65_536;
+/** How many offers one question may look at. */
+const MOST_LOOKS = 64;
 const DECLINED_MS = 600_000;
 const DECLINED = "declined";
 
@@ -84,9 +86,11 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
   const pools = options.pools.map((pool) => ({ ...pool, free: createFreeSet(pool.from, pool.to), expiries: createCalendar() }));
   const byClient = new Map<string, Lease>();
   const byMac = new Map<string, Lease>();
-  /** Oldest first, as all last equally long. */
   const offers = new Map<number, Offer>();
   const offerOf = new Map<string, Offer>();
+  /** Oldest first, as all last equally long; some withdrawn meanwhile. A map's own order would step over all that it ever held. */
+  let queue: Offer[] = [];
+  let oldest = 0;
   let count = 0;
   const now = () => clock.now().getTime();
   const poolOf = (address: number) => pools.find((pool) => address >= pool.from && address <= pool.to);
@@ -139,11 +143,32 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
     settle(offer.address);
   }
 
-  function forgetOldOffers(at: number): void {
-    for (const offer of offers.values()) {
-      if (offer.until > at) return;
-      withdraw(offer);
+  function makeOffer(client: Client, address: number, at: number): void {
+    const before = offerOf.get(client.key);
+    if (before) withdraw(before);
+    const offer = { client: client.key, address, until: at + OFFER_MS };
+    offers.set(address, offer);
+    offerOf.set(client.key, offer);
+    settle(address);
+    queue.push(offer);
+    if (queue.length < 2 * MOST_OFFERS) return;
+    queue = queue.filter(isStanding);
+    oldest = 0;
+  }
+
+  function isStanding(offer: Offer): boolean {
+    return offers.get(offer.address) === offer;
+  }
+
+  /** Those whose time is over, and the oldest where there is no room for one more. */
+  function forgetOffers(at: number): void {
+    for (let offer = queue[oldest]; offer; offer = queue[++oldest]) {
+      if (offer.until > at && isStanding(offer) && offers.size < MOST_OFFERS) break;
+      if (isStanding(offer)) withdraw(offer);
     }
+    if (oldest < 1024 || oldest < queue.length / 2) return;
+    queue = queue.slice(oldest);
+    oldest = 0;
   }
 
   function isHis(lease: Lease, client: Client): boolean {
@@ -220,32 +245,20 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
   }
 
   function unclaimed(client: Client): number | undefined {
-    let seen = 0;
-    for (const offer of offers.values()) {
-      if (offer.until > now() + OFFER_MS - OFFER_AT_LEAST_MS || ++seen > 64) return undefined;
-      if (!isFor(offer.address, client) || isTaken(offer.address, client)) continue;
-      withdraw(offer);
-      return offer.address;
-    }
-    return undefined;
+    const before = now() + OFFER_MS - OFFER_AT_LEAST_MS;
+    const few = queue.slice(oldest, oldest + MOST_LOOKS);
+    const offer = few.find((one) => one.until <= before && isStanding(one) && isFor(one.address, client) && !isTaken(one.address, client));
+    if (offer) withdraw(offer);
+    return offer?.address;
   }
 
   return {
     choose(client, wanted) {
       const at = now();
-      forgetOldOffers(at);
+      forgetOffers(at);
       const address = held(client) ?? (wanted !== undefined && mayHave(wanted, client) ? wanted : search(client));
       if (address === undefined) return undefined;
-      const before = offerOf.get(client.key);
-      if (before) withdraw(before);
-      for (const oldest of offers.size < MOST_OFFERS ? [] : offers.values()) {
-        withdraw(oldest);
-        break;
-      }
-      const offer = { client: client.key, address, until: at + OFFER_MS };
-      offers.set(address, offer);
-      offerOf.set(client.key, offer);
-      settle(address);
+      makeOffer(client, address, at);
       return address;
     },
     held,

@@ -12,47 +12,56 @@ export interface Calendar {
 }
 
 export function createCalendar(): Calendar {
-  const minuteOf = new Map<number, number>();
-  const days = new Map<number, Set<number>>();
-  /** No day before this one is written down. */
+  const places = new Map<number, { readonly minute: number; readonly at: number }>();
+  /** In no order: the last one takes the place of one that goes. A set would step over all that it ever held. */
+  const minutes = new Map<number, number[]>();
+  /** Nothing is written down before this minute. */
   let first = Number.POSITIVE_INFINITY;
 
   function put(key: number, minute: number): void {
     remove(key);
-    minuteOf.set(key, minute);
-    const day = days.get(minute);
-    if (day) day.add(key);
-    else days.set(minute, new Set([key]));
+    const keys = minutes.get(minute) ?? [];
+    minutes.set(minute, keys);
+    places.set(key, { minute, at: keys.push(key) - 1 });
     first = Math.min(first, minute);
   }
 
   function remove(key: number): void {
-    const minute = minuteOf.get(key);
-    if (minute === undefined) return;
-    minuteOf.delete(key);
-    const day = days.get(minute);
-    day?.delete(key);
-    if (day?.size === 0) days.delete(minute);
+    const place = places.get(key);
+    const keys = place && minutes.get(place.minute);
+    if (!place || !keys) return;
+    places.delete(key);
+    const last = keys.pop();
+    if (keys.length === 0) minutes.delete(place.minute);
+    if (last === undefined || last === key) return;
+    keys[place.at] = last;
+    places.set(last, place);
   }
 
   return {
     get size() {
-      return minuteOf.size;
+      return places.size;
     },
     set: (key, expires) => put(key, Math.ceil(expires / MINUTE_MS)),
     delete: remove,
     expired(now, fits) {
-      if (minuteOf.size === 0) return undefined;
       const present = Math.floor(now / MINUTE_MS);
       let looks = 0;
-      // what was unplugged for years leaves years of empty minutes: the days there are, then, in place of counting through them
-      if (present - first > days.size) first = [...days.keys()].reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
-      for (; first <= present; first++) {
-        for (const key of days.get(first) ?? []) {
+      let empty = 0;
+      while (first <= present) {
+        for (let key = minutes.get(first)?.at(-1); key !== undefined; key = minutes.get(first)?.at(-1)) {
           if (fits(key)) return key;
           put(key, present + 60);
           if (++looks >= MOST_LOOKS) return undefined;
         }
+        first += 1;
+        // years in which nothing expires are not counted through
+        if (++empty <= minutes.size) continue;
+        first = Math.max(
+          first,
+          [...minutes.keys()].reduce((a, b) => Math.min(a, b), present + 1),
+        );
+        empty = 0;
       }
       return undefined;
     },
