@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -27,12 +28,15 @@ const (
 
 // advertise answers router solicitations on one interface so that boot firmware does not wait for a router that is not there:
 //
-//	ironwright-native advertise --interface IFACE [--netns NAME]
+//	ironwright-native advertise --interface IFACE --allow FILE [--netns NAME]
+//
+// FILE names who is answered: the machines that boot from here just now, as lines of a MAC and the time, in seconds since 1970, until
+// which it holds. Nobody else on the network hears anything, and without the file nobody does.
 //
 // iPXE waits some 16 s for a router advertisement before it uses the IPv4 address it has. The answer says that this is no router:
 // lifetime 0, no prefix, no flags, to the asker alone. A host that hears it learns no route and no address (RFC 4861 §6.3.4).
 func advertise(args []string) error {
-	var device, namespace string
+	var device, namespace, allow string
 	for len(args) > 0 {
 		if len(args) < 2 {
 			return fmt.Errorf("%s wants a value", args[0])
@@ -42,6 +46,8 @@ func advertise(args []string) error {
 			device = args[1]
 		case "--netns":
 			namespace = args[1]
+		case "--allow":
+			allow = args[1]
 		default:
 			return fmt.Errorf("no such flag: %s", args[0])
 		}
@@ -49,6 +55,9 @@ func advertise(args []string) error {
 	}
 	if device == "" {
 		return errors.New("--interface is missing: no other than a named interface is ever answered on")
+	}
+	if allow == "" {
+		return errors.New("--allow is missing: nobody but the machines it names is ever answered")
 	}
 	runtime.LockOSThread()
 	if namespace != "" {
@@ -64,7 +73,7 @@ func advertise(args []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", device, err)
 	}
-	return answerSolicitations(fd, at)
+	return answerSolicitations(fd, at, &allowList{path: allow})
 }
 
 func openSolicitations(at *net.Interface) (int, error) {
@@ -98,7 +107,7 @@ func openSolicitations(at *net.Interface) (int, error) {
 	return fd, syscall.SetsockoptIPv6Mreq(fd, syscall.IPPROTO_IPV6, syscall.IPV6_JOIN_GROUP, allRouters)
 }
 
-func answerSolicitations(fd int, at *net.Interface) error {
+func answerSolicitations(fd int, at *net.Interface, allowed *allowList) error {
 	packet := make([]byte, 1500)
 	control := make([]byte, 128)
 	for {
@@ -115,6 +124,9 @@ func answerSolicitations(fd int, at *net.Interface) error {
 		}
 		// an asker without an address could be answered by multicast only, which all would hear
 		if !netip.AddrFrom16(asker.Addr).IsLinkLocalUnicast() {
+			continue
+		}
+		if !allowed.holds(askersOf(packet[:n], asker.Addr), time.Now()) {
 			continue
 		}
 		to := &syscall.SockaddrInet6{Addr: asker.Addr, ZoneId: uint32(at.Index)}

@@ -25,11 +25,14 @@ const firstFd = 3
 // sockets opens sockets bound to one interface each, which Node cannot, and becomes the given command with them inherited by
 // systemd's protocol (sd_listen_fds(3)):
 //
-//	ironwright-native sockets [--netns NAME] [--udp NAME=ADDR:PORT[@IFACE]]… [--tcp NAME=ADDR:PORT[@IFACE]]… -- command args…
+//	ironwright-native sockets [--netns NAME] [--udp NAME=ADDR:PORT[@IFACE]]… [--tcp NAME=ADDR:PORT[@IFACE]]…
+//	    [--probe NAME=IFACE]… -- command args…
 //
-// With --netns the sockets and the command are in that network namespace.
+// With --netns the sockets and the command are in that network namespace. --probe hands over one end of a socket pair at whose other
+// end a child asks that interface's network who has an address.
 func sockets(args []string) error {
 	var listeners []listener
+	var probes []listener
 	var namespace string
 	for len(args) > 0 && args[0] != "--" {
 		if len(args) < 2 {
@@ -44,6 +47,12 @@ func sockets(args []string) error {
 				return err
 			}
 			listeners = append(listeners, one)
+		case "--probe":
+			name, device, found := strings.Cut(args[1], "=")
+			if !found || name == "" || device == "" || strings.Contains(name, ":") {
+				return fmt.Errorf("--probe %s: want NAME=IFACE", args[1])
+			}
+			probes = append(probes, listener{name: name, device: device})
 		default:
 			return fmt.Errorf("no such flag: %s", args[0])
 		}
@@ -71,6 +80,14 @@ func sockets(args []string) error {
 			return fmt.Errorf("%s on %s@%s: %w", one.name, one.at, one.device, err)
 		}
 	}
+	for _, one := range probes {
+		fd, err := startProbe(one.device)
+		if err != nil {
+			return fmt.Errorf("%s: %w", one.name, err)
+		}
+		fds = append(fds, fd)
+	}
+	listeners = append(listeners, probes...)
 	if err := placeFromThree(fds); err != nil {
 		return err
 	}

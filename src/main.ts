@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { startApi } from "./api/index.ts";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
 import { bmcKeeper, connectBmc } from "./bmc/index.ts";
-import { type BootPlane, createBootPlane } from "./boot/index.ts";
+import { type BootPlane, createBootPlane, netbootingFile } from "./boot/index.ts";
 import type { Artifacts } from "./config/artifacts.ts";
 import type { Config } from "./config/index.ts";
 import { systemClock } from "./core/clock.ts";
@@ -175,16 +175,22 @@ async function hostOf({ config, artifacts, log }: Surroundings) {
   return { supervisor, kubeconfig: embedded.kubeconfig, redis };
 }
 
-/** On networks that are ours alone: answers router solicitations, so that iPXE does not wait 16 s for a router. */
+/** Where it is asked for: answers router solicitations of machines that boot from here, so that iPXE does not wait 16 s for a router. */
 async function advertise(supervisor: Supervisor, config: Config, artifacts: Artifacts): Promise<void> {
-  for (const { name, mode, routerAdvertisements } of config.boot.interfaces) {
-    const child = `advertise-${name}`;
-    if (mode === "off" || !routerAdvertisements) await supervisor.remove(child);
-    else {
-      const command = [artifacts.native, "advertise", "--interface", name];
-      await supervisor.ensure({ name: child, command, logFile: join(config.dataDir, "logs", `${child}.log`) });
-    }
+  const wanted = config.boot.interfaces.filter(({ mode, routerAdvertisements }) => mode !== "off" && routerAdvertisements);
+  const children = new Set(wanted.map(({ name }) => advertiser(name)));
+  // one of an interface that the configuration no longer names must not go on answering there
+  for (const { name } of await supervisor.list()) {
+    if (name.startsWith(advertiser("")) && !children.has(name)) await supervisor.remove(name);
   }
+  for (const { name } of wanted) {
+    const command = [artifacts.native, "advertise", "--interface", name, "--allow", netbootingFile(config.dataDir)];
+    await supervisor.ensure({ name: advertiser(name), command, logFile: join(config.dataDir, "logs", `${advertiser(name)}.log`) });
+  }
+}
+
+function advertiser(interfaceName: string): string {
+  return `advertise-${interfaceName}`;
 }
 
 /** What the daemon needs to find on the host control plane, whether it is ours or somebody's. */

@@ -3,6 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
 import type { Logger } from "../observe/index.ts";
 import { parseIpv4 } from "../wire/index.ts";
+import { createConflictProbe } from "./conflict-probe.ts";
 import type { BootAssets, BootInterface, InstallerHello } from "./contract.ts";
 import { type Addresses, createDhcp } from "./dhcp.ts";
 import { serveDhcp } from "./dhcp-socket.ts";
@@ -13,7 +14,7 @@ import type { LoopGuard } from "./loop-guard.ts";
 import type { Records } from "./records.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Scripts } from "./script.ts";
-import { listenHttp, type Sockets, udpSocket } from "./sockets.ts";
+import { listenHttp, type Sockets, streamSocket, udpSocket } from "./sockets.ts";
 import { serveTftp } from "./tftp-server.ts";
 import type { TransferEnd } from "./tftp-transfer.ts";
 
@@ -51,7 +52,9 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const { at, sockets, records, journal, refusals, clock, log } = options;
   const address = at.address.split("/")[0] ?? "";
   const http = `http://${address}:${options.httpPort}`;
-  const dhcp = createDhcp({ ...options, http, programs: new Set(options.programs.keys()), machines: records });
+  const pair = at.conflictProbe ? streamSocket(`probe@${at.name}`, sockets.get(`probe@${at.name}`)) : undefined;
+  const probe = pair && createConflictProbe(pair, clock);
+  const dhcp = createDhcp({ ...options, probe, http, programs: new Set(options.programs.keys()), machines: records });
   const book = dhcp.addresses;
   const web = createBootHttp(options);
 
@@ -61,9 +64,10 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   await listenHttp(web, `http@${at.name}`, sockets.get(`http@${at.name}`) ?? { address, port: options.httpPort });
   // a connection that cannot be accepted, for want of descriptors say, must not end the daemon
   web.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
-  const stopDhcp = serveDhcp({ socket: dhcpSocket, server: dhcp.server, leases: options.leases, refusals, name: at.name });
-  if (dhcp.boots && bootsSocket)
-    serveDhcp({ socket: bootsSocket, server: dhcp.boots, leases: options.leases, refusals, name: `${at.name} (port 4011)` });
+  const { leases } = options;
+  const stopDhcp = serveDhcp({ socket: dhcpSocket, server: dhcp.server, leases, refusals, name: at.name });
+  const stopBoots =
+    dhcp.boots && bootsSocket && serveDhcp({ socket: bootsSocket, server: dhcp.boots, leases, refusals, name: `${at.name} (4011)` });
   const tftp = serveTftp({ socket: tftpSocket, address, programs: options.programs, clock, refusals, onEnd: noteTransfer });
 
   function noteTransfer(transfer: { file: string; peer: string; end: TransferEnd; bytes: number; seconds: number }): void {
@@ -86,6 +90,8 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
     async stop() {
       tftp.stop();
       stopDhcp();
+      stopBoots?.();
+      pair?.destroy();
       await Promise.all([
         closed(dhcpSocket),
         closed(tftpSocket),

@@ -1,9 +1,10 @@
 import { createSocket, type Socket } from "node:dgram";
 import type { Server } from "node:http";
+import { Socket as NetSocket } from "node:net";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { BootConfig } from "./contract.ts";
 
-/** Sockets handed over, by name: `dhcp@prov0`, `pxe@prov0`, `tftp@prov0`, `http@prov0`. */
+/** Sockets handed over, by name: `dhcp@prov0`, `pxe@prov0`, `probe@prov0`, `tftp@prov0`, `http@prov0`. */
 export type Sockets = ReadonlyMap<string, number>;
 
 const FIRST_FD = 3;
@@ -24,12 +25,21 @@ export function inheritedSockets(environment: Readonly<Record<string, string | u
 export function socketArguments(boot: Pick<BootConfig, "interfaces" | "httpPort">): readonly string[] {
   return boot.interfaces
     .filter((at) => at.mode !== "off")
-    .flatMap(({ name, address, mode }) => {
+    .flatMap(({ name, address, mode, conflictProbe }) => {
       const own = address.split("/")[0];
       // broadcasts reach no socket that is bound to an address
       const dhcp = ["--udp", `dhcp@${name}=0.0.0.0:67@${name}`];
       const boots = mode === "reservation" ? [] : ["--udp", `pxe@${name}=0.0.0.0:4011@${name}`];
-      return [...dhcp, ...boots, "--udp", `tftp@${name}=${own}:69@${name}`, "--tcp", `http@${name}=${own}:${boot.httpPort}@${name}`];
+      const probe = conflictProbe && mode === "reservation" ? ["--probe", `probe@${name}=${name}`] : [];
+      return [
+        ...dhcp,
+        ...boots,
+        ...probe,
+        "--udp",
+        `tftp@${name}=${own}:69@${name}`,
+        "--tcp",
+        `http@${name}=${own}:${boot.httpPort}@${name}`,
+      ];
     });
 }
 
@@ -57,6 +67,17 @@ export async function udpSocket(
   }
   socket.removeAllListeners("error");
   return socket;
+}
+
+/** A stream that `ironwright-native sockets` opened: systemd has none such. */
+export function streamSocket(name: string, fd: number | undefined): NetSocket {
+  if (fd === undefined) {
+    throw new IronwrightError("IRW_BOOT_SOCKET", {
+      socket: name,
+      reason: "it was not handed over: start the daemon by `ironwright-native sockets`, or switch conflictProbe off",
+    });
+  }
+  return new NetSocket({ fd, readable: true, writable: true });
 }
 
 export async function listenHttp(
