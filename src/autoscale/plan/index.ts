@@ -1,6 +1,6 @@
-export { order } from "./kinds.ts";
 export { allowedBy, budgetProblem, DEFAULT_BUDGETS } from "./budgets.ts";
 export { type Disruption, type DisruptionReason, type Disruptions, disruptions, type Held } from "./disrupt.ts";
+export { order } from "./order.ts";
 export { plan } from "./plan.ts";
 export { isEphemeral, sameTaint, tolerates } from "./taints.ts";
 export type {
@@ -25,7 +25,6 @@ export type {
   PoolWorld,
   Quota,
   Refusal,
-  Repelling,
   RunningPod,
   Spread,
   TenantWorld,

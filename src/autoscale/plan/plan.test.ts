@@ -24,7 +24,9 @@ describe("machines are claimed by name", () => {
       machineClass: "any",
       labels: { "kubernetes.io/hostname": "gpu-1", "karpenter.sh/nodepool": "p" },
     });
-    expect(result.refusals).toMatchObject([{ pods: ["default/y"], reason: "pool p: 0/3 machines: 2 in use, 1 lacks nvidia.com/gpu" }]);
+    expect(result.refusals).toMatchObject([
+      { pods: ["default/y"], reason: "no free host (type any: 0 of 2); pool p: 0/3 machines: 2 in use, 1 lacks nvidia.com/gpu" },
+    ]);
   });
 
   test("the scarce resource drives the packing: four pods, two servers", () => {
@@ -45,7 +47,7 @@ describe("machines are claimed by name", () => {
     const machines = [machine("a-gpu", GPU_BOX)];
     const pods = [pod("plain", { cpu: 1 })];
     expect(reasons(plan(world(machines, tenant("a", { pods }))))).toEqual([
-      "pool p: 0/1 machines: 1 kept for pods that ask for its accelerators",
+      "only accelerator hosts left; pool p: 0/1 machines: 1 kept for pods that ask for its accelerators",
     ]);
     const pools = [pool("p", { plainPodsOnAccelerators: true })];
     expect(claimed(plan(world(machines, tenant("a", { pods, pools }))))).toEqual({ "a-gpu": ["plain"] });
@@ -160,7 +162,9 @@ describe("pools", () => {
     const pods = [1, 2, 3].map((n) => pod(`x${n}`, { gpu: 8 }));
     const result = plan(world(machines, tenant("a", { pools, pods })));
     expect(result.claims).toHaveLength(2);
-    expect(reasons(result)).toEqual(["pool p: 0/3 machines: 2 in use, 1 over the pool's limit of nvidia.com/gpu"]);
+    expect(reasons(result)).toEqual([
+      "over the pool's limit of nvidia.com/gpu; pool p: 0/3 machines: 2 in use, 1 over the pool's limit of nvidia.com/gpu",
+    ]);
     const leaving = node("old", GPU_BOX, { pool: "p", leaving: true });
     expect(plan(world(machines, tenant("a", { pools, pods, nodes: [leaving] }))).claims).toHaveLength(1);
   });
@@ -188,7 +192,9 @@ describe("pools", () => {
     expect(reasons(plan(world(machines, tenant("a", { pods: [gold], pools: [zone] }))))).toEqual([
       "pool p: 0/1 machines: 1 not what the pool wants of topology.kubernetes.io/zone",
     ]);
-    expect(reasons(plan(world(machines, tenant("a", { pods: [gold] }))))).toEqual(["pool p: 0/1 machines: 1 does not match on tier"]);
+    expect(reasons(plan(world(machines, tenant("a", { pods: [gold] }))))).toEqual([
+      "label tier has no known values; pool p: 0/1 machines: 1 label tier has no known values",
+    ]);
   });
 
   test("a pool may ask for a label only operators see; a pod may not", () => {
@@ -246,14 +252,6 @@ describe("what is not planned says so", () => {
       "its node selector and affinity contradict each other on arch",
       "its volume data is a PersistentVolumeClaim, which is not planned yet",
     ]);
-  });
-
-  test("a running pod's anti-affinity keeps the pods it selects out of the plan", () => {
-    const repelling = [{ pod: "default/shy", namespaces: ["default"], selector: { matchLabels: { app: "loud" } } }];
-    const pods = [pod("loud", { gpu: 1 }, {}, { labels: { app: "loud" } }), pod("quiet", { gpu: 1 })];
-    const result = plan(world(machines, tenant("a", { pods, repelling })));
-    expect(claimed(result)).toEqual({ m: ["quiet"] });
-    expect(reasons(result)).toEqual(["the anti-affinity of the running pod default/shy concerns it, which is not planned yet"]);
   });
 
   test("a tenant without a pool, a pod that asks for more than there is anywhere", () => {

@@ -1,74 +1,130 @@
+import { LABEL_INSTANCE_TYPE, LABEL_NODEPOOL } from "../../core/names.ts";
 import { add } from "../../core/quantity.ts";
-import { FIELD_NAME, labelsOf, toList } from "../../core/requirements.ts";
-import { order } from "./kinds.ts";
-import type { Offer } from "./offer.ts";
+import { intersect, labelsOf, type Requirements, requirementsOfLabels, toList } from "../../core/requirements.ts";
+import { type Carried, Cluster } from "./cluster.ts";
+import { Demand } from "./demand.ts";
+import { Heap } from "./heap.ts";
+import { SharedMarket } from "./market.ts";
+import { NeedsTable } from "./needs.ts";
+import { order } from "./order.ts";
+import { NO_QUOTAS } from "./referee.ts";
 import { refusalsOf } from "./refusal.ts";
-import type { Site } from "./site.ts";
-import { TenantDemand } from "./tenant.ts";
-import { type Opened, Turn } from "./turn.ts";
-import type { MachineSupply, Plan, PlannedClaim, World } from "./world.ts";
+import { settled } from "./settle.ts";
+import type { Opening, Site } from "./sites.ts";
+import { type Pass, Turn } from "./turn.ts";
+import type { Plan, PlannedClaim, World } from "./world.ts";
 
 /** Passes change the plan a second time only in rare worlds; one that needs more than these would never settle. */
 const MOST_PASSES = 8;
+/** Places and machines a plan looks at before it leaves the rest for the next round; some seconds' worth. */
+const WORK = 100_000_000;
+/** What a tenant may always look at, however many there are. */
+const LEAST_WORK = 200_000;
 
 /**
  * Which pods go where, which machines to claim for the others, and why the rest must wait. Pure and deterministic:
  * the order of anything in the world does not matter.
  *
  * A pass takes the kinds of pods in their order, places each on nodes there are or will be, and opens one machine at a
- * time for what is left; tenants take turns, the one that holds the fewest machines first, then the one that waits
- * longest, then by name. Passes are repeated with the claims of the last as nodes to come until one opens nothing and
- * leaves nothing unused: so a plan, carried out and planned again, is empty.
+ * time for what is left; the referee says which tenant opens the next. Passes are repeated with the claims of the last
+ * as nodes to come until one opens nothing and leaves nothing unused: so a plan, carried out and planned again, is empty.
  */
 export function plan(world: World): Plan {
-  const machines = [...world.machines].sort((a, b) => order(a.name, b.name));
-  const demands = [...world.tenants].sort((a, b) => order(a.tenant, b.tenant)).map((tenant) => new TenantDemand(tenant, machines));
-  let opened: readonly Opened[] = [];
-  for (let count = 1; ; count += 1) {
-    const turns = pass(demands, opened);
-    const sites = turns.flatMap((turn) => turn.openSites().map((one) => ({ ...one, demand: turn.demand })));
-    const used = sites.filter(({ site }) => site.pods.length > 0).sort((a, b) => order(a.site.rank[1], b.site.rank[1]));
-    const settled = used.length === opened.length && sites.length === opened.length;
-    if (settled || count === MOST_PASSES) return answer(turns, machines, used);
-    opened = used.map(({ demand, offer, site }) => ({ demand, offer, offered: site.settled() }));
+  const planner = new Planner(world);
+  return planner.run();
+}
+
+/** A world made ready to be planned. */
+export class Planner {
+  readonly world: World;
+  readonly market: SharedMarket;
+  readonly demands: readonly Demand[];
+
+  constructor(world: World) {
+    this.world = world;
+    this.market = new SharedMarket(world);
+    const table = new NeedsTable();
+    this.demands = [...world.tenants]
+      .sort((a, b) => order(a.tenant, b.tenant))
+      .map((one) => new Demand(one, table, this.market, (pool, daemons) => this.market.outlet(pool, daemons), this.market.mentioned));
+  }
+
+  run(): Plan {
+    let carried: readonly Carried[] = [];
+    for (let count = 1; ; count += 1) {
+      const turns = this.pass(carried);
+      const openings = turns.reduce((sum, turn) => sum + turn.cluster.openings().length, 0);
+      const next = turns.flatMap((turn) => settled(turn.cluster, turn.goal));
+      const same = openings === carried.length && next.length === carried.length;
+      if (same || count === MOST_PASSES) return answer(turns);
+      carried = next.sort((a, b) => a.opening.nth - b.opening.nth);
+    }
+  }
+
+  /** All tenants' turns, with the claims of the last pass as nodes to come. */
+  pass(carried: readonly Carried[]): Turn[] {
+    const { policy = {} } = this.world;
+    const work = Math.max(LEAST_WORK, Math.floor((policy.work ?? WORK) / Math.max(1, this.demands.length)));
+    const pass: Pass = {
+      fleet: this.market.fleet,
+      referee: NO_QUOTAS,
+      policy,
+      work: policy.work === undefined ? work : Math.min(work, policy.work),
+      opened: carried.reduce((last, one) => Math.max(last, one.opening.nth), 0),
+    };
+    const mine = new Map<Demand, Carried[]>(this.demands.map((demand) => [demand, []]));
+    for (const one of carried) mine.get(one.demand)?.push(one);
+    const turns = this.demands.map((demand) => new Turn(new Cluster(demand, mine.get(demand) ?? [], this.market.fleet), pass));
+    const waiting = new Heap<Turn>((a, b) => pass.referee.before(a.cluster, b.cluster), turns);
+    for (let turn = waiting.pop(); turn; turn = waiting.pop()) {
+      let opened = false;
+      while (!opened && turn.hasWork()) opened = turn.step();
+      if (turn.hasWork()) waiting.push(turn);
+    }
+    return turns;
   }
 }
 
-function pass(demands: readonly TenantDemand[], opened: readonly Opened[]): Turn[] {
-  const taken = new Set(opened.map((one) => one.offer.machine.name));
-  const turns = demands.map((demand) => new Turn(demand, opened));
-  for (let turn = nextOf(turns), nth = opened.length; turn; turn = nextOf(turns)) {
-    const machine = turn.step(taken, nth);
-    if (machine === undefined) continue;
-    taken.add(machine);
-    nth += 1;
-  }
-  return turns;
-}
-
-function nextOf(turns: readonly Turn[]): Turn | undefined {
-  const before = (a: Turn, b: Turn) => (a.held - b.held || order(a.demand.since, b.demand.since) || order(a.name, b.name)) < 0;
-  let next: Turn | undefined;
-  for (const turn of turns) if (turn.hasWork() && (!next || before(turn, next))) next = turn;
-  return next;
-}
-
-function answer(
-  turns: readonly Turn[],
-  machines: readonly MachineSupply[],
-  used: readonly { demand: TenantDemand; offer: Offer; site: Site }[],
-): Plan {
-  const taken = new Set(used.map(({ offer }) => offer.machine.name));
+function answer(turns: readonly Turn[]): Plan {
+  const opened = turns
+    .flatMap((turn) => turn.cluster.openings().map((one) => ({ ...one, turn })))
+    .filter(({ site }) => site.here.length > 0)
+    .sort((a, b) => a.opening.nth - b.opening.nth);
+  const rest = turns.flatMap((turn) => {
+    const pods = turn.rest.flatMap((kind) => kind.keys);
+    return pods.length > 0 ? [{ tenant: turn.cluster.demand.world.tenant, pods }] : [];
+  });
   return {
-    placements: turns.flatMap((turn) => turn.placements()),
-    claims: used.map(({ demand, offer, site }) => claimOf(demand.world.tenant, offer, site)),
-    refusals: turns.flatMap((turn) => refusalsOf(turn, machines, taken)),
+    placements: turns.flatMap(placementsOf),
+    claims: opened.map(({ turn, opening, site }) => claimOf(turn, opening, site)),
+    refusals: turns.flatMap((turn) => refusalsOf(turn)),
+    ...(rest.length > 0 ? { rest } : {}),
   };
 }
 
-function claimOf(tenant: string, offer: Offer, site: Site): PlannedClaim {
-  const { pool, machine } = offer;
-  const offered = new Map([...site.offered].filter(([key]) => key !== FIELD_NAME));
+function placementsOf(turn: Turn): Plan["placements"] {
+  const { tenant } = turn.cluster.demand.world;
+  return turn.cluster.sites.all
+    .filter((site) => site.here.length > 0)
+    .map((site) => ({
+      tenant,
+      node: site.name,
+      planned: site.opening !== undefined,
+      pods: site.here.length === 1 ? (site.here[0]?.pods ?? []) : site.here.flatMap((one) => one.pods),
+    }))
+    .sort((a, b) => order(a.node, b.node));
+}
+
+function claimOf(turn: Turn, { machine, offer, pool, gang }: Opening, site: Site): PlannedClaim {
+  const { tenant } = turn.cluster.demand.world;
+  const open: Requirements = turn.cluster.openOf(site);
+  const own = requirementsOfLabels({
+    [LABEL_INSTANCE_TYPE]: pool.machineClass.name,
+    ...machine.nodeLabels,
+    ...pool.labels,
+    [LABEL_NODEPOOL]: pool.name,
+  });
+  const offered = intersect(own, open);
   return {
     tenant,
     pool: pool.name,
@@ -76,10 +132,18 @@ function claimOf(tenant: string, offer: Offer, site: Site): PlannedClaim {
     machine: machine.name,
     labels: labelsOf(offered),
     requirements: toList(offered),
-    requests: add(offer.daemons, site.used),
+    requests: add(
+      offer.daemons,
+      ...site.here.map(
+        ({ kind, pods }) => new Map([...kind.needs.source.requests].map(([name, amount]) => [name, amount * BigInt(pods.length)])),
+      ),
+    ),
     taints: pool.taints,
     startupTaints: pool.startupTaints,
     capacity: machine.capacity,
     allocatable: machine.allocatable,
+    ...(machine.readyInS !== undefined ? { awaiting: { readyInS: machine.readyInS } } : {}),
+    ...(gang === undefined ? {} : { gang }),
+    ...(machine.cost === undefined ? {} : { cost: machine.cost }),
   };
 }

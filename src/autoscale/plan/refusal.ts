@@ -1,66 +1,121 @@
-import { order, type PodKind } from "./kinds.ts";
-import { selects } from "./offer.ts";
-import type { TenantDemand } from "./tenant.ts";
-import type { Turn } from "./turn.ts";
-import type { MachineSupply, PoolRefusal, PoolWorld, Refusal } from "./world.ts";
+import { LABEL_INSTANCE_TYPE } from "../../core/names.ts";
+import { openable, refusal } from "./choose.ts";
+import type { PodKind } from "./kinds.ts";
+import { NEW_HOST, Neighbours } from "./neighbours.ts";
+import { order } from "./order.ts";
+import type { Offer, Outlet } from "./outlet.ts";
+import { stagesOf } from "./stages.ts";
+import type { Left, Turn } from "./turn.ts";
+import type { PoolRefusal, PoolWorld, Refusal } from "./world.ts";
 
 /** Why the pods of a tenant that found no place must wait, kind by kind. */
-export function refusalsOf(turn: Turn, machines: readonly MachineSupply[], taken: ReadonlySet<string>): Refusal[] {
-  const { demand } = turn;
+export function refusalsOf(turn: Turn): Refusal[] {
+  const { demand } = turn.cluster;
+  const { tenant } = demand.world;
   const never = demand.unplannable.map((kind) => ({
-    tenant: turn.name,
-    pods: kind.pods.map((pod) => pod.key),
-    reason: kind.refused ?? "",
+    tenant,
+    pods: kind.keys,
+    reason: kind.problem ?? "",
     pools: [],
+    ...(kind.gang === undefined ? {} : { gang: kind.gang }),
   }));
-  const waiting = [...turn.left].map(([kind, pods]) => {
-    const pools = demand.pools.map((pool) => poolRefusal(turn, kind, pool, machines, taken));
-    return { tenant: turn.name, pods, reason: summary(pools), pools };
-  });
-  return [...never, ...waiting];
+  return [...never, ...turn.left.map((left) => refusalOf(turn, left))];
 }
 
-function poolRefusal(
-  turn: Turn,
-  kind: PodKind,
-  pool: PoolWorld,
-  machines: readonly MachineSupply[],
-  taken: ReadonlySet<string>,
-): PoolRefusal {
-  const counts = new Map<string, number>();
-  const selected = machines.filter((machine) => selects(pool.machineClass, machine));
-  for (const machine of selected) {
-    const reason = machineReason(turn, turn.demand, kind, pool, machine, taken);
-    counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  }
+function refusalOf(turn: Turn, { kind, from, reason, hint }: Left): Refusal {
+  const stage = stagesOf(kind, turn.goal.preferences, turn.cluster.demand.steering).at(-1);
+  const neighbours = stage && new Neighbours(turn.cluster, kind, stage, openable(turn.cluster, kind, turn.goal));
+  const told = turn.cluster.demand.outlets.map(({ pool, outlet }) => ofPool(turn, kind, pool, outlet, neighbours));
+  const pools = told.map((one) => one.refusal);
+  const lead = reason ?? leadOf(turn, kind, told);
   return {
-    pool: pool.name,
-    machineClass: pool.machineClass.name,
-    ...(pool.problem === undefined ? {} : { problem: pool.problem }),
-    machines: selected.length,
-    because: [...counts].map(([reason, count]) => ({ reason, count })).sort((a, b) => b.count - a.count || order(a.reason, b.reason)),
+    tenant: turn.cluster.demand.world.tenant,
+    pods: from === 0 ? kind.keys : kind.keys.slice(from),
+    reason: [
+      ...(lead === undefined ? [] : [lead]),
+      pools.length === 0 ? "no NodePool serves this tenant" : pools.map(poolText).join("; "),
+    ].join("; "),
+    pools,
+    ...(kind.gang === undefined ? {} : { gang: kind.gang }),
+    ...(hint === undefined ? {} : { hint }),
   };
 }
 
-/** What could never be comes before what is so only now: that is what the reader can act on. */
-function machineReason(
-  turn: Turn,
-  demand: TenantDemand,
-  kind: PodKind,
-  pool: PoolWorld,
-  machine: MachineSupply,
-  taken: ReadonlySet<string>,
-): string {
-  const suits = demand.suits(kind, pool, machine);
-  if (typeof suits === "string") return suits;
-  if (machine.unavailable !== undefined) return machine.unavailable;
-  if (taken.has(machine.name)) return "in use";
-  const limit = turn.limit(pool, machine);
-  return limit === undefined ? "free only after this plan" : `over the pool's limit of ${limit}`;
+interface Told {
+  readonly refusal: PoolRefusal;
+  /** Machine types it could run on, with how many are free. */
+  readonly types: ReadonlyMap<string, { readonly free: number; readonly all: number }>;
+  /** What keeps it from those that are free. */
+  readonly kept: ReadonlySet<string>;
 }
 
-function summary(pools: readonly PoolRefusal[]): string {
-  return pools.length === 0 ? "no NodePool serves this tenant" : pools.map(poolText).join("; ");
+function ofPool(turn: Turn, kind: PodKind, pool: PoolWorld, outlet: Outlet, neighbours: Neighbours | undefined): Told {
+  const { offers, because } = outlet.verdict(kind.needs);
+  const counts = new Map(because.map(({ reason, count }) => [reason, count]));
+  const types = new Map<string, { free: number; all: number }>();
+  const kept = new Set<string>();
+  const say = (reason: string, count: number) => {
+    if (count > 0) counts.set(reason, (counts.get(reason) ?? 0) + count);
+  };
+  for (const offer of pool.problem === undefined ? offers : []) {
+    const { lot } = offer;
+    const free = lot.endless ? 1 : lot.free.length;
+    const type = typeOf(offer);
+    const known = types.get(type);
+    types.set(type, { free: (known?.free ?? 0) + free, all: (known?.all ?? 0) + lot.size });
+    if (lot.like.unavailable === undefined) say("in use", lot.size - free);
+    const reason = refusal(turn.cluster, kind, pool, outlet, offer, turn.goal) ?? blocked(turn, outlet, offer, neighbours);
+    if (lot.like.unavailable !== undefined) say(lot.like.unavailable, lot.size);
+    else if (free > 0) {
+      say(reason, free);
+      kept.add(reason);
+    }
+  }
+  return {
+    refusal: {
+      pool: pool.name,
+      machineClass: pool.machineClass.name,
+      ...(pool.problem === undefined ? {} : { problem: pool.problem }),
+      machines: outlet.machines,
+      because: [...counts].map(([reason, count]) => ({ reason, count })).sort((a, b) => b.count - a.count || order(a.reason, b.reason)),
+    },
+    types,
+    kept,
+  };
+}
+
+function typeOf(offer: Offer): string {
+  const type = offer.labels(LABEL_INSTANCE_TYPE);
+  return typeof type === "string" ? type : "any";
+}
+
+function blocked(turn: Turn, outlet: Outlet, offer: Offer, neighbours: Neighbours | undefined): string {
+  const { demand } = turn.cluster;
+  const place = demand.classOf(offer, outlet, demand.openOf(offer));
+  if (neighbours && neighbours.cap(place, NEW_HOST) <= 0) return neighbours.why(place, NEW_HOST);
+  return "free only after this plan";
+}
+
+/** The one thing to know first. */
+function leadOf(turn: Turn, kind: PodKind, told: readonly Told[]): string | undefined {
+  if (kind.priority < turn.goal.expendableBelow) return "expendable pods buy nothing";
+  const types = new Map<string, { free: number; all: number }>();
+  for (const one of told) {
+    for (const [type, { free, all }] of one.types) {
+      const known = types.get(type);
+      types.set(type, { free: Math.max(known?.free ?? 0, free), all: Math.max(known?.all ?? 0, all) });
+    }
+  }
+  if (types.size > 0 && [...types.values()].every(({ free }) => free === 0)) {
+    const list = [...types].sort(([a], [b]) => order(a, b)).map(([type, { free, all }]) => `type ${type}: ${free} of ${all}`);
+    return `no free host (${list.slice(0, 5).join(", ")}${list.length > 5 ? ", …" : ""})`;
+  }
+  const reasons = told.flatMap((one) => one.refusal.because.map(({ reason }) => reason));
+  if (types.size === 0 && reasons.includes("kept for pods that ask for its accelerators")) return "only accelerator hosts left";
+  const unknown = reasons.find((reason) => reason.endsWith("has no known values"));
+  if (types.size === 0 && unknown !== undefined) return unknown;
+  const [first, ...others] = [...new Set(told.flatMap((one) => [...one.kept]))].sort();
+  return others.length === 0 ? first : undefined;
 }
 
 /** `pool gpu: 0/2 machines: 1 in use, 1 lacks nvidia.com/gpu` */

@@ -72,8 +72,6 @@ export interface TenantWorld {
   readonly quota?: Quota;
   /** Labels of its namespaces, for namespace selectors; a namespace that is missing has none but its name. */
   readonly namespaces?: Readonly<Record<string, Readonly<Record<string, string>>>>;
-  /** Goes away: {@link RunningPod} says it. */
-  readonly repelling?: readonly Repelling[];
 }
 
 /** What a tenant may have. Tenants of one cohort lend to each other. */
@@ -319,13 +317,6 @@ export interface PodTerm {
 
 export interface WeightedPodTerm extends PodTerm {
   readonly weight: number;
-}
-
-/** A running pod's required anti-affinity: which newcomers it keeps away. */
-export interface Repelling {
-  readonly pod: string;
-  readonly namespaces: readonly string[] | "all";
-  readonly selector: LabelSelector;
 }
 
 export interface Daemon {

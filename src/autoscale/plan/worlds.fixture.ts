@@ -72,7 +72,7 @@ export function node(name: string, size: Size, more: Partial<NodeSupply> = {}): 
 }
 
 export function tenant(name: string, more: Partial<TenantWorld> = {}): TenantWorld {
-  return { tenant: `acme.${name}`, pools: [pool("p")], nodes: [], pods: [], daemons: [], repelling: [], ...more };
+  return { tenant: `acme.${name}`, pools: [pool("p")], nodes: [], pods: [], daemons: [], ...more };
 }
 
 export function world(machines: readonly MachineSupply[], ...tenants: readonly TenantWorld[]): World {

@@ -5,7 +5,17 @@ import type { Machine, MachineClass, NodeClaim, NodePool, OSImage, Taint, Virtua
 import type { DaemonSet, Node, Pod } from "../../kube/index.ts";
 import type { MachineSupply, NodeSupply, PendingPod, TenantWorld, World } from "../plan/index.ts";
 import { machineSupply } from "./machines.ts";
-import { daemonOf, hostPorts, isFinished, isOfDaemonSet, isUnschedulable, isWorkload, pendingPod, podRequests, repelling } from "./pods.ts";
+import {
+  daemonOf,
+  hostPorts,
+  isFinished,
+  isOfDaemonSet,
+  isUnschedulable,
+  isWorkload,
+  pendingPod,
+  podRequests,
+  runningPod,
+} from "./pods.ts";
 import { judgePool, type PoolSurroundings, poolWorld } from "./pools.ts";
 
 /** On a NodeClaim: when and as which of its plan it was made, so that plans fill claims in that order. */
@@ -83,7 +93,6 @@ function tenantWorld(tenant: KnownTenant, known: Known, around: PoolSurroundings
     nodes: [...ofClaims, ...others],
     pods: demand(tenant.pods, [...ofClaims, ...others]),
     daemons: tenant.daemonSets.filter((set) => !set.metadata.deletionTimestamp).map(daemonOf),
-    repelling: [...bound.values()].flat().flatMap(repelling),
   };
 }
 
@@ -133,6 +142,7 @@ function nodeSupply(
     used: sum(pods.map((pod) => add(podRequests(pod.spec), new Map([["pods", ONE]])))),
     hostPorts: pods.flatMap((pod) => hostPorts(pod.spec)),
     daemons: pods.filter(isOfDaemonSet).flatMap(daemonNames),
+    pods: pods.filter((pod) => !isOfDaemonSet(pod)).map(runningPod),
   };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { formatResources } from "../../core/quantity.ts";
 import type { Pod, PodSpec } from "../../kube/index.ts";
-import { hostPorts, isUnschedulable, isWorkload, podNeeds, podRequests, repelling } from "./pods.ts";
+import { hostPorts, isUnschedulable, isWorkload, podNeeds, podRequests, runningPod } from "./pods.ts";
 
 const box = (requests: Record<string, string>, more: object = {}) => ({ name: "c", resources: { requests }, ...more });
 
@@ -114,30 +114,44 @@ test.each<[string, Partial<PodSpec>]>([
     "its volume data is a PersistentVolumeClaim, which is not planned yet",
     { volumes: [{ name: "data", persistentVolumeClaim: { claimName: "d" } }] },
   ],
-  [
-    "it must be spread over zone, which is not planned yet",
-    { topologySpreadConstraints: [{ topologyKey: "zone", maxSkew: 1, whenUnsatisfiable: "DoNotSchedule" }] },
-  ],
-  [
-    "it requires pod anti-affinity, which is not planned yet",
-    { affinity: { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: "zone" }] } } },
-  ],
 ])("%s", (text, spec) => {
   expect(podNeeds({ containers: [], ...spec }).unsupported).toBe(text);
 });
 
-test("soft wishes are not refused", () => {
-  const spread = { topologyKey: "zone", maxSkew: 1, whenUnsatisfiable: "ScheduleAnyway" as const };
-  expect(podNeeds({ containers: [], topologySpreadConstraints: [spread] }).unsupported).toBeUndefined();
-});
-
-test("a running pod repels by its required terms", () => {
-  const shy = pod({
-    affinity: {
-      podAntiAffinity: {
-        requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: "zone", labelSelector: { matchLabels: { app: "x" } } }],
+test("what a pod wants of its neighbours is read as it stands, the pod's own labels where keys name them", () => {
+  const spread = {
+    topologyKey: "zone",
+    maxSkew: 1,
+    whenUnsatisfiable: "ScheduleAnyway" as const,
+    labelSelector: {},
+    matchLabelKeys: ["rev"],
+  };
+  const term = { topologyKey: "zone", labelSelector: { matchLabels: { app: "x" } }, mismatchLabelKeys: ["rev"] };
+  const shy = pod(
+    {
+      topologySpreadConstraints: [spread],
+      affinity: {
+        podAntiAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: [term],
+          preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 7, podAffinityTerm: { topologyKey: "zone" } }],
+        },
+        nodeAffinity: {
+          preferredDuringSchedulingIgnoredDuringExecution: [
+            { weight: 3, preference: { matchExpressions: [{ key: "a", operator: "Exists" }] } },
+          ],
+        },
       },
     },
+    { metadata: { name: "x", namespace: "default", labels: { rev: "2" } } },
+  );
+  expect(runningPod(shy)).toMatchObject({ key: "default/x", bare: true });
+  expect(runningPod(shy).needs).toMatchObject({
+    spread: [{ key: "zone", maxSkew: 1, hard: false, selector: { matchExpressions: [{ key: "rev", operator: "In", values: ["2"] }] } }],
+    antiAffinity: [
+      { key: "zone", selector: { matchLabels: { app: "x" }, matchExpressions: [{ key: "rev", operator: "NotIn", values: ["2"] }] } },
+    ],
+    preferredAntiAffinity: [{ key: "zone", weight: 7 }],
+    preferred: [{ weight: 3, term: [{ key: "a", operator: "Exists" }] }],
   });
-  expect(repelling(shy)).toEqual([{ pod: "default/x", namespaces: ["default"], selector: { matchLabels: { app: "x" } } }]);
+  expect(podNeeds({ containers: [] })).not.toHaveProperty("spread");
 });

@@ -1,7 +1,8 @@
 import { add, largest, ONE, parseResources, type Resources } from "../../core/quantity.ts";
 import type { Requirement } from "../../core/resources.ts";
 import { type Container, type DaemonSet, keyOf, type Pod, type PodSpec } from "../../kube/index.ts";
-import type { Daemon, HostPort, PendingPod, PodNeeds, Repelling, Toleration } from "../plan/index.ts";
+import type { Daemon, HostPort, PendingPod, PodNeeds, RunningPod, Toleration } from "../plan/index.ts";
+import { wishesOf } from "./neighbours.ts";
 
 /** The scheduler's own verdict: no node there is will do. Gated pods have another reason, preemptors have a node in sight. */
 export function isUnschedulable(pod: Pod): boolean {
@@ -35,13 +36,25 @@ export function pendingPod(pod: Pod): PendingPod {
     since: pod.metadata.creationTimestamp ?? "",
     priority: pod.spec.priority ?? 0,
     labels: pod.metadata.labels ?? {},
-    needs: podNeeds(pod.spec),
+    needs: podNeeds(pod.spec, pod.metadata.labels),
   };
 }
 
-export function podNeeds(spec: PodSpec): PodNeeds {
+/** A pod that is bound to a node, as its neighbours see it. */
+export function runningPod(pod: Pod): RunningPod {
+  return {
+    key: keyOf(pod),
+    labels: pod.metadata.labels ?? {},
+    priority: pod.spec.priority ?? 0,
+    needs: podNeeds(pod.spec, pod.metadata.labels),
+    ...((pod.metadata.ownerReferences ?? []).some((owner) => owner.controller) ? {} : { bare: true }),
+  };
+}
+
+export function podNeeds(spec: PodSpec, labels: Readonly<Record<string, string>> = {}): PodNeeds {
   const unsupported = notPlannedYet(spec);
   return {
+    ...wishesOf(spec, labels),
     requests: add(podRequests(spec), new Map([["pods", ONE]])),
     terms: nodeTerms(spec),
     tolerations: spec.tolerations ?? [],
@@ -96,23 +109,7 @@ function notPlannedYet(spec: PodSpec): string | undefined {
   const claim = spec.volumes?.find((volume) => volume.persistentVolumeClaim || "ephemeral" in volume);
   if (claim) return `its volume ${claim.name} is a PersistentVolumeClaim, which is not planned yet`;
   if ("resourceClaims" in spec) return "it has resourceClaims, which are not planned yet";
-  if (spec.affinity?.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.length)
-    return "it requires pod affinity, which is not planned yet";
-  if (spec.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.length)
-    return "it requires pod anti-affinity, which is not planned yet";
-  const spread = spec.topologySpreadConstraints?.find((one) => one.whenUnsatisfiable === "DoNotSchedule");
-  return spread && `it must be spread over ${spread.topologyKey}, which is not planned yet`;
-}
-
-/** Whom a running pod's required anti-affinity keeps away. */
-export function repelling(pod: Pod): Repelling[] {
-  const terms = pod.spec.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
-  return terms.flatMap((term) => {
-    // a null selector matches no pod; matchLabelKeys would only narrow it
-    if (!term.labelSelector) return [];
-    const namespaces = term.namespaceSelector ? "all" : (term.namespaces ?? [pod.metadata.namespace ?? ""]);
-    return [{ pod: keyOf(pod), namespaces, selector: term.labelSelector }];
-  });
+  return undefined;
 }
 
 /** The DaemonSet controller lets its pods onto nodes that have these: node problems do not keep a daemon away. */

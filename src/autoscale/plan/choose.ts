@@ -1,0 +1,197 @@
+import { timesIn } from "./amounts.ts";
+import type { Cluster } from "./cluster.ts";
+import type { Fleet } from "./fleet.ts";
+import type { PodKind } from "./kinds.ts";
+import { NEW_HOST, type Neighbours } from "./neighbours.ts";
+import { order } from "./order.ts";
+import type { Offer, Outlet } from "./outlet.ts";
+import type { Within } from "./placing.ts";
+import type { Referee } from "./referee.ts";
+import type { Stage } from "./stages.ts";
+import { steersAway } from "./taints.ts";
+import { failsOn } from "./terms.ts";
+import type { Counter } from "./topology.ts";
+import type { MachineSupply, Policy, PoolWorld } from "./world.ts";
+
+/** What a pass pursues besides the pods at hand. */
+export interface Goal {
+  readonly fleet: Fleet;
+  readonly referee: Referee;
+  readonly preferences: NonNullable<Policy["preferences"]>;
+  readonly waitForWipeS: number;
+  readonly expendableBelow: number;
+  /** What was looked at so far. */
+  readonly work: { done: number };
+  /** What pods that still wait ask for in all, by column: with or without accelerators. */
+  waiting(kind: PodKind): Float64Array;
+  placed(kind: PodKind, times: number): void;
+  /** How many pods like these must follow the same counter, themselves included. */
+  following(kind: PodKind, counter: Counter, left: number): number;
+}
+
+/** A machine to open. */
+export interface Choice {
+  readonly pool: PoolWorld;
+  readonly outlet: Outlet;
+  readonly offer: Offer;
+  /** For pods or pools that name machines. */
+  readonly willDo?: (machine: MachineSupply) => boolean;
+}
+
+export interface Openable {
+  readonly pool: PoolWorld;
+  readonly outlet: Outlet;
+  readonly offer: Offer;
+}
+
+/** What could be opened for a kind now, whatever its neighbours say. */
+export function openable(cluster: Cluster, kind: PodKind, goal: Goal, within?: Within): Openable[] {
+  if (kind.priority < goal.expendableBelow) return [];
+  const all: Openable[] = [];
+  for (const { pool, outlet } of cluster.demand.outlets) {
+    if (pool.problem !== undefined || pool.replicas !== undefined) continue;
+    for (const offer of outlet.verdict(kind.needs).offers) {
+      goal.work.done += 1;
+      if (refusal(cluster, kind, pool, outlet, offer, goal) !== undefined) continue;
+      if (within && !within(offer.labels)) continue;
+      all.push({ pool, outlet, offer });
+    }
+  }
+  return all;
+}
+
+/** Why a machine of a lot cannot be opened for a kind now, apart from its neighbours. */
+export function refusal(cluster: Cluster, kind: PodKind, pool: PoolWorld, outlet: Outlet, offer: Offer, goal: Goal): string | undefined {
+  const { lot } = offer;
+  const { like } = lot;
+  if (like.unavailable !== undefined) return like.unavailable;
+  if (goal.fleet.available(lot, 1) === 0) return "in use";
+  if (like.lastTenant !== undefined && like.lastTenant !== cluster.demand.world.tenant) return "not wiped yet";
+  if (like.readyInS !== undefined && like.readyInS > goal.waitForWipeS) return "on its way out";
+  const limit = cluster.limit(pool, like);
+  if (limit !== undefined) return `over the pool's limit of ${limit}`;
+  if ((outlet.byName || kind.needs.byName) && !lot.endless && !lot.free.some((one) => outlet.allows(kind.needs, one, offer)))
+    return "not one it names";
+  return goal.referee.refuses(cluster, lot, kind);
+}
+
+/** The machine to open: of the heaviest pool that has one, that which serves the most of the pods with the least waste. */
+export function choose(
+  cluster: Cluster,
+  kind: PodKind,
+  count: number,
+  stage: Stage,
+  neighbours: Neighbours,
+  goal: Goal,
+  within?: Within,
+): Choice | undefined {
+  const { request } = kind;
+  if (!request || kind.priority < goal.expendableBelow) return undefined;
+  const { tolerations } = kind.needs.source;
+  const outlets = [...cluster.demand.outlets].sort(
+    (a, b) => Number(steersAway(a.pool.taints, tolerations)) - Number(steersAway(b.pool.taints, tolerations)),
+  );
+  const rating = new Rating(kind, goal);
+  for (const { pool, outlet } of outlets) {
+    if (pool.problem !== undefined || pool.replicas !== undefined) continue;
+    if (stage.avoids && steersAway(pool.taints, tolerations)) continue;
+    let best: Rated | undefined;
+    for (const offer of outlet.verdict(kind.needs).offers) {
+      goal.work.done += 1;
+      if (refusal(cluster, kind, pool, outlet, offer, goal) !== undefined) continue;
+      if (stage.prefers && failsOn(offer.labels, stage.prefers) !== undefined) continue;
+      if (within && !within(offer.labels)) continue;
+      const place = neighbours.free ? undefined : cluster.demand.classOf(offer, outlet, cluster.demand.openOf(offer));
+      const cap = place ? neighbours.cap(place, NEW_HOST) : Number.POSITIVE_INFINITY;
+      if (cap <= 0) continue;
+      const fits = timesIn(offer.free, 0, request, kind.oneEach ? 1 : Math.min(count, cap));
+      const rated: Rated = { offer, fits, crowd: place ? neighbours.crowd(place) : 0 };
+      if (fits > 0 && (!best || rating.compare(rated, best) < 0)) best = rated;
+    }
+    if (best) {
+      const { offer } = best;
+      const names = outlet.byName || kind.needs.byName;
+      return { pool, outlet, offer, ...(names ? { willDo: (machine: MachineSupply) => outlet.allows(kind.needs, machine, offer) } : {}) };
+    }
+  }
+  return undefined;
+}
+
+interface Rated {
+  readonly offer: Offer;
+  readonly fits: number;
+  readonly crowd: number;
+}
+
+/**
+ * Free before on its way out, sound before what failed lately; then fewest servers, what is preferred, the emptiest
+ * domain, no accelerators for who wants none, room for those who still wait, then least waste: accelerators, cost, the
+ * image it carries already, memory, cpu; and by name.
+ */
+class Rating {
+  private readonly kind: PodKind;
+  private readonly waiting: Float64Array;
+  private readonly goal: Goal;
+
+  constructor(kind: PodKind, goal: Goal) {
+    this.kind = kind;
+    this.goal = goal;
+    this.waiting = goal.waiting(kind);
+  }
+
+  compare(a: Rated, b: Rated): number {
+    const one = a.offer.lot.like;
+    const other = b.offer.lot.like;
+    const plain = this.kind.needs.accelerators === 0;
+    return (
+      (one.readyInS ?? 0) - (other.readyInS ?? 0) ||
+      (one.failures?.count ?? 0) - (other.failures?.count ?? 0) ||
+      this.term(a.offer) - this.term(b.offer) ||
+      b.fits - a.fits ||
+      this.wish(b.offer) - this.wish(a.offer) ||
+      a.crowd - b.crowd ||
+      (plain ? a.offer.accelerators - b.offer.accelerators : 0) ||
+      this.serves(b.offer) - this.serves(a.offer) ||
+      a.offer.accelerators - b.offer.accelerators ||
+      a.offer.cost - b.offer.cost ||
+      Number(b.offer.carriesImage) - Number(a.offer.carriesImage) ||
+      amount(one, "memory", other) ||
+      amount(one, "cpu", other) ||
+      order(nameOf(a.offer), nameOf(b.offer))
+    );
+  }
+
+  /** Which of a pod's alternatives it meets: earlier ones first, where preferences are respected. */
+  private term(offer: Offer): number {
+    const { terms } = this.kind.needs;
+    return terms.length < 2 || this.goal.preferences !== "respect"
+      ? 0
+      : terms.findIndex((term) => failsOn(offer.labels, term) === undefined);
+  }
+
+  private wish(offer: Offer): number {
+    if (this.goal.preferences === "ignore") return 0;
+    let sum = 0;
+    for (const { weight, term } of this.kind.needs.preferred) if (failsOn(offer.labels, term) === undefined) sum += weight;
+    return sum;
+  }
+
+  /** The part of all that still waits for which there would be room, 1 at most. */
+  private serves(offer: Offer): number {
+    let part = 1;
+    for (let column = 0; column < offer.free.length; column += 1) {
+      const wanted = this.waiting[column] as number;
+      if (wanted > 0) part = Math.min(part, (offer.free[column] as number) / wanted);
+    }
+    return part;
+  }
+}
+
+function amount(one: MachineSupply, name: string, other: MachineSupply): number {
+  return order(one.allocatable.get(name) ?? 0n, other.allocatable.get(name) ?? 0n);
+}
+
+/** Of the machine that would be taken next. */
+function nameOf({ lot }: Offer): string {
+  return lot.free[lot.free.length - 1]?.name ?? lot.like.name;
+}

@@ -1,0 +1,244 @@
+import { FIELD_NAME, intersectValues, labelsOf, type Requirements } from "../../core/requirements.ts";
+import type { Taint } from "../../core/resources.ts";
+import { Columns } from "./amounts.ts";
+import { Faces, kindOrder, kindsOf, namespaceOf, type PodKind, selectedLabels } from "./kinds.ts";
+import { isAccelerator, type Needs, type NeedsTable } from "./needs.ts";
+import { order } from "./order.ts";
+import type { Market } from "./outlet.ts";
+import { type Offer, type Outlet, termsFail } from "./outlet.ts";
+import { type Site, SiteClass } from "./sites.ts";
+import { blockingTaint, lastingTaints } from "./taints.ts";
+import { type Labels, OWN_NAME } from "./terms.ts";
+import { type Counter, count, Topology } from "./topology.ts";
+import type { NodeSupply, PoolWorld, RunningPod, TenantWorld } from "./world.ts";
+
+/** A tenant's own resources a plan counts besides those of the inventory. */
+const MOST_OWN_COLUMNS = 16;
+
+/** A node made ready: what a pass begins with. */
+export interface ReadyNode {
+  readonly node: NodeSupply;
+  readonly kind: SiteClass;
+  readonly rank: Site["rank"];
+  readonly accelerated: boolean;
+  readonly free: Float64Array;
+  readonly labels: Labels;
+}
+
+/** What one tenant wants and has, worked out once and read by every pass. */
+export class Demand {
+  readonly world: TenantWorld;
+  readonly table: NeedsTable;
+  /** The heaviest first, each with its view of the inventory. */
+  readonly outlets: readonly { readonly pool: PoolWorld; readonly outlet: Outlet }[];
+  readonly columns: Columns;
+  readonly topology: Topology;
+  /** In the order they are planned. */
+  readonly kinds: readonly PodKind[];
+  /** Kinds that are not planned at all, with their reason. */
+  readonly unplannable: readonly PodKind[];
+  /** Up before coming; by age and name. */
+  readonly nodes: readonly ReadyNode[];
+  /** When its oldest pod began to wait. */
+  readonly since: string;
+  /** Whether some pool or node has a taint that only steers away. */
+  readonly steering: boolean;
+  private readonly classes = new Map<string, SiteClass>();
+  private readonly offerClasses = new Map<Offer, SiteClass>();
+  private readonly mentioned: ReadonlySet<string>;
+  private readonly began: readonly { readonly counts: Int32Array; readonly total: number }[];
+
+  constructor(
+    world: TenantWorld,
+    table: NeedsTable,
+    market: Market,
+    outletOf: (pool: PoolWorld, daemons: readonly Needs[]) => Outlet,
+    mentioned: ReadonlySet<string>,
+  ) {
+    this.world = world;
+    this.table = table;
+    this.mentioned = mentioned;
+    const daemons = world.daemons.map((one) => table.of(one.needs));
+    const pools = [...world.pools].sort((a, b) => b.weight - a.weight || order(a.name, b.name));
+    this.outlets = pools.map((pool) => ({ pool, outlet: outletOf(pool, daemons) }));
+    this.columns = columnsOf(world, market.columns);
+    const running = world.nodes.flatMap((node) => (node.leaving ? [] : (node.pods ?? [])));
+    this.topology = new Topology(world);
+    const faces = this.declare(running);
+    const kinds = kindsOf(world, table, faces, this.topology, this.columns);
+    const ranking = {
+      choices: (kind: PodKind) =>
+        this.outlets.reduce((sum, { outlet }) => sum + outlet.verdict(kind.needs).offers.reduce((all, one) => all + one.lot.size, 0), 0),
+      share: (kind: PodKind) => market.share(kind.needs),
+    };
+    const sorted = kinds.sort(kindOrder(ranking));
+    this.kinds = sorted.filter((kind) => kind.problem === undefined);
+    this.unplannable = sorted.filter((kind) => kind.problem !== undefined);
+    this.since = world.pods.reduce((least, pod) => (least === "" || pod.since < least ? pod.since : least), "");
+    this.nodes = world.nodes
+      .filter((node) => !node.leaving)
+      .map((node) => this.readyNode(node, daemons))
+      .sort((a, b) => order(a.rank[0], b.rank[0]) || order(a.rank[1], b.rank[1]) || order(a.rank[2], b.rank[2]));
+    this.steering = pools.some((pool) => pool.taints.some(isSoft)) || this.nodes.some((node) => node.kind.taints.some(isSoft));
+    this.countRunning(faces);
+    this.began = this.topology.counters.map((one) => ({ counts: one.counts.slice(), total: one.total }));
+  }
+
+  /** Counters as they were before any pass. */
+  reset(): void {
+    for (const [n, counter] of this.topology.counters.entries()) {
+      const began = this.began[n];
+      if (!began) continue;
+      if (counter.counts.length === began.counts.length) counter.counts.set(began.counts);
+      else {
+        counter.counts.fill(0);
+        counter.counts.set(began.counts);
+      }
+      counter.total = began.total;
+    }
+    for (const one of this.classes.values()) one.sites = 0;
+    for (const one of this.offerClasses.values()) one.sites = 0;
+  }
+
+  /** How many members of a gang run already. */
+  runningOf(gang: string): number {
+    return this.nodes.reduce((sum, ready) => sum + (ready.node.pods ?? []).filter((pod) => pod.gang === gang).length, 0);
+  }
+
+  /** All places by what they have in common, those with no site among them. */
+  *places(): Iterable<SiteClass> {
+    yield* this.classes.values();
+    yield* this.offerClasses.values();
+  }
+
+  /** What a machine of an offer would be among the tenant's places. */
+  classOf(offer: Offer, outlet: Outlet, open: Requirements = offer.open): SiteClass {
+    if (open === offer.open) {
+      let known = this.offerClasses.get(offer);
+      if (!known) {
+        known = this.fresh(offer.labels, outlet.pool.taints);
+        this.offerClasses.set(offer, known);
+      }
+      return known;
+    }
+    const text = JSON.stringify([
+      outlet.id,
+      offer.lot.id,
+      [...open].map(([key, set]) => [key, set.complement, [...set.values].sort(), set.absent, String(set.atLeast), String(set.atMost)]),
+    ]);
+    return this.classFor(`open ${text}`, (key) => (offer.open.has(key) ? single(open, key) : offer.labels(key)), outlet.pool.taints);
+  }
+
+  /** What is left open of an offer once topology is counted by it: a domain is one value. */
+  openOf(offer: Offer): Requirements {
+    if (offer.open.size === 0 || !this.topology.keys.some((key) => offer.open.has(key))) return offer.open;
+    const settled = labelsOf(offer.open);
+    return new Map(
+      [...offer.open].map(([key, set]) => {
+        const value = this.topology.keys.includes(key) ? settled[key] : undefined;
+        return [key, value === undefined ? set : intersectValues(set, { complement: false, values: new Set([value]), absent: false })];
+      }),
+    );
+  }
+
+  private declare(running: readonly RunningPod[]): Faces {
+    const { world, table, topology } = this;
+    const asks = (needs: {
+      spread?: unknown;
+      affinity?: unknown;
+      antiAffinity?: unknown;
+      preferredAffinity?: unknown;
+      preferredAntiAffinity?: unknown;
+    }) => (needs.spread ?? needs.affinity ?? needs.antiAffinity ?? needs.preferredAffinity ?? needs.preferredAntiAffinity) !== undefined;
+    const asking = world.pods.filter((pod) => asks(pod.needs));
+    const shy = running.filter((pod) => (pod.needs.antiAffinity?.length ?? 0) > 0);
+    const declared = new Set<string>();
+    for (const pod of asking) {
+      const namespace = namespaceOf(pod.key);
+      const needs = table.of(pod.needs);
+      if (declared.has(`${needs.id} ${namespace}`)) continue;
+      declared.add(`${needs.id} ${namespace}`);
+      topology.declare(needs, namespace);
+    }
+    for (const pod of shy) topology.declareRepelling(table.of(pod.needs), namespaceOf(pod.key));
+    return new Faces(selectedLabels(new Set([...asking, ...shy].map((pod) => pod.needs))), asking.length + shy.length > 0);
+  }
+
+  private countRunning(faces: Faces): void {
+    const { topology, table } = this;
+    if (topology.counters.length === 0) return;
+    const hits = new Map<string, readonly Counter[]>();
+    for (const [index, ready] of this.nodes.entries()) {
+      for (const pod of ready.node.pods ?? []) {
+        const namespace = namespaceOf(pod.key);
+        const shy = (pod.needs.antiAffinity?.length ?? 0) > 0;
+        const key = `${shy ? table.of(pod.needs).id : ""} ${faces.of(pod)}`;
+        let counted = hits.get(key);
+        if (!counted) {
+          counted = topology.countedOf(shy ? pod.needs.antiAffinity : undefined, namespace, pod.labels);
+          hits.set(key, counted);
+        }
+        for (const counter of counted)
+          if (ready.kind.counts(counter.among)) count(counter, counter.level < 0 ? index : (ready.kind.domains[counter.level] ?? -1), 1);
+      }
+    }
+  }
+
+  private readyNode(node: NodeSupply, daemons: readonly Needs[]): ReadyNode {
+    const taints = node.initialized ? node.taints : lastingTaints(node.taints, node.startupTaints);
+    const pairs: string[] = [];
+    for (const key in node.labels) if (this.mentioned.has(key) && !OWN_NAME.has(key)) pairs.push(`${key}=${node.labels[key]}`);
+    const text = JSON.stringify([pairs.sort(), taints]);
+    const kind = this.classFor(text, (key) => node.labels[key], taints);
+    const labels: Labels = (key) => (key === FIELD_NAME ? node.name : node.labels[key]);
+    const free = this.columns.held(node.allocatable);
+    this.columns.charge(free, node.used);
+    for (const [n, daemon] of this.world.daemons.entries()) {
+      const needs = daemons[n];
+      if (!needs || node.daemons.includes(daemon.name)) continue;
+      if (blockingTaint(taints, needs.source.tolerations) || termsFail(needs, labels) !== undefined) continue;
+      this.columns.charge(free, needs.source.requests);
+    }
+    return {
+      node,
+      kind,
+      rank: node.initialized ? [0, node.name, ""] : [1, node.since, node.name],
+      accelerated: [...node.allocatable].some(([name, amount]) => amount > 0n && isAccelerator(name)),
+      free,
+      labels,
+    };
+  }
+
+  private classFor(text: string, labels: Labels, taints: readonly Taint[]): SiteClass {
+    let known = this.classes.get(text);
+    if (!known) {
+      known = this.fresh(labels, taints);
+      this.classes.set(text, known);
+    }
+    return known;
+  }
+
+  private fresh(labels: Labels, taints: readonly Taint[]): SiteClass {
+    return new SiteClass(this.classes.size + this.offerClasses.size, labels, taints, this.topology);
+  }
+}
+
+/** The one value that is left of an open label, or all that are. */
+function single(open: Requirements, key: string): ReturnType<Labels> {
+  const set = open.get(key);
+  if (set && !set.complement && !set.absent && set.values.size === 1) return [...set.values][0];
+  return set;
+}
+
+function isSoft(taint: Taint): boolean {
+  return taint.effect === "PreferNoSchedule";
+}
+
+function columnsOf(world: TenantWorld, common: Columns): Columns {
+  const own = new Set<string>();
+  for (const node of world.nodes) for (const name of node.allocatable.keys()) if (common.number(name) === undefined) own.add(name);
+  if (own.size === 0) return common;
+  const wanted = new Set<string>();
+  for (const pod of world.pods) for (const name of pod.needs.requests.keys()) if (own.has(name)) wanted.add(name);
+  return wanted.size === 0 ? common : new Columns([...common.names, ...[...wanted].sort().slice(0, MOST_OWN_COLUMNS)]);
+}

@@ -1,0 +1,140 @@
+import { LABEL_HOSTNAME, LABEL_MACHINE } from "../../core/names.ts";
+import type { Resources } from "../../core/quantity.ts";
+import { FIELD_NAME } from "../../core/requirements.ts";
+import { order } from "./order.ts";
+import { OWN_NAME } from "./terms.ts";
+import type { MachineSupply } from "./world.ts";
+
+/** Machines that differ in nothing a plan looks at but their names. */
+export interface Lot {
+  readonly id: number;
+  /** Any of them. */
+  readonly like: MachineSupply;
+  /** How many there are, free or not. */
+  readonly size: number;
+  /** Those that are free, the last name first: the next to be taken is at the end. */
+  readonly free: MachineSupply[];
+  /** There is always another. */
+  readonly endless: boolean;
+}
+
+/** What of a machine matters to this plan. */
+export interface Mentioned {
+  /** Labels some pool, class, pod or window asks for. */
+  readonly labels: ReadonlySet<string>;
+  /** Whether some class looks at what only one disk has. */
+  readonly disksByName: boolean;
+}
+
+/** The inventory by lots: who is free, who was taken. The same for all tenants. */
+export class Fleet {
+  readonly lots: readonly Lot[];
+  private readonly made = new Map<number, number>();
+  private readonly known: ReadonlySet<string>;
+
+  /** @param known names that machines of the catalog may not get: nodes have them */
+  constructor(
+    machines: readonly MachineSupply[],
+    catalog: readonly MachineSupply[],
+    mentioned: Mentioned,
+    known: ReadonlySet<string> = new Set(),
+  ) {
+    this.known = known;
+    const lots = new Map<string, { like: MachineSupply; machines: MachineSupply[]; endless: boolean }>();
+    const put = (machine: MachineSupply, endless: boolean) => {
+      const text = endless ? `endless ${machine.name}` : lotText(machine, mentioned);
+      const lot = lots.get(text);
+      if (lot) lot.machines.push(machine);
+      else lots.set(text, { like: machine, machines: [machine], endless });
+    };
+    for (const machine of machines) put(machine, false);
+    for (const machine of catalog) put(machine, true);
+    const sorted = [...lots.values()].map((lot) => {
+      lot.machines.sort((a, b) => order(b.name, a.name));
+      return { ...lot, like: lot.machines[lot.machines.length - 1] ?? lot.like };
+    });
+    sorted.sort((a, b) => order(a.like.name, b.like.name));
+    this.lots = sorted.map(({ like, machines: all, endless }, id) => ({
+      id,
+      like,
+      size: all.length,
+      free: like.unavailable === undefined && !endless ? all : [],
+      endless,
+    }));
+  }
+
+  /** How many of a lot can be had, at most `most`. */
+  available(lot: Lot, most: number): number {
+    return lot.endless ? most : Math.min(lot.free.length, most);
+  }
+
+  /** The next machine of a lot: the one of the first name, or the first that will do. */
+  take(lot: Lot, willDo?: (machine: MachineSupply) => boolean): MachineSupply | undefined {
+    if (lot.endless) {
+      let number = (this.made.get(lot.id) ?? 0) + 1;
+      while (this.known.has(`${lot.like.name}-${number}`)) number += 1;
+      const machine = numbered(lot.like, number);
+      if (willDo && !willDo(machine)) return undefined;
+      this.made.set(lot.id, number);
+      return machine;
+    }
+    if (!willDo) return lot.free.pop();
+    for (let at = lot.free.length - 1; at >= 0; at -= 1) {
+      const machine = lot.free[at];
+      if (machine && willDo(machine)) return lot.free.splice(at, 1)[0];
+    }
+    return undefined;
+  }
+
+  giveBack(lot: Lot, machine: MachineSupply): void {
+    if (lot.endless) return;
+    let at = lot.free.length;
+    while (at > 0 && order((lot.free[at - 1] as MachineSupply).name, machine.name) < 0) at -= 1;
+    lot.free.splice(at, 0, machine);
+  }
+}
+
+/** One of as many as anybody wants. */
+function numbered(like: MachineSupply, number: number): MachineSupply {
+  const name = `${like.name}-${number}`;
+  return { ...like, name, nodeLabels: { ...like.nodeLabels, [LABEL_HOSTNAME]: name, [LABEL_MACHINE]: name } };
+}
+
+function lotText(machine: MachineSupply, { labels, disksByName }: Mentioned): string {
+  const only = (all: Readonly<Record<string, string>>) => {
+    const pairs: string[] = [];
+    for (const key in all) if (labels.has(key) && !OWN_NAME.has(key) && key !== FIELD_NAME) pairs.push(`${key}=${all[key]}`);
+    return pairs.sort();
+  };
+  const disks = machine.disks.map((disk) =>
+    disksByName ? [disk.sizeBytes, disk.model, disk.name, disk.serial, disk.wwn] : [disk.sizeBytes, disk.model],
+  );
+  return JSON.stringify([
+    only(machine.labels),
+    only(machine.nodeLabels),
+    amountsText(machine.capacity),
+    machine.allocatable === machine.capacity ? 0 : amountsText(machine.allocatable),
+    machine.gpus,
+    disks,
+    machine.unavailable,
+    machine.readyInS,
+    machine.lastTenant,
+    machine.imageSha256,
+    machine.failures && [machine.failures.count, machine.failures.sinceS],
+    machine.cost,
+  ]);
+}
+
+const texts = new WeakMap<Resources, string>();
+
+function amountsText(resources: Resources): string {
+  let text = texts.get(resources);
+  if (text === undefined) {
+    text = [...resources]
+      .map(([name, amount]) => `${name}=${amount}`)
+      .sort()
+      .join();
+    texts.set(resources, text);
+  }
+  return text;
+}
