@@ -28,7 +28,7 @@ export interface DhcpClient {
 /** DHCP clients of other projects; each tells a script of ours what it was given. */
 export function dhcpClients(
   network: TestNetwork,
-  peers: Peers,
+  peers: Peers | undefined,
   directory: string,
 ): Readonly<Record<"udhcpc" | "dhclient" | "dhcpcd", DhcpClient>> {
   const script = (name: string, text: string) => {
@@ -48,6 +48,10 @@ export function dhcpClients(
     `case $reason in BOUND|RENEW|REBIND|REBOOT) echo "lease|$new_ip_address|\${new_filename:-$new_bootfile_name}|$new_dhcp_server_identifier|$new_host_name|$new_routers" > ${out} ;; esac`,
   );
   let runs = 0;
+  const foreign = (): Peers => {
+    if (!peers) throw new Error("this test unpacked no peers");
+    return peers;
+  };
 
   return {
     udhcpc: {
@@ -92,10 +96,11 @@ export function dhcpClients(
           ].join("\n"),
         );
         writeFileSync(out, "");
-        const common = [peers.program("dhclient"), "-4", "-cf", config, "-lf", leases, "-pf", pid, "-sf", dhclientScript];
-        await network.run(namespace, [...common, "-1", "eth0"], { env: peers.env });
+        const { program, env } = foreign();
+        const common = [program("dhclient"), "-4", "-cf", config, "-lf", leases, "-pf", pid, "-sf", dhclientScript];
+        await network.run(namespace, [...common, "-1", "eth0"], { env });
         // it stays behind as a daemon; -r ends it with a RELEASE
-        await network.run(namespace, [...common, "-r", "eth0"], { env: peers.env });
+        await network.run(namespace, [...common, "-r", "eth0"], { env });
         return leaseIn(await network.run(namespace, ["cat", out]));
       },
     },
@@ -116,8 +121,9 @@ export function dhcpClients(
         writeFileSync(out, "");
         // it keeps its identity and its socket in places of its own, which are nobody's business outside this run
         const hidden = 'mount -t tmpfs none /run && mount -t tmpfs none /var/lib && mkdir -p /var/lib/dhcpcd /run/dhcpcd && exec "$@"';
-        const command = [peers.program("dhcpcd"), "-4", "-1", "-B", "-t", "20", "-f", config, "-c", dhcpcdScript, "eth0"];
-        await network.run(namespace, ["sh", "-c", hidden, "sh", ...command], { env: peers.env });
+        const { program, env } = foreign();
+        const command = [program("dhcpcd"), "-4", "-1", "-B", "-t", "20", "-f", config, "-c", dhcpcdScript, "eth0"];
+        await network.run(namespace, ["sh", "-c", hidden, "sh", ...command], { env });
         return leaseIn(await network.run(namespace, ["cat", out]));
       },
     },

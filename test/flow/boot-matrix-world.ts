@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { BootEvent, BootInterface, BootRecord, Stage } from "../../src/boot/index.ts";
+import { type BootEvent, type BootInterface, type BootRecord, netbootingFile, type Stage } from "../../src/boot/index.ts";
 import type { Peers } from "../bench/peers.ts";
 import { type DhcpClient, dhcpClients } from "./boot-clients.ts";
 import { type Firmware, type PowerOn, powerOn, type VirtualServer } from "./boot-firmware.ts";
@@ -40,7 +40,8 @@ export interface Booted {
 
 let machines = 0;
 
-export async function createMatrixWorld(name: string, peers: Peers, change: Partial<BootInterface> = {}): Promise<MatrixWorld> {
+/** @param peers where dhclient and dhcpcd are; the others of `clients` are this machine's own */
+export async function createMatrixWorld(name: string, peers?: Peers, change: Partial<BootInterface> = {}): Promise<MatrixWorld> {
   const directory = mkdtempSync(join(tmpdir(), `ironwright-matrix-${name}-`));
   const network = createTestNetwork(`mx${name}`);
   network.bridge("prov0", `${SERVER}/24`);
@@ -55,7 +56,14 @@ export async function createMatrixWorld(name: string, peers: Peers, change: Part
   };
   const assets = { pxeDir: artifacts.pxe, ...artifacts.installer };
   const plane = await startBootPlane(network.namespace, { interfaces: [at], httpPort: 8080, dataDir: directory }, assets);
-  const advertiser = network.start(network.namespace, [artifacts.native, "advertise", "--interface", "prov0"]);
+  const advertiser = network.start(network.namespace, [
+    artifacts.native,
+    "advertise",
+    "--interface",
+    "prov0",
+    "--allow",
+    netbootingFile(directory),
+  ]);
   const servers = new Set<VirtualServer>();
 
   const timeline = async (machine: TestMachine) => (await plane.call("timeline", machine.name)) as readonly BootEvent[];

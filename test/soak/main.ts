@@ -1,0 +1,21 @@
+/** `npm run soak -- NAME [options]`: what takes too long for `npm test`. */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+const soaks: Readonly<Record<string, { readonly file: string; readonly says: string }>> = {
+  boot: {
+    file: "boot.ts",
+    says: "a hundred million fuzzed datagrams, then the whole boot matrix: [--inputs N] [--seed N] [--workers N] [--no-matrix]",
+  },
+};
+
+const [name = "", ...options] = process.argv.slice(2);
+const soak = soaks[name];
+if (!soak) {
+  const list = Object.entries(soaks).map(([name, { says }]) => `  ${name}  ${says}`);
+  console.error(`npm run soak -- NAME [options]\n${list.join("\n")}`);
+  process.exitCode = 2;
+} else {
+  const program = fileURLToPath(new URL(soak.file, import.meta.url));
+  process.exitCode = spawnSync(process.execPath, [program, ...options], { stdio: "inherit" }).status ?? 1;
+}
