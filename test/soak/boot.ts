@@ -25,7 +25,7 @@ if (![inputs, seed, workers].every(Number.isSafeInteger) || inputs < 1 || worker
   process.exit(2);
 }
 
-const PORTION = 1_000_000;
+const PORTION = 250_000;
 const SAY_EVERY_MS = 10_000;
 
 const began = Date.now();
@@ -61,15 +61,16 @@ if (matrix === "failed") process.exitCode = 1;
 /** One worker: portions until there are no more. */
 async function work(): Promise<void> {
   const worker = new Worker(new URL("boot-worker.ts", import.meta.url));
+  let answer = (_: WorkerMessage) => {};
+  worker.on("message", (message: WorkerMessage) => answer(message));
+  worker.on("error", (error) => answer({ broken: String(error) }));
   try {
     for (let task = tasks.shift(); task; task = tasks.shift()) {
       const mine = task;
-      const message = await new Promise<WorkerMessage>((resolve, reject) => {
-        worker.once("message", resolve);
-        worker.once("error", reject);
+      const message = await new Promise<WorkerMessage>((resolve) => {
+        answer = resolve;
         worker.postMessage(mine);
       });
-      worker.removeAllListeners();
       if ("broken" in message) throw new Error(`seed ${mine.seed}: ${message.broken}`);
       done.push(message.result);
     }
