@@ -8,7 +8,7 @@ const server = "http://10.77.0.1:8080";
 const attempt: Purpose = { nonce: "n0nce" };
 const disk: Purpose = { nonce: null, because: "disk" };
 const stranger: Purpose = { nonce: null, because: "unknown" };
-const policy: BootPolicy = { server, present: new Set(["undionly.kpxe", "snponly.efi"]), secureBoot: "off", bootsUnknown: false };
+const policy: BootPolicy = { server, present: new Set(["undionly.kpxe", "snponly.efi"]), secureBoot: "off", unknown: "tell" };
 const local = expect.objectContaining({ boot: "local" });
 const nothing = expect.objectContaining({ boot: "nothing" });
 
@@ -59,7 +59,7 @@ const secure: readonly [string, BootFacts, Purpose, BootPolicy, unknown][] = [
     required,
     expect.objectContaining({ boot: "script" }),
   ],
-  ["a stranger gets nothing", { kind: "pxe", arch: "x64-uefi" }, stranger, { ...required, bootsUnknown: true }, because(/no Machine/)],
+  ["a stranger gets nothing", { kind: "pxe", arch: "x64-uefi" }, stranger, { ...required, unknown: "boot" }, because(/no Machine/)],
 ];
 
 test.each(secure)("where Secure Boot is required, %s", (_, facts, purpose, rules, answer) => {
@@ -67,7 +67,7 @@ test.each(secure)("where Secure Boot is required, %s", (_, facts, purpose, rules
 });
 
 test("where strangers are booted, they get iPXE to be told so, by TFTP alone", () => {
-  const open = { ...policy, bootsUnknown: true };
+  const open: BootPolicy = { ...policy, unknown: "boot" };
   expect(bootAnswer({ kind: "pxe", arch: "x64-uefi" }, stranger, open)).toEqual({ boot: "tftp", file: "snponly.efi" });
   expect(bootAnswer({ kind: "http", arch: "x64-uefi" }, stranger, open)).toEqual(nothing);
 });

@@ -25,8 +25,8 @@ export interface BootPolicy {
   /** Names of the network boot programs there are. */
   readonly present: ReadonlySet<string>;
   readonly secureBoot: SecureBoot;
-  /** Unknown machines are booted as well, to be told that they are unknown. */
-  readonly bootsUnknown: boolean;
+  /** Unknown machines: those that run iPXE are told by a script, are given iPXE to be told, or are left to others. */
+  readonly unknown: "tell" | "boot" | "leave";
 }
 
 const programs: Readonly<Record<Arch, string | undefined>> = {
@@ -48,6 +48,9 @@ const signed: Readonly<Record<Arch, readonly [shim: string, grub: string] | unde
 export function bootAnswer(facts: BootFacts, purpose: Purpose, policy: BootPolicy): BootAnswer {
   if (facts.kind === "plain") return { boot: "nothing", because: "not a boot request" };
   const { server } = policy;
+  if (purpose.nonce === null && purpose.because === "unknown" && policy.unknown === "leave") {
+    return { boot: "nothing", because: reasons.unknown };
+  }
   if (facts.kind === "ipxe") {
     // an iPXE that runs where Secure Boot is wanted was not checked by anybody; it may still be sent to the disk
     if (purpose.nonce !== null && policy.secureBoot === "required") return { boot: "nothing", because: UNSIGNED };
@@ -61,7 +64,7 @@ export function bootAnswer(facts: BootFacts, purpose: Purpose, policy: BootPolic
     const because = reasons[purpose.because];
     if (purpose.because !== "unknown") return { boot: "local", because, url: `${server}/exit/disk.efi` };
     // iPXE alone says so on the screen: by HTTP it goes to those with a nonce only, and nowhere may it run unsigned
-    if (!policy.bootsUnknown || facts.kind !== "pxe" || policy.secureBoot === "required") return { boot: "nothing", because };
+    if (policy.unknown !== "boot" || facts.kind !== "pxe" || policy.secureBoot === "required") return { boot: "nothing", because };
   }
   const program = programFor(facts.arch, policy);
   if (typeof program !== "string") return { boot: "nothing", because: program.because };

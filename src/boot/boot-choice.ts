@@ -1,5 +1,5 @@
 import { ipv4Text, MESSAGE } from "../wire/index.ts";
-import { type BootAnswer, bootAnswer, type Purpose } from "./answer.ts";
+import { type BootAnswer, type BootPolicy, bootAnswer, type Purpose } from "./answer.ts";
 import type { Who } from "./client.ts";
 import type { BootRecord, SecureBoot, Sign } from "./contract.ts";
 import { clientName, type Request } from "./facts.ts";
@@ -13,7 +13,7 @@ export interface BootChoiceOptions {
   /** Network boot programs there are. */
   readonly programs: ReadonlySet<string>;
   readonly secureBoot: SecureBoot;
-  readonly bootsUnknown: boolean;
+  readonly unknown: BootPolicy["unknown"];
   readonly guard: LoopGuard;
   readonly journal: Journal;
   readonly refusals: Refusals;
@@ -36,7 +36,7 @@ export function createBootChoice(options: BootChoiceOptions): BootChoice {
       server: options.http,
       present: options.programs,
       secureBoot: secureBoot ?? options.secureBoot,
-      bootsUnknown: options.bootsUnknown,
+      unknown: options.unknown,
     };
     const purpose = purposeOf(record);
     if (record && request.kind !== "plain") options.onBooting(request.hardware);

@@ -53,12 +53,15 @@ export interface Dhcp {
 /** Known by default to last over a weekend without a boot plane; strangers come and go. Seconds. */
 const LEASE = { machines: 3 * 86_400, others: 3600 };
 
+/** Beside another DHCP server, who is not ours is not spoken to unless that is asked for. */
+const UNKNOWN = { reservation: "tell", "auto-proxy": "boot", proxy: "leave", off: "leave" } as const;
+
 /** The DHCP or ProxyDHCP server of one interface, by its mode. */
 export function createDhcp(options: DhcpOptions): Dhcp {
   const { at } = options;
   const subnets = subnetsOf(at);
   const network = subnets[0]?.network ?? { own: 0, mask: 0 };
-  const choice = createBootChoice({ ...options, secureBoot: at.secureBoot ?? "off", bootsUnknown: at.mode === "auto-proxy" });
+  const choice = createBootChoice({ ...options, secureBoot: at.secureBoot ?? "off", unknown: UNKNOWN[at.mode] });
   const identity = {
     machines: options.machines,
     snooping: at.snooping ?? false,
