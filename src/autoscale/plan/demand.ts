@@ -64,7 +64,7 @@ export class Demand {
     this.columns = columnsOf(world, market.columns);
     const running = world.nodes.flatMap((node) => (node.leaving ? [] : (node.pods ?? [])));
     this.topology = new Topology(world);
-    const faces = this.declare(running);
+    const faces = this.enrol(running);
     const kinds = kindsOf(world, table, faces, this.topology, this.columns);
     const ranking = {
       choices: (kind: PodKind) =>
@@ -141,7 +141,7 @@ export class Demand {
     );
   }
 
-  private declare(running: readonly RunningPod[]): Faces {
+  private enrol(running: readonly RunningPod[]): Faces {
     const { world, table, topology } = this;
     const asks = (needs: {
       spread?: unknown;
@@ -152,15 +152,15 @@ export class Demand {
     }) => (needs.spread ?? needs.affinity ?? needs.antiAffinity ?? needs.preferredAffinity ?? needs.preferredAntiAffinity) !== undefined;
     const asking = world.pods.filter((pod) => asks(pod.needs));
     const shy = running.filter((pod) => (pod.needs.antiAffinity?.length ?? 0) > 0);
-    const declared = new Set<string>();
+    const enrolled = new Set<string>();
     for (const pod of asking) {
       const namespace = namespaceOf(pod.key);
       const needs = table.of(pod.needs);
-      if (declared.has(`${needs.id} ${namespace}`)) continue;
-      declared.add(`${needs.id} ${namespace}`);
-      topology.declare(needs, namespace);
+      if (enrolled.has(`${needs.id} ${namespace}`)) continue;
+      enrolled.add(`${needs.id} ${namespace}`);
+      topology.enrol(needs, namespace);
     }
-    for (const pod of shy) topology.declareRepelling(table.of(pod.needs), namespaceOf(pod.key));
+    for (const pod of shy) topology.enrolRepelling(table.of(pod.needs), namespaceOf(pod.key));
     return new Faces(selectedLabels(new Set([...asking, ...shy].map((pod) => pod.needs))), asking.length + shy.length > 0);
   }
 

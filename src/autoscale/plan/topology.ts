@@ -84,7 +84,7 @@ export class Topology {
   }
 
   /** Makes the counters that pods of these needs look at or feed; must be called for all before {@link rulesOf}. */
-  declare(needs: Needs, namespace: string): void {
+  enrol(needs: Needs, namespace: string): void {
     const { source } = needs;
     for (const one of source.spread ?? []) this.spreadCounter(one, needs, namespace);
     for (const one of [...(source.affinity ?? []), ...(source.preferredAffinity ?? []), ...(source.preferredAntiAffinity ?? [])])
@@ -96,7 +96,7 @@ export class Topology {
   }
 
   /** What running pods keep away. */
-  declareRepelling(needs: Needs, namespace: string): void {
+  enrolRepelling(needs: Needs, namespace: string): void {
     for (const one of needs.source.antiAffinity ?? []) this.termCounter(one, namespace, true);
   }
 
