@@ -180,7 +180,7 @@ export function readGiven(raw: Raw): Given {
   const hosts = raw.hosts === undefined ? undefined : readHosts(raw.hosts, types, notes);
   return {
     types,
-    hosts: hosts?.filter((one) => knownType("given.hosts", one.type)),
+    hosts: hosts?.filter((one) => knownType(`given.hosts[${asListed(raw.hosts, one)}]`, one.type)),
     pools: poolsOf(raw, list("pools"), notes),
     nodes: unique(list("nodes"), "given.nodes", notes).filter((one) => knownType(`given.nodes[${one.name}]`, one.type)),
     daemons: list("daemons"),
@@ -195,6 +195,11 @@ export function readGiven(raw: Raw): Given {
     refused: notes.refused,
     ignored: notes.ignored,
   };
+}
+
+/** Where an entry stands in the file, as far as its type tells. */
+function asListed(raw: unknown, host: form.Host): number {
+  return Array.isArray(raw) ? raw.findIndex((one) => isRecord(one) && one.type === host.type) : 0;
 }
 
 function readTypes(raw: unknown, notes: Notes): Map<string, form.Type> {
