@@ -131,7 +131,7 @@ func answerSolicitations(fd int, at *net.Interface, allowed *allowList) error {
 		}
 		to := &syscall.SockaddrInet6{Addr: asker.Addr, ZoneId: uint32(at.Index)}
 		// what cannot be sent now is asked for again
-		_ = syscall.Sendto(fd, noRouterHere(at.HardwareAddr), 0, to)
+		_ = syscall.Sendto(fd, noRouterHere(hardwareNow(at)), 0, to)
 	}
 }
 

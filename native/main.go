@@ -8,10 +8,14 @@ import (
 
 const usage = `ironwright-native VERB …
 
-  sockets [--netns NAME] [--udp NAME=ADDR:PORT[@IFACE]]… [--tcp NAME=ADDR:PORT[@IFACE]]… -- COMMAND…
+  sockets [--netns NAME] [--udp NAME=ADDR:PORT[@IFACE]]… [--tcp NAME=ADDR:PORT[@IFACE]]… [--probe NAME=IFACE]… -- COMMAND…
       opens sockets bound to interfaces and becomes the command, which inherits them by systemd's protocol
-  advertise --interface IFACE [--netns NAME]
-      answers router solicitations: there is no router, do not wait for one
+  probe --interface IFACE
+      asks by ARP who has an address; started by sockets --probe
+  advertise --interface IFACE --allow FILE [--netns NAME]
+      answers router solicitations of the machines in FILE: there is no router, do not wait for one
+  carry
+      moves files for the boot plane that starts it: TFTP transfers, and bodies of HTTP answers by sendfile(2)
   device-plugin [--kubelet-dir DIR] [--pci-dir DIR]
       a SIMULATED NVIDIA device plugin: advertises NVIDIA's PCI functions as nvidia.com/gpu, without a driver
 `
@@ -19,6 +23,8 @@ const usage = `ironwright-native VERB …
 var verbs = map[string]func(args []string) error{
 	"sockets":       sockets,
 	"advertise":     advertise,
+	"probe":         probe,
+	"carry":         carry,
 	"device-plugin": devicePlugin,
 }
 

@@ -137,7 +137,7 @@ func (p *prober) send(address netip.Addr) {
 	to := &syscall.SockaddrLinklayer{Protocol: networkOrder(etherTypeArp), Ifindex: p.at.Index, Halen: 6}
 	copy(to.Addr[:], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 	// what cannot be sent is not answered, and the address counts as free, as it would without a probe
-	_ = syscall.Sendto(p.fd, arpProbe(p.at.HardwareAddr, address), 0, to)
+	_ = syscall.Sendto(p.fd, arpProbe(hardwareNow(p.at), address), 0, to)
 }
 
 func (p *prober) listen() {
@@ -150,7 +150,7 @@ func (p *prober) listen() {
 		if err != nil {
 			return
 		}
-		holder, address, isHeld := heldAddress(packet[:n], p.at.HardwareAddr)
+		holder, address, isHeld := heldAddress(packet[:n], hardwareNow(p.at))
 		if !isHeld {
 			continue
 		}
@@ -187,6 +187,14 @@ func heldAddress(packet []byte, own net.HardwareAddr) (net.HardwareAddr, netip.A
 	address := netip.AddrFrom4([4]byte(packet[14:18]))
 	isSaid := (operation == arpReply || operation == arpRequest) && !address.IsUnspecified() && holder.String() != own.String()
 	return holder, address, isSaid
+}
+
+// hardwareNow is an interface's address as it is: a bridge's follows its ports, a bond's the port that is up.
+func hardwareNow(at *net.Interface) net.HardwareAddr {
+	if now, err := net.InterfaceByIndex(at.Index); err == nil {
+		return now.HardwareAddr
+	}
+	return at.HardwareAddr
 }
 
 func networkOrder(value uint16) uint16 {

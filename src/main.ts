@@ -150,6 +150,7 @@ function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings, metrics:
     config: { ...config.boot, dataDir: config.dataDir },
     sockets,
     assets: { pxeDir: artifacts.pxe, kernel: artifacts.installer.kernel, initrd: artifacts.installer.initrd },
+    native: artifacts.native,
     clock: systemClock,
     log: log.child({ part: "boot" }),
     metrics,

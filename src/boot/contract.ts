@@ -22,7 +22,11 @@ export type BootIntent =
       readonly authorizedKey: string;
       readonly kernelArguments: readonly string[];
     }
-  | { readonly boot: "disk" };
+  | {
+      readonly boot: "disk";
+      /** Why, when it is no matter of course, and what a person can do: said on the server's own screen. */
+      readonly because?: { readonly reason: string; readonly next: string };
+    };
 
 /** What the installer says when it is up. `address` is where it called from, whatever it wrote itself. */
 export interface InstallerHello {

@@ -1,12 +1,16 @@
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../core/clock.ts";
+import { createBootFiles } from "./boot-files.ts";
+import { startCarrier } from "./carrier.ts";
 import type { BootRecord, InstallerHello } from "./contract.ts";
-import { readRange } from "./http-file.ts";
+import { createBodySender } from "./http-body.ts";
 import { createBootHttp } from "./http-server.ts";
 import { createJournal } from "./journal.ts";
 import { createRecords, type Records } from "./records.ts";
@@ -46,12 +50,18 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true }));
 
 beforeEach(async () => {
+  writeFileSync(join(directory, "initrd"), "initrd");
   records = createRecords(openBootStore(":memory:"));
   records.put(record);
   heard = [];
+  const files = createBootFiles();
+  const carrier = await startCarrier({ native: undefined, clock: systemClock, log: pino({ level: "silent" }) });
   server = createBootHttp({
     records,
-    assets: { pxeDir: directory, kernel: join(directory, "kernel"), initrd: join(directory, "gone") },
+    files,
+    bodies: createBodySender({ carrier, files, clock: systemClock }),
+    machineAt: () => records.byMachine("bios-1"),
+    assets: { pxeDir: directory, kernel: join(directory, "kernel"), initrd: join(directory, "initrd") },
     programs: new Map([["snponly.efi", join(directory, "snponly.efi")]]),
     scripts: loadScripts(new URL("../../pxe/", import.meta.url)),
     journal,
@@ -99,13 +109,71 @@ describe("assets", () => {
     expect((await get("kernel")).status).toBe(404);
   });
 
-  test("a file that went away is said so", async () => {
+  test("a file that went away is said so, on the screen of who asks for the script", async () => {
+    rmSync(join(directory, "initrd"));
     expect((await get("initrd")).status).toBe(503);
+    const script = await (await get("script.ipxe")).text();
+    expect(script).toMatch(/^echo Ironwright: bios-1 .* does not boot over the network\necho Why: the installer/m);
+    expect(script).toContain("echo What to do: run the set-up again there: npm run setup");
+    expect(journal.timeline("bios-1").at(-1)?.detail).toContain("initrd is missing on the boot server");
+  });
+
+  test("the script of an attempt that is over says so, and asks again, so many times", async () => {
+    records.put({ ...record, intent: { boot: "disk" } });
+    const script = await (await get("script.ipxe")).text();
+    expect(script).toMatch(/^echo Why: its boot attempt is over: the nonce is not/m);
+    expect(script).toContain("ironwright-tries} 6 && goto failed");
+    expect((await get("kernel")).status).toBe(404);
+  });
+
+  test("are not sent again to who has them", async () => {
+    const tag = (await get("kernel")).headers.get("etag") ?? "";
+    const again = await get("kernel", { headers: { "if-none-match": tag } });
+    expect([again.status, (await bytesOf(again)).length]).toEqual([304, 0]);
+    const resumed = await get("kernel", { headers: { range: "bytes=990-", "if-range": tag } });
+    expect(await bytesOf(resumed)).toEqual(kernel.subarray(990));
+  });
+
+  test("are the new ones when the file changes", async () => {
+    expect(await (await get("initrd")).text()).toBe("initrd");
+    writeFileSync(join(directory, "initrd"), "another initrd");
+    expect(await (await get("initrd")).text()).toBe("another initrd");
   });
 
   test("machines without work are told so, without a nonce", async () => {
+    expect(await (await fetch(`${base}/exit/disk.ipxe`)).text()).toMatch(/bios-1 has nothing to do over the network \(it has no work\)/);
+    const because = { reason: "quarantined; its disk 'sda' failed ${x} || exit", next: "replace it" };
+    records.put({ ...record, intent: { boot: "disk", because } });
+    const disk = await (await fetch(`${base}/exit/disk.ipxe`)).text();
+    expect(disk).toContain("(quarantined, its disk sda failed ?[x] ?? exit)");
+    expect(disk).toContain("echo replace it");
+    expect((await fetch(`${base}/exit/disk.efi`)).status).toBe(404);
     expect(await (await fetch(`${base}/exit/unknown.ipxe`)).text()).toMatch(/no Machine has the boot MAC/);
     expect((await fetch(`${base}/exit/other.ipxe`)).status).toBe(404);
+  });
+});
+
+describe("a client that dribbles or floods", () => {
+  test.each([
+    ["a head that is too long", `GET / HTTP/1.1\r\nx: ${"a".repeat(20_000)}\r\n\r\n`],
+    ["no HTTP", "\x16\x03\x01 hello\r\n\r\n"],
+  ])("%s ends its connection", async (_, head) => {
+    const socket = connect(Number(new URL(base).port), "127.0.0.1");
+    socket.write(head);
+    socket.resume();
+    await once(socket, "close");
+    expect(await (await get("initrd")).text()).toBe("initrd");
+  });
+
+  test("has so many connections and no more", async () => {
+    const port = Number(new URL(base).port);
+    const open = Array.from({ length: 80 }, () => connect({ port, host: "127.0.0.1", localAddress: "127.0.0.5" }).on("error", () => {}));
+    const ended = open.map((socket) => once(socket.resume(), "close"));
+    let closed = 0;
+    for (const end of ended) void end.then(() => (closed += 1)).catch(() => {});
+    await expect.poll(() => closed).toBeGreaterThanOrEqual(16);
+    expect(open.filter((socket) => !socket.destroyed).length).toBe(64);
+    for (const socket of open) socket.destroy();
   });
 });
 
@@ -149,21 +217,6 @@ describe("hello", () => {
     expect((await say(said)).status).toBe(status);
     expect(heard).toEqual([]);
   });
-});
-
-test.each([
-  ["bytes=0-9", 100, { from: 0, to: 9 }],
-  ["bytes=-10", 100, { from: 90, to: 99 }],
-  ["bytes=-200", 100, { from: 0, to: 99 }],
-  ["bytes=50-500", 100, { from: 50, to: 99 }],
-  ["bytes=9-1", 100, "whole"],
-  ["bytes=0-1,5-6", 100, "whole"],
-  ["items=0-1", 100, "whole"],
-  ["bytes=100-", 100, "unsatisfiable"],
-  ["bytes=-0", 100, "unsatisfiable"],
-  ["bytes=0-0", 0, "unsatisfiable"],
-] as const)("range %s of %i", (header, size, range) => {
-  expect(readRange(header, size)).toEqual(range);
 });
 
 function get(what: string, options: RequestInit = {}): Promise<Response> {

@@ -1,20 +1,28 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import type { Socket } from "node:net";
 import { z } from "zod";
 import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
-import type { BootAssets, InstallerHello, Stage } from "./contract.ts";
-import { sendFile } from "./http-file.ts";
+import type { BootFiles } from "./boot-files.ts";
+import type { BootAssets, BootRecord, InstallerHello, Stage } from "./contract.ts";
+import type { BodySender } from "./http-body.ts";
+import { fileAnswer } from "./http-conditions.ts";
 import type { Journal } from "./journal.ts";
 import type { InstallerRecord, Records } from "./records.ts";
 import type { Refusals } from "./refusals.ts";
-import type { Scripts } from "./script.ts";
+import { type Scripts, screenWords } from "./script.ts";
 
 export interface HttpServerOptions {
   readonly records: Records;
   readonly assets: BootAssets;
   /** Paths of the network boot programs by name. */
   readonly programs: ReadonlyMap<string, string>;
+  readonly files: BootFiles;
+  readonly bodies: BodySender;
   readonly scripts: Scripts;
+  /** The machine whose NIC has the address: for what is said on its screen, and for nothing it is given. */
+  machineAt(address: string): BootRecord | undefined;
   readonly journal: Journal;
   readonly refusals: Refusals;
   readonly clock: Clock;
@@ -23,6 +31,18 @@ export interface HttpServerOptions {
 }
 
 const HELLO_LIMIT = 16 * 1024;
+const CONNECTIONS = 8192;
+const CONNECTIONS_PER_CLIENT = 64;
+
+/** Firmware, iPXE and curl send a few hundred bytes at once; who dribbles is not one of them. */
+const LIMITS: ServerOptions = {
+  maxHeaderSize: 8 * 1024,
+  headersTimeout: 10_000,
+  requestTimeout: 20_000,
+  connectionsCheckingInterval: 2_000,
+  keepAliveTimeout: 15_000,
+  noDelay: true,
+};
 
 const helloSchema = z.object({
   hostKey: z.string().regex(/^ssh-ed25519 [A-Za-z0-9+/]+={0,2}$/, "an ssh-ed25519 public key without a comment"),
@@ -33,41 +53,113 @@ const helloSchema = z.object({
   firmware: z.enum(["bios", "uefi"]),
 });
 
-/** Boot assets by HTTP, to the machine whose current nonce is in the URL and to nobody else. */
-export function createBootHttp(options: HttpServerOptions): Server {
-  const { records, assets, scripts, journal, refusals } = options;
-  const server = createServer((request, response) => {
+/** What a server of HTTPS is made of, PEM. */
+export interface TlsIdentity {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/**
+ * Boot assets by HTTP, to the machine whose current nonce is in the URL and to nobody else.
+ * @param identity by HTTPS when there is one
+ */
+export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentity): Server {
+  const { records, assets, scripts, journal, refusals, files } = options;
+  const server = identity
+    ? createHttpsServer({ ...LIMITS, cert: identity.certificate, key: identity.key }, listener)
+    : createServer(LIMITS, listener);
+  server.maxHeadersCount = 64;
+  server.maxConnections = CONNECTIONS;
+  const connections = new Map<string, number>();
+  server.on("connection", limit);
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === "ERR_HTTP_REQUEST_TIMEOUT" || error.code === "HPE_HEADER_OVERFLOW") refusals.count(`http: ${error.code}`, {});
+    socket.destroy();
+  });
+  server.on("tlsClientError", (error: Error) => refusals.count("http: TLS", { error: error.message }));
+
+  function listener(request: IncomingMessage, response: ServerResponse): void {
     serve(request, response).catch((error: unknown) => {
       // without the nonce, which is a secret
       refusals.count("http: failed", { asset: request.url?.split("/").slice(3).join("/").slice(0, 60), error: reasonOf(error) });
       if (response.headersSent) response.destroy();
       else answer(response, 500, "the boot plane could not answer; its log says why");
     });
-  });
-  server.on("clientError", (_, socket) => socket.destroy());
+  }
+
+  function limit(connection: Socket): void {
+    const client = plainAddress(connection.remoteAddress);
+    const open = (connections.get(client) ?? 0) + 1;
+    if (open > CONNECTIONS_PER_CLIENT) {
+      refusals.count("http: too many connections", { from: client });
+      return void connection.destroy();
+    }
+    connections.set(client, open);
+    connection.once("close", () => {
+      const left = (connections.get(client) ?? 1) - 1;
+      if (left > 0) connections.set(client, left);
+      else connections.delete(client);
+    });
+  }
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? "").split("?")[0] ?? "";
-    const exit = /^\/exit\/(disk|unknown|loop)\.ipxe$/.exec(path)?.[1];
-    if (exit === "disk" || exit === "unknown" || exit === "loop") return answer(response, 200, scripts.render(exit, {}));
+    const exit = /^\/exit\/([a-z]+)\.(ipxe|efi)$/.exec(path);
+    // UEFI HTTP Boot goes on to its next boot device when there is nothing
+    if (exit) {
+      const text = exit[2] === "ipxe" ? farewell(request, exit[1] ?? "") : undefined;
+      return text === undefined ? answer(response, 404, "nothing to boot") : answer(response, 200, text);
+    }
 
     const [, nonce = "", what = ""] = /^\/boot\/([A-Za-z0-9_-]+)\/(.+)$/.exec(path) ?? [];
     const record = records.byNonce(nonce);
-    if (!record) {
-      refusals.count("http: no valid nonce", { from: request.socket.remoteAddress });
-      return answer(response, 404, "not found");
-    }
+    if (!record) return stranger(request, response, what);
     if (what === "hello") return request.method === "POST" ? hello(request, response, record) : answer(response, 405, "POST your hello");
     if (request.method !== "GET" && request.method !== "HEAD") return answer(response, 405, "only GET and HEAD");
     return asset(request, response, record, what);
+  }
+
+  /** A script for who has nothing to boot here: it says why on the server's own screen, and ends. */
+  function farewell(request: IncomingMessage, why: string): string | undefined {
+    const record = options.machineAt(plainAddress(request.socket.remoteAddress));
+    const machine = record?.machine ?? "this-server";
+    if (why === "unknown") return scripts.render("unknown", {});
+    if (why === "loop") return scripts.render("loop", { machine });
+    if (why !== "disk") return undefined;
+    const because = record?.intent.boot === "disk" ? record.intent.because : undefined;
+    const reason = screenWords(because?.reason ?? "it has no work");
+    const next = screenWords(because?.next ?? "It is installed when a claim names it: ironwright explain pod says what waits");
+    return scripts.render("disk", { machine, reason, next });
+  }
+
+  /** Without a nonce that counts. A script says so on the screen, and asks again by DHCP, which knows the current one. */
+  function stranger(request: IncomingMessage, response: ServerResponse, what: string): void {
+    const from = plainAddress(request.socket.remoteAddress);
+    refusals.count("http: no valid nonce", { from });
+    if (what !== "script.ipxe") {
+      answer(response, 404, "not found");
+      return;
+    }
+    const record = options.machineAt(from);
+    if (record) journal.add(record.machine, "script", "asked for the script of an attempt that is over", { what: "stale" });
+    const machine = record?.machine ?? "this-server";
+    problem(
+      response,
+      machine,
+      "its boot attempt is over: the nonce is not the current one of any machine",
+      `ironwright timeline machine ${machine} says what came after it`,
+    );
+  }
+
+  function problem(response: ServerResponse, machine: string, reason: string, next: string): void {
+    answer(response, 200, scripts.render("problem", { machine, reason: screenWords(reason), next: screenWords(next), tries: "6" }));
   }
 
   async function asset(request: IncomingMessage, response: ServerResponse, record: InstallerRecord, what: string): Promise<void> {
     const { nonce, authorizedKey } = record.intent;
     switch (what) {
       case "script.ipxe":
-        journal.add(record.machine, "script", "iPXE script fetched");
-        return answer(response, 200, script(request, record));
+        return script(request, response, record);
       case "kernel":
         return file(request, response, record, "kernel", "kernel", assets.kernel);
       case "initrd":
@@ -90,26 +182,47 @@ export function createBootHttp(options: HttpServerOptions): Server {
     name: string,
     path: string,
   ): Promise<void> {
-    const started = options.clock.now().getTime();
-    const sent = await sendFile(request, response, path);
-    if (!sent) {
+    const there = await files.look(path);
+    if (!there) {
       refusals.count("http: the file is gone", { path });
       return answer(response, 503, `${name} is not there any more; run the set-up again`);
     }
-    if (sent.of === 0) return;
+    const { status, headers, offset, length } = fileAnswer(request.headers, there);
+    response.writeHead(status, headers);
+    if (request.method === "HEAD" || length === 0) return void response.end();
+    const started = options.clock.now().getTime();
+    const client = plainAddress(request.socket.remoteAddress);
+    const sent = await options.bodies.send({ file: there, offset, length, client }, response);
     const seconds = ((options.clock.now().getTime() - started) / 1000).toFixed(1);
-    const whole = sent.bytes === sent.of;
+    const whole = sent.bytes === length;
     const detail = whole
-      ? `${name} fetched (${sent.of} bytes in ${seconds} s)`
-      : `${name} broken off after ${sent.bytes} of ${sent.of} bytes`;
+      ? `${name} fetched (${length} bytes in ${seconds} s)`
+      : `${name} broken off after ${sent.bytes} of ${length} bytes: ${sent.why ?? "the client hung up"}`;
     journal.add(record.machine, stage, detail, { what: whole ? "fetched" : "broken-off", file: name });
   }
 
-  function script(request: IncomingMessage, record: InstallerRecord): string {
+  async function script(request: IncomingMessage, response: ServerResponse, record: InstallerRecord): Promise<void> {
+    for (const [what, path] of [
+      ["kernel", assets.kernel],
+      ["initrd", assets.initrd],
+    ] as const) {
+      if (await files.look(path)) continue;
+      refusals.count("http: the file is gone", { path });
+      journal.add(record.machine, "script", `the installer's ${what} is missing on the boot server`);
+      return problem(
+        response,
+        record.machine,
+        `the installer's ${what} is missing on the boot server`,
+        "run the set-up again there: npm run setup",
+      );
+    }
     const { nonce, kernelArguments } = record.intent;
+    const { localAddress, localPort } = request.socket;
     // the address the client reached us at, which is one of ours whatever the Host header says
-    const url = `http://${plainAddress(request.socket.localAddress)}:${request.socket.localPort}/boot/${nonce}`;
-    return scripts.render("installer", { machine: record.machine, url, arguments: kernelArguments });
+    const server = `${"encrypted" in request.socket ? "https" : "http"}://${plainAddress(localAddress)}:${localPort}`;
+    journal.add(record.machine, "script", "iPXE script fetched");
+    const values = { machine: record.machine, server, url: `${server}/boot/${nonce}`, arguments: kernelArguments };
+    answer(response, 200, scripts.render("installer", values));
   }
 
   async function hello(request: IncomingMessage, response: ServerResponse, record: InstallerRecord): Promise<void> {

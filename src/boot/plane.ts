@@ -5,7 +5,10 @@ import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
 import { ipv4Text } from "../wire/index.ts";
 import { openAttemptStore } from "./attempt-store.ts";
+import { createBootFiles } from "./boot-files.ts";
+import { type Carrier, startCarrier } from "./carrier.ts";
 import type { BootAssets, BootConfig, BootPlane, InstallerHello, LeaseView } from "./contract.ts";
+import { createBodySender } from "./http-body.ts";
 import { createJournal } from "./journal.ts";
 import { openLeaseLog } from "./lease-log.ts";
 import { createLoopGuard } from "./loop-guard.ts";
@@ -25,6 +28,8 @@ export interface BootPlaneOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics?: Metrics;
+  /** Path of `ironwright-native`, which moves the bytes of files; without it this process does. */
+  readonly native?: string;
   /** Where the iPXE script templates are; the package's own `pxe/` by default. */
   readonly scriptsDir?: string;
 }
@@ -55,6 +60,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
   const scripts = loadScripts(options.scriptsDir ?? new URL("../../pxe/", import.meta.url));
   const waiting = new Map<string, Set<(hello: InstallerHello) => void>>();
   const segments: Segment[] = [];
+  let carrier: Carrier | undefined;
   const guard = createLoopGuard(clock);
   const netbooting = createNetbooting({
     path: netbootingFile(config.dataDir),
@@ -115,9 +121,28 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
   return {
     async start() {
       const programs = programsIn(assets);
+      carrier = await startCarrier({ native: options.native, clock, log });
+      const files = createBootFiles();
+      const bodies = createBodySender({ carrier, files, clock });
       for (const at of config.interfaces) {
         if (at.mode === "off") continue;
-        const parts = { records, journal, refusals, scripts, leases, clock, log, assets, programs, onHello, guard, owed };
+        const parts = {
+          carrier,
+          files,
+          bodies,
+          records,
+          journal,
+          refusals,
+          scripts,
+          leases,
+          clock,
+          log,
+          assets,
+          programs,
+          onHello,
+          guard,
+          owed,
+        };
         const onBooting = at.routerAdvertisements ? netbooting.saw : () => {};
         segments.push(await createSegment({ ...parts, at, onBooting, httpPort: config.httpPort, sockets: options.sockets }));
       }
@@ -127,6 +152,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
     async stop() {
       stopping.abort();
       await Promise.all(segments.splice(0).map((segment) => segment.stop()));
+      await carrier?.stop();
       journal.close();
       await leases.close();
       store.close();

@@ -13,7 +13,40 @@ export function isPlainWord(word: string): boolean {
   return PLAIN_WORD.test(word);
 }
 
-export type ScriptName = "installer" | "disk" | "unknown" | "loop";
+/**
+ * Any text as words that are safe on a line `echo …`: quotes vanish, brackets and separators become harmless ones, and whatever
+ * else could mean something to iPXE becomes a question mark. At most 200 characters, so that a screen of 80 columns holds it.
+ */
+export function screenWords(text: string): readonly string[] {
+  const plain = [...text.slice(0, MOST_ON_SCREEN)].map((sign) => LOOKS_LIKE[sign] ?? (isPlainWord(sign) || sign === " " ? sign : "?"));
+  const words = plain.join("").split(" ").filter(isPlainWord);
+  return words.length > 0 ? words : ["-"];
+}
+
+const MOST_ON_SCREEN = 200;
+const LOOKS_LIKE: Readonly<Record<string, string>> = {
+  "(": "[",
+  ")": "]",
+  "{": "[",
+  "}": "]",
+  "<": "[",
+  ">": "]",
+  ";": ",",
+  "'": "",
+  '"': "",
+  "`": "",
+  "\\": "/",
+  "\n": " ",
+  "\r": " ",
+  "\t": " ",
+  "–": "-",
+  "—": "-",
+  "’": "",
+};
+
+const NAMES = ["installer", "disk", "unknown", "loop", "problem"] as const;
+
+export type ScriptName = (typeof NAMES)[number];
 
 /** The scripts of `pxe/`, with `{{name}}` filled in. */
 export interface Scripts {
@@ -24,13 +57,8 @@ export interface Scripts {
 export function loadScripts(directory: URL | string): Scripts {
   const read = (name: ScriptName) =>
     readFileSync(typeof directory === "string" ? `${directory}/${name}.ipxe` : new URL(`${name}.ipxe`, directory), "utf8");
-  const templates: Readonly<Record<ScriptName, string>> = {
-    installer: read("installer"),
-    disk: read("disk"),
-    unknown: read("unknown"),
-    loop: read("loop"),
-  };
-  return { render: (name, values) => fillIn(templates[name], values) };
+  const templates = new Map(NAMES.map((name) => [name, read(name)]));
+  return { render: (name, values) => fillIn(templates.get(name) ?? "", values) };
 }
 
 /** Throws when a value is missing or could break out of its place; records are checked before, so that is a mistake of ours. */

@@ -2,26 +2,32 @@ import type { Socket } from "node:dgram";
 import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
 import type { Logger } from "../observe/index.ts";
-import { parseIpv4 } from "../wire/index.ts";
+import { parseIpv4, parseNetwork } from "../wire/index.ts";
+import type { BootFiles } from "./boot-files.ts";
+import type { Carrier } from "./carrier.ts";
 import { createConflictProbe } from "./conflict-probe.ts";
 import type { BootAssets, BootInterface, InstallerHello } from "./contract.ts";
 import { type Addresses, createDhcp } from "./dhcp.ts";
 import { serveDhcp } from "./dhcp-socket.ts";
+import type { BodySender } from "./http-body.ts";
 import { createBootHttp } from "./http-server.ts";
 import type { Journal } from "./journal.ts";
 import type { LeaseStore } from "./leases.ts";
 import type { LoopGuard } from "./loop-guard.ts";
+import { mtuOf } from "./mtu.ts";
 import type { Records } from "./records.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Scripts } from "./script.ts";
 import { listenHttp, type Sockets, streamSocket, udpSocket } from "./sockets.ts";
-import { serveTftp } from "./tftp-server.ts";
-import type { TransferEnd } from "./tftp-transfer.ts";
+import { serveTftp, type TftpEnd } from "./tftp-server.ts";
 
 export interface SegmentOptions {
   readonly at: BootInterface;
   readonly httpPort: number;
   readonly sockets: Sockets;
+  readonly files: BootFiles;
+  readonly carrier: Carrier;
+  readonly bodies: BodySender;
   readonly assets: BootAssets;
   readonly programs: ReadonlyMap<string, string>;
   readonly records: Records;
@@ -56,7 +62,8 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const probe = pair && createConflictProbe(pair, clock);
   const dhcp = createDhcp({ ...options, probe, http, programs: new Set(options.programs.keys()), machines: records });
   const book = dhcp.addresses;
-  const web = createBootHttp(options);
+  const machineAt = (client: string) => records.byHardware(book.macAt(parseIpv4(client) ?? 0) ?? "");
+  const web = createBootHttp({ ...options, machineAt });
 
   const dhcpSocket = await udpSocket(`dhcp@${at.name}`, sockets.get(`dhcp@${at.name}`));
   const bootsSocket = dhcp.boots && (await udpSocket(`pxe@${at.name}`, sockets.get(`pxe@${at.name}`)));
@@ -68,18 +75,19 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const stopDhcp = serveDhcp({ socket: dhcpSocket, server: dhcp.server, leases, refusals, name: at.name });
   const stopBoots =
     dhcp.boots && bootsSocket && serveDhcp({ socket: bootsSocket, server: dhcp.boots, leases, refusals, name: `${at.name} (4011)` });
-  const tftp = serveTftp({ socket: tftpSocket, address, programs: options.programs, clock, refusals, onEnd: noteTransfer });
+  const network = parseNetwork(at.address);
+  const tftp = serveTftp({
+    ...options,
+    socket: tftpSocket,
+    address,
+    mtu: (client) => mtuOf(at.name, network, parseIpv4(client)),
+    onEnd: noteTransfer,
+  });
 
-  function noteTransfer(transfer: { file: string; peer: string; end: TransferEnd; bytes: number; seconds: number }): void {
-    const record = records.byHardware(book.macAt(parseIpv4(transfer.peer) ?? 0) ?? "");
-    const how =
-      transfer.end === "done"
-        ? `fetched (${transfer.bytes} bytes in ${transfer.seconds.toFixed(1)} s)`
-        : transfer.end === "size-probe"
-          ? "asked for its size"
-          : transfer.end;
-    const what = transfer.end === "done" ? "fetched" : transfer.end === "size-probe" ? "sized" : "broken-off";
-    if (record) journal.add(record.machine, "tftp", `${transfer.file} ${how}`, { what, file: transfer.file });
+  function noteTransfer(transfer: TftpEnd): void {
+    const machine = machineAt(transfer.peer)?.machine;
+    const { what, how } = toldOf(transfer);
+    if (machine) journal.add(machine, "tftp", `${transfer.file} ${how}`, { what, file: transfer.file });
     log.debug({ interface: at.name, ...transfer }, "TFTP transfer ended");
   }
 
@@ -100,6 +108,25 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
       ]);
     },
   };
+}
+
+/** A transfer as people tell it. */
+function toldOf({ end, why, bytes, seconds }: TftpEnd): { what: "fetched" | "sized" | "broken-off"; how: string } {
+  switch (end) {
+    case "done":
+      return { what: "fetched", how: `fetched (${bytes} bytes in ${seconds.toFixed(1)} s)` };
+    case "size-probe":
+      return { what: "sized", how: "asked for its size" };
+    case "unanswered":
+      return {
+        what: "broken-off",
+        how: "not answered: UDP from other ports than 69 may be filtered on the way, or the server was switched off",
+      };
+    case "timed-out":
+      return { what: "broken-off", how: `timed out after ${bytes} bytes` };
+    default:
+      return { what: "broken-off", how: `${end} after ${bytes} bytes${why ? `: ${why}` : ""}` };
+  }
 }
 
 function closed(socket: Socket): Promise<void> {

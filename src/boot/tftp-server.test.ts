@@ -6,6 +6,8 @@ import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../core/clock.ts";
 import { encodeTftp, parseTftp, type TftpPacket } from "../wire/index.ts";
+import { createBootFiles } from "./boot-files.ts";
+import { startCarrier } from "./carrier.ts";
 import { createRefusals, type Refusals } from "./refusals.ts";
 import { udpSocket } from "./sockets.ts";
 import { serveTftp } from "./tftp-server.ts";
@@ -31,6 +33,9 @@ beforeEach(async () => {
     socket: listening,
     address: SERVER,
     programs,
+    files: createBootFiles(),
+    carrier: await startCarrier({ native: undefined, clock: systemClock, log: pino({ level: "silent" }) }),
+    mtu: () => 1500,
     clock: systemClock,
     refusals,
     onEnd: ({ end }) => void ends.push(end),
@@ -70,7 +75,9 @@ test("strangers and broken datagrams disturb no transfer", async () => {
   request("snponly.efi", {});
   const { from } = await client.next();
   const stranger = await createClient();
+  // an error is not answered, by nothing
   stranger.send({ kind: "error", code: 0, message: "stop" }, from);
+  stranger.send({ kind: "ack", block: 1 }, from);
   expect((await stranger.next()).packet).toMatchObject({ kind: "error", code: 5 });
   stranger.socket.close();
   client.socket.send(Uint8Array.of(4), from.port, from.address);
@@ -78,7 +85,14 @@ test("strangers and broken datagrams disturb no transfer", async () => {
   listeningSend(Uint8Array.of(1));
   client.send({ kind: "ack", block: 1 }, from);
   expect((await client.next()).packet).toMatchObject({ kind: "data", block: 2 });
-  expect(refusals.all()).toMatchObject({ "tftp: truncated": 2, "tftp: opcode": 1 });
+  client.send({ kind: "ack", block: 2 }, from);
+  client.send({ kind: "ack", block: 3 }, from);
+  await expect.poll(() => ends).toEqual(["done"]);
+  expect(refusals.all()).toMatchObject({
+    "tftp: truncated": 1,
+    "tftp: strangers in a transfer": 1,
+    "tftp: malformed in a transfer": 1,
+  });
 });
 
 test.each([

@@ -1,10 +1,12 @@
-import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
-import { readFile } from "node:fs/promises";
+import type { RemoteInfo, Socket } from "node:dgram";
 import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
-import { encodeTftp, parseTftp, TFTP_ERROR } from "../wire/index.ts";
+import { encodeTftp, parseTftp, TFTP_ERROR, type TftpPacket } from "../wire/index.ts";
+import type { BootFile, BootFiles } from "./boot-files.ts";
+import type { Carrier, Ending } from "./carrier.ts";
 import type { Refusals } from "./refusals.ts";
-import { createTransfer, negotiate, type TransferEnd } from "./tftp-transfer.ts";
+import { sendBySocket } from "./tftp-socket.ts";
+import { negotiate } from "./tftp-transfer.ts";
 
 export interface TftpServerOptions {
   /** Bound already; its port takes the requests. */
@@ -13,25 +15,36 @@ export interface TftpServerOptions {
   readonly address: string;
   /** Path of a network boot program by name. Nothing else is served. */
   readonly programs: ReadonlyMap<string, string>;
+  readonly files: BootFiles;
+  readonly carrier: Carrier;
+  /** The largest packet that reaches a client whole. */
+  mtu(client: string): number;
   readonly clock: Clock;
   readonly refusals: Refusals;
   /** Told of every transfer that ends. */
-  onEnd?(transfer: {
-    readonly file: string;
-    readonly peer: string;
-    readonly end: TransferEnd;
-    readonly bytes: number;
-    readonly seconds: number;
-  }): void;
+  onEnd?(transfer: TftpEnd): void;
+}
+
+/** How a transfer ended; `bytes` is what the client acknowledged. */
+export interface TftpEnd {
+  readonly file: string;
+  readonly peer: string;
+  readonly end: Ending["how"];
+  /** What the client, or this host, says about it; empty when nothing. */
+  readonly why: string;
+  readonly bytes: number;
+  readonly seconds: number;
 }
 
 const TRANSFERS_PER_CLIENT = 8;
 const TRANSFERS = 1024;
 
-/** RFC 1350 for reading only, a socket a transfer. Carries network boot programs; all else goes by HTTP. */
+/** RFC 1350 for reading only: decides who gets which file with which options. Carries network boot programs; all else goes by HTTP. */
 export function serveTftp(options: TftpServerOptions): { stop(): void } {
-  const { socket, refusals, clock } = options;
+  const { socket, refusals, clock, files, carrier } = options;
+  /** By client's address and port. */
   const running = new Map<string, AbortController>();
+  const ofClient = new Map<string, number>();
 
   const onMessage = (datagram: Buffer, peer: RemoteInfo) => void request(datagram, peer);
   const onError = (error: Error) => refusals.count("tftp: socket", { error: reasonOf(error) });
@@ -41,6 +54,8 @@ export function serveTftp(options: TftpServerOptions): { stop(): void } {
     const packet = parseTftp(datagram);
     if (typeof packet === "string") return refusals.count(`tftp: ${packet}`, { from: peer.address });
     if (packet.kind === "write") return refuse(peer, TFTP_ERROR.access, "this server is read-only");
+    // an error is never answered by one: two that did would never end
+    if (packet.kind === "error") return refusals.count("tftp: an error out of the blue", { from: peer.address });
     if (packet.kind !== "read") return refuse(peer, TFTP_ERROR.illegal, "not a request");
     if (packet.mode !== "octet") return refuse(peer, TFTP_ERROR.illegal, "only mode octet is served");
     const name = packet.file.replace(/^[/\\]+/, "");
@@ -49,16 +64,20 @@ export function serveTftp(options: TftpServerOptions): { stop(): void } {
     const key = `${peer.address}:${peer.port}`;
     // the request came twice: its transfer is under way and answers by itself
     if (running.has(key)) return;
-    const own = [...running.keys()].filter((one) => one.startsWith(`${peer.address}:`)).length;
+    const own = ofClient.get(peer.address) ?? 0;
     if (own >= TRANSFERS_PER_CLIENT || running.size >= TRANSFERS) return refuse(peer, TFTP_ERROR.undefined, "too many transfers at once");
     const ending = new AbortController();
     running.set(key, ending);
+    ofClient.set(peer.address, own + 1);
     try {
-      await transfer(name, await readFile(path), packet.options, peer, ending.signal);
+      await transfer(name, path, packet, peer, ending.signal);
     } catch (error) {
       refusals.count("tftp: failed", { file: name, from: peer.address, error: reasonOf(error) });
     } finally {
       running.delete(key);
+      const left = (ofClient.get(peer.address) ?? 1) - 1;
+      if (left > 0) ofClient.set(peer.address, left);
+      else ofClient.delete(peer.address);
     }
   }
 
@@ -68,65 +87,46 @@ export function serveTftp(options: TftpServerOptions): { stop(): void } {
   }
 
   async function transfer(
-    file: string,
-    content: Uint8Array,
-    asked: ReadonlyMap<string, string>,
+    name: string,
+    path: string,
+    packet: Extract<TftpPacket, { kind: "read" | "write" }>,
     peer: RemoteInfo,
     signal: AbortSignal,
   ): Promise<void> {
-    const granted = negotiate(asked, content.length);
-    const machine = createTransfer(content, granted);
-    const started = clock.now().getTime();
-    const over = new AbortController();
-    let due = started + granted.timeoutMs;
-    let end: TransferEnd = "aborted";
-
-    const own = createSocket("udp4");
-    const send = (datagrams: readonly Uint8Array[]) => {
-      for (const datagram of datagrams) own.send(datagram, peer.port, peer.address, () => {});
-    };
-    const step = (next: { readonly send: readonly Uint8Array[]; readonly end?: TransferEnd }) => {
-      if (next.end === undefined) return send(next.send);
-      end = next.end;
-      over.abort();
-    };
-    own.on("error", () => over.abort());
-    own.on("message", (datagram, from) => {
-      if (over.signal.aborted) return;
-      // RFC 1350 §4: a stranger gets an error and disturbs nothing
-      if (from.address !== peer.address || from.port !== peer.port) {
-        own.send(
-          encodeTftp({ kind: "error", code: TFTP_ERROR.unknownTransfer, message: "unknown transfer" }),
-          from.port,
-          from.address,
-          () => {},
-        );
-        return;
-      }
-      const packet = parseTftp(datagram);
-      if (typeof packet === "string") return refusals.count(`tftp: ${packet}`, { from: from.address });
-      const next = machine.receive(packet);
-      if (next.send.length > 0) due = clock.now().getTime() + granted.timeoutMs;
-      step(next);
-    });
-
-    const stopped = AbortSignal.any([signal, over.signal]);
-    try {
-      await new Promise<void>((resolve, reject) => own.once("error", reject).bind(0, options.address, resolve));
-      send(machine.begin());
-      while (!stopped.aborted) {
-        const left = due - clock.now().getTime();
-        if (left > 0) {
-          await clock.sleep(left, stopped).catch(() => {});
-          continue;
-        }
-        due = clock.now().getTime() + granted.timeoutMs;
-        step(machine.expire());
-      }
-    } finally {
-      own.close();
+    const file = await files.look(path);
+    if (!file) {
+      refusals.count("tftp: the file is gone", { file: path });
+      return refuse(peer, TFTP_ERROR.notFound, `${name} is not there any more`);
     }
-    options.onEnd?.({ file, peer: peer.address, end, bytes: content.length, seconds: (clock.now().getTime() - started) / 1000 });
+    const started = clock.now().getTime();
+    const ending = await send(file, packet, peer, signal);
+    if (ending.how === "failed") {
+      refusals.count("tftp: failed", { file: name, from: peer.address, error: ending.why });
+      refuse(peer, TFTP_ERROR.undefined, "the file cannot be read");
+    }
+    if (ending.strangers > 0) refusals.count("tftp: strangers in a transfer", { from: peer.address, datagrams: ending.strangers });
+    if (ending.malformed > 0) refusals.count("tftp: malformed in a transfer", { from: peer.address, datagrams: ending.malformed });
+    const seconds = (clock.now().getTime() - started) / 1000;
+    options.onEnd?.({ file: name, peer: peer.address, end: ending.how, why: ending.why, bytes: ending.bytes, seconds });
+  }
+
+  async function send(
+    file: BootFile,
+    packet: Extract<TftpPacket, { kind: "read" | "write" }>,
+    peer: RemoteInfo,
+    signal: AbortSignal,
+  ): Promise<Ending> {
+    const { granted, ...agreed } = negotiate(packet.options, file.size, options.mtu(peer.address));
+    const optionAck = granted.size > 0 ? Buffer.from(encodeTftp({ kind: "optionAck", options: granted })).toString("base64") : "";
+    const { path, version } = file;
+    const byHelper = carrier.tftp(
+      { path, version, from: options.address, to: `${peer.address}:${peer.port}`, ...agreed, optionAck },
+      signal,
+    );
+    if (byHelper) return byHelper;
+    const content = await files.content(file);
+    if (!content) return { how: "failed", why: "it changed meanwhile, or is too large", bytes: 0, strangers: 0, malformed: 0 };
+    return sendBySocket({ content, options: { granted, ...agreed }, from: options.address, to: peer }, clock, signal);
   }
 
   return {

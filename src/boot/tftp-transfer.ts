@@ -5,18 +5,22 @@ export interface TransferOptions {
   readonly blockSize: number;
   readonly windowSize: number;
   readonly timeoutMs: number;
+  /** The client asked for just this time-out (RFC 2349); else it follows the round trip. */
+  readonly fixedTimeout: boolean;
   readonly askedSize: boolean;
   /** What was asked and is granted; empty when no option was. */
   readonly granted: ReadonlyMap<string, string>;
 }
 
-/** What fits one Ethernet frame with IP, UDP and TFTP headers: fragments are what boot firmware is worst at. */
-const LONGEST_BLOCK = 1468;
-const LONGEST_WINDOW = 32;
+const IP_UDP_AND_TFTP_HEADERS = 32;
+const LONGEST_WINDOW = 64;
 const DEFAULT_TIMEOUT_S = 1;
 
-/** Grants what is asked as far as it is sound; an option with an odd value is left out, which refuses it (RFC 2347). */
-export function negotiate(asked: ReadonlyMap<string, string>, size: number): TransferOptions {
+/**
+ * Grants what is asked as far as it is sound; an option with an odd value is left out, which refuses it (RFC 2347).
+ * @param mtu of the way to the client: fragments are what boot firmware is worst at
+ */
+export function negotiate(asked: ReadonlyMap<string, string>, size: number, mtu = 1500): TransferOptions {
   const number = (name: string, least: number, most: number) => {
     const value = asked.get(name);
     return value !== undefined && /^\d{1,10}$/.test(value) && Number(value) >= least && Number(value) <= most ? Number(value) : undefined;
@@ -26,9 +30,10 @@ export function negotiate(asked: ReadonlyMap<string, string>, size: number): Tra
   const timeout = number("timeout", 1, 255);
   const askedSize = asked.has("tsize");
   const options = {
-    blockSize: Math.min(blockSize ?? 512, LONGEST_BLOCK),
+    blockSize: Math.min(blockSize ?? 512, mtu - IP_UDP_AND_TFTP_HEADERS),
     windowSize: Math.min(windowSize ?? 1, LONGEST_WINDOW),
     timeoutMs: (timeout ?? DEFAULT_TIMEOUT_S) * 1000,
+    fixedTimeout: timeout !== undefined,
     askedSize,
   };
   const granted = new Map<string, string>();
@@ -39,21 +44,29 @@ export function negotiate(asked: ReadonlyMap<string, string>, size: number): Tra
   return { ...options, granted };
 }
 
-export type TransferEnd = "done" | "size-probe" | "timed-out" | "aborted";
+/** `unanswered`: not even the first packet was acknowledged; `failed`: the file could not be read, or the helper ended. */
+export type TransferEnd = "done" | "size-probe" | "timed-out" | "unanswered" | "aborted" | "cancelled" | "failed";
 
 /** One file on its way, without socket or clock: what to send is a function of what came. */
 export interface Transfer {
   begin(): readonly Uint8Array[];
   /** What to send now; `end` when it is over. */
   receive(packet: TftpPacket): { readonly send: readonly Uint8Array[]; readonly end?: TransferEnd };
-  /** Nothing came for the time-out. */
+  /** Bytes the client has acknowledged. */
+  acknowledged(): number;
+  /** How long the next answer is waited for, in milliseconds: as asked, or by the round trip, doubled at each try. */
+  waitMs(): number;
+  /** Nothing came for so long. */
   expire(): { readonly send: readonly Uint8Array[]; readonly end?: TransferEnd };
 }
 
 const TRIES = 6;
+/** Once the round trip is known. Firmware that writes what it got is slower than the wire. */
+const SHORTEST_WAIT_MS = 250;
 const QUIET = { send: [] };
 
-export function createTransfer(file: Uint8Array, options: TransferOptions): Transfer {
+/** @param now milliseconds, for the round trip */
+export function createTransfer(file: Uint8Array, options: TransferOptions, now: () => number): Transfer {
   const { blockSize, windowSize } = options;
   // a file that fills its last block ends with an empty one (RFC 1350 §6)
   const last = Math.floor(file.length / blockSize) + 1;
@@ -61,9 +74,12 @@ export function createTransfer(file: Uint8Array, options: TransferOptions): Tran
   let sent = acknowledged;
   let tries = 0;
   let resentFor = -1;
+  let sentAt = 0;
+  let roundTrip = 0;
 
   /** Everything from behind the last acknowledged block to the window's end. */
   function window(): Uint8Array[] {
+    sentAt = now();
     if (acknowledged < 0) {
       sent = 0;
       return [encodeTftp({ kind: "optionAck", options: options.granted })];
@@ -93,6 +109,8 @@ export function createTransfer(file: Uint8Array, options: TransferOptions): Tran
     } else {
       acknowledged = base + ahead;
     }
+    // Karn's rule: what was sent twice says nothing about the round trip
+    if (tries === 0) roundTrip += (now() - sentAt - roundTrip) / 8;
     tries = 0;
     return acknowledged >= last ? { send: [], end: "done" as const } : { send: window() };
   }
@@ -107,9 +125,16 @@ export function createTransfer(file: Uint8Array, options: TransferOptions): Tran
       }
       return QUIET;
     },
+    acknowledged: () => Math.min(Math.max(acknowledged, 0) * blockSize, file.length),
+    waitMs() {
+      if (options.fixedTimeout) return options.timeoutMs;
+      if (roundTrip === 0) return options.timeoutMs * 2 ** Math.min(tries, 2);
+      return Math.min(Math.max(8 * roundTrip, SHORTEST_WAIT_MS) * 2 ** tries, 4 * options.timeoutMs);
+    },
     expire() {
       tries += 1;
-      return tries >= TRIES ? { send: [], end: "timed-out" as const } : { send: window() };
+      if (tries < TRIES) return { send: window() };
+      return { send: [], end: acknowledged <= 0 ? ("unanswered" as const) : ("timed-out" as const) };
     },
   };
 }

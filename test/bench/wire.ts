@@ -70,7 +70,7 @@ export async function startBootProcess(wire: Wire, options: BootProcessOptions):
   const assets = writeAssets(join(wire.directory, "assets"), options.bytes ?? 100_000);
   const config = { interfaces: options.interfaces, httpPort: options.httpPort ?? 8080, dataDir: options.dataDir ?? wire.directory };
   const server = fileURLToPath(new URL("../flow/boot-server.ts", import.meta.url));
-  const command = [process.execPath, ...(options.nodeArguments ?? []), server, JSON.stringify({ config, assets })];
+  const command = [process.execPath, ...(options.nodeArguments ?? []), server, JSON.stringify({ config, assets, native })];
   const child = spawn(native, ["sockets", "--netns", wire.here, ...socketArguments(config), "--", ...command], {
     stdio: ["pipe", "pipe", "inherit"],
     env: { ...process.env, LEVEL: "error" },

@@ -1,21 +1,31 @@
+import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { startApi } from "../../src/api/index.ts";
 import { type BootPlane, createBootPlane, inheritedSockets } from "../../src/boot/index.ts";
 import { systemClock } from "../../src/core/clock.ts";
-import { createLog } from "../../src/observe/index.ts";
+import { createLog, createMetrics } from "../../src/observe/index.ts";
 
 /**
- * A boot plane alone, as a process in a network namespace. Its configuration is the first argument; each line of standard input
+ * A boot plane with the daemon's API, as a process in a network namespace. Its configuration is the first argument; each line of standard input
  * is `{id, call, args}` on it, each line of standard output `{id, value}` or `{id, error}`.
  */
-const { config, assets } = JSON.parse(process.argv[2] ?? "{}");
+const { config, assets, native } = JSON.parse(process.argv[2] ?? "{}");
+const log = createLog(process.env.LEVEL ?? "info");
+const metrics = createMetrics();
 const plane = createBootPlane({
   config,
   assets,
   sockets: inheritedSockets(process.env, process.pid),
+  ...(native ? { native } : {}),
   clock: systemClock,
-  log: createLog(process.env.LEVEL ?? "info"),
+  log,
+  metrics,
 });
 await plane.start();
+const api = await startApi(
+  { boot: plane, metrics, explainPod: () => "starting", log },
+  { socket: join(config.dataDir, "run", "daemon.sock") },
+);
 say({ id: 0, value: "up" });
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -25,6 +35,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     (error: unknown) => say({ id, error: String(error) }),
   );
 }
+await api.stop();
 await plane.stop();
 
 async function run(call: keyof BootPlane, args: unknown[]): Promise<unknown> {
