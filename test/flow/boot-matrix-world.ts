@@ -3,12 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BootEvent, type BootInterface, type BootRecord, netbootingFile, type Stage } from "../../src/boot/index.ts";
 import type { Peers } from "../bench/peers.ts";
-import { type DhcpClient, dhcpClients } from "./boot-clients.ts";
+import { dhcpClients } from "./boot-clients.ts";
 import { type Firmware, type PowerOn, powerOn, type VirtualServer } from "./boot-firmware.ts";
-import { createTestNetwork, ended, type TestNetwork } from "./boot-network.ts";
+import { createTestNetwork, type TestNetwork } from "./boot-network.ts";
 import { artifacts, type BootProcess, startBootPlane } from "./boot-process.ts";
 
 export const SERVER = "10.77.0.1";
+/** Of the network behind the relay. */
+export const ROUTER = "10.78.0.254";
 
 /** A boot plane on a network of its own, with machines it knows and clients that are not ours. */
 export interface MatrixWorld {
@@ -18,8 +20,10 @@ export interface MatrixWorld {
   readonly clients: ReturnType<typeof dhcpClients>;
   /** Makes the boot plane know a machine that shall boot the installer, or its disk. */
   machine(name: string, change?: Partial<BootRecord>): Promise<TestMachine>;
-  /** Powers a virtual server on and waits until the boot plane saw it reach the stage; returns how long that took. */
-  boot(machine: TestMachine, firmware: Firmware, until: Stage, options?: Partial<PowerOn>): Promise<Booted>;
+  /** Powers a virtual server on and waits until the boot plane saw it reach the stage, or its console said it. */
+  boot(machine: TestMachine, firmware: Firmware, until: Stage | RegExp, options?: Partial<PowerOn>): Promise<Booted>;
+  /** Another network, reached through a router that forwards and has a relay to start on it. */
+  behindRelay(command: (near: string, far: string) => readonly string[], env?: Readonly<Record<string, string>>): void;
   timeline(machine: TestMachine): Promise<readonly BootEvent[]>;
   end(): Promise<void>;
 }
@@ -56,14 +60,9 @@ export async function createMatrixWorld(name: string, peers?: Peers, change: Par
   };
   const assets = { pxeDir: artifacts.pxe, ...artifacts.installer };
   const plane = await startBootPlane(network.namespace, { interfaces: [at], httpPort: 8080, dataDir: directory }, assets);
-  const advertiser = network.start(network.namespace, [
-    artifacts.native,
-    "advertise",
-    "--interface",
-    "prov0",
-    "--allow",
-    netbootingFile(directory),
-  ]);
+  const advertise = (bridge: string) =>
+    network.start(network.namespace, [artifacts.native, "advertise", "--interface", bridge, "--allow", netbootingFile(directory)]);
+  advertise("prov0");
   const servers = new Set<VirtualServer>();
 
   const timeline = async (machine: TestMachine) => (await plane.call("timeline", machine.name)) as readonly BootEvent[];
@@ -96,7 +95,8 @@ export async function createMatrixWorld(name: string, peers?: Peers, change: Par
         for (;;) {
           const stages = (await timeline(machine)).map(({ stage }) => stage);
           const seconds = (Date.now() - began) / 1000;
-          if (stages.includes(until)) return { seconds, stages: [...new Set(stages)], console: server.console() };
+          if (until instanceof RegExp ? until.test(server.console()) : stages.includes(until))
+            return { seconds, stages: [...new Set(stages)], console: server.console() };
           if (!server.running || seconds > 90) {
             const seen = (await timeline(machine)).map(({ stage, detail }) => `${stage}: ${detail}`);
             throw new Error(`no ${until} after ${seconds} s.\nSeen: ${seen.join("; ")}\nConsole: ${server.console().slice(-2000)}`);
@@ -108,10 +108,21 @@ export async function createMatrixWorld(name: string, peers?: Peers, change: Par
         servers.delete(server);
       }
     },
+    behindRelay(command, env) {
+      network.bridge("far0");
+      const router = network.plug("router", [
+        { name: "near", bridge: "prov0", address: "10.77.0.5/24" },
+        { name: "far", bridge: "far0", address: `${ROUTER}/24` },
+      ]);
+      network.sync(router, ["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+      network.sync(network.namespace, ["ip", "route", "add", "10.78.0.0/24", "via", "10.77.0.5"]);
+      network.start(router, command("near", "far"), env);
+      // a site's router advertises itself; this stands for it
+      advertise("far0");
+    },
     async end() {
       await Promise.all([...servers].map((server) => server.end()));
       await plane.end();
-      await ended(advertiser);
       await network.remove();
       rmSync(directory, { recursive: true });
     },
@@ -139,6 +150,3 @@ export function printed(rows: readonly Row[]): string {
     )
     .join("\n");
 }
-
-/** What every DHCP client of the matrix is asked: as a plain host, then as a boot ROM. */
-export type MatrixClient = DhcpClient;
