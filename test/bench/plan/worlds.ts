@@ -69,7 +69,7 @@ interface Template {
 
 function template(nth: number): Template {
   const app = `app-${nth}`;
-  const gpus = [0, 1, 1, 2, 4, 8][nth % 6] ?? 0;
+  const gpus = [0, 0, 1, 0, 0, 2, 0, 0, 1, 0][nth % 10] ?? 0;
   const selector = { matchLabels: { app } };
   return {
     labels: { app },
@@ -85,7 +85,7 @@ function template(nth: number): Template {
       tolerations: [],
       hostPorts: [],
       ...(nth % 10 === 1 ? { spread: [{ key: "topology.kubernetes.io/zone", maxSkew: 1, hard: true, selector }] } : {}),
-      ...(nth % 10 === 2 ? { antiAffinity: [{ key: "kubernetes.io/hostname", selector }] } : {}),
+      ...(nth % 50 === 2 ? { antiAffinity: [{ key: "kubernetes.io/hostname", selector }] } : {}),
     },
   };
 }
