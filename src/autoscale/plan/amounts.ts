@@ -69,6 +69,15 @@ export class Columns {
     return { at: Int32Array.from(entries, ([column]) => column), amounts: Float64Array.from(entries, ([, amount]) => amount) };
   }
 
+  /** What is asked for as far as anybody offers it; the rest counts for nothing. */
+  known(resources: Resources): Request {
+    const entries = [...resources].flatMap(([name, amount]): [number, number][] => {
+      const column = this.numbers.get(name);
+      return column === undefined ? [] : [[column, asked(name, amount)]];
+    });
+    return { at: Int32Array.from(entries, ([column]) => column), amounts: Float64Array.from(entries, ([, amount]) => amount) };
+  }
+
   /** Takes from a place what is asked for; for daemons and running pods, part of which may have no column. */
   charge(place: Float64Array, resources: Resources, offset = 0): void {
     for (const [name, amount] of resources) {

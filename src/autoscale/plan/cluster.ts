@@ -3,12 +3,12 @@ import { intersectValues, type Requirements } from "../../core/requirements.ts";
 import type { Demand } from "./demand.ts";
 import type { Fleet } from "./fleet.ts";
 import type { PodKind } from "./kinds.ts";
-import { named, type Offer, type Outlet } from "./outlet.ts";
+import { named } from "./outlet.ts";
 import { type Opening, type Site, type SiteClass, Sites } from "./sites.ts";
 import { portsConflict } from "./taints.ts";
 import { failsOn, type Labels } from "./terms.ts";
 import { count } from "./topology.ts";
-import type { MachineSupply, PoolWorld } from "./world.ts";
+import type { MachineSupply, PoolWorld, RunningPod } from "./world.ts";
 
 /** A claim that an earlier pass opened. */
 export interface Carried {
@@ -21,7 +21,8 @@ export interface Carried {
 type Change =
   | { readonly did: "put"; readonly site: Site; readonly kind: PodKind; readonly times: number; readonly ports: Site["ports"] }
   | { readonly did: "narrow"; readonly site: Site; readonly before: SiteClass; readonly open: Requirements }
-  | { readonly did: "open"; readonly site: Site; readonly opening: Opening };
+  | { readonly did: "open"; readonly site: Site; readonly opening: Opening }
+  | { readonly did: "evict"; readonly site: Site; readonly pods: readonly RunningPod[] };
 
 /**
  * One tenant's places during a pass: nodes, claims opened so far, what is on them. All changes are remembered, so that
@@ -90,11 +91,21 @@ export class Cluster {
   }
 
   /** Opens a claim on a machine that was taken from the fleet. */
-  open(outlet: Outlet, pool: PoolWorld, offer: Offer, machine: MachineSupply, nth: number, gang?: string): Site {
-    const opening = { machine, offer, outlet, pool, nth, ...(gang === undefined ? {} : { gang }) };
-    const site = this.add(opening, this.demand.openOf(offer));
+  open(opening: Opening): Site {
+    const site = this.add(opening, this.demand.openOf(opening.offer));
     this.changes.push({ did: "open", site, opening });
     return site;
+  }
+
+  /** Running pods leave a node. */
+  evict(site: Site, pods: readonly RunningPod[]): void {
+    this.changes.push({ did: "evict", site, pods });
+    this.leave(site, pods, -1);
+  }
+
+  /** Nothing more is put on a place; what is there stays in the books. */
+  shut(site: Site): void {
+    this.sites.free.fill(0, site.index * this.sites.width, (site.index + 1) * this.sites.width);
   }
 
   mark(): number {
@@ -116,6 +127,8 @@ export class Cluster {
         change.site.kind = change.before;
         change.before.sites += 1;
         this.opens.set(change.site.index, change.open);
+      } else if (change?.did === "evict") {
+        this.leave(change.site, change.pods, 1);
       } else if (change) {
         this.list(change.site).pop();
         this.sites.dropLast();
@@ -172,6 +185,17 @@ export class Cluster {
     this.charge(opening.pool.name, machine.capacity, 1n);
     this.held += 1;
     return site;
+  }
+
+  /** Running pods come (1) or go (-1). */
+  private leave(site: Site, pods: readonly RunningPod[], times: 1 | -1): void {
+    for (const pod of pods) {
+      const request = this.demand.columns.known(pod.needs.requests);
+      this.sites.take(site.index, request, times);
+      for (const counter of this.demand.countersOf(pod))
+        if (site.kind.counts(counter.among))
+          count(counter, counter.level < 0 ? site.index : (site.kind.domains[counter.level] ?? -1), times);
+    }
   }
 
   private list(site: Site): Site[] {

@@ -100,9 +100,10 @@ export class Demand {
     for (const one of this.offerClasses.values()) one.sites = 0;
   }
 
-  /** How many members of a gang run already. */
-  runningOf(gang: string): number {
-    return this.nodes.reduce((sum, ready) => sum + (ready.node.pods ?? []).filter((pod) => pod.gang === gang).length, 0);
+  /** What counts a running pod, wherever it is. */
+  countersOf({ key, labels, needs }: RunningPod): readonly Counter[] {
+    if (this.topology.counters.length === 0) return [];
+    return this.topology.countedOf((needs.antiAffinity?.length ?? 0) > 0 ? needs.antiAffinity : undefined, namespaceOf(key), labels);
   }
 
   /** All places by what they have in common, those with no site among them. */

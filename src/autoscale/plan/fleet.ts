@@ -31,6 +31,7 @@ export class Fleet {
   readonly lots: readonly Lot[];
   private readonly made = new Map<number, number>();
   private readonly known: ReadonlySet<string>;
+  private readonly byName = new Map<string, { readonly lot: Lot; readonly machine: MachineSupply }>();
 
   /** @param known names that machines of the catalog may not get: nodes have them */
   constructor(
@@ -61,6 +62,13 @@ export class Fleet {
       free: like.unavailable === undefined && !endless ? all : [],
       endless,
     }));
+    for (const [id, { machines: all }] of sorted.entries())
+      for (const machine of all) this.byName.set(machine.name, { lot: this.lots[id] as Lot, machine });
+  }
+
+  /** A machine of the inventory, free or not. */
+  find(name: string): { readonly lot: Lot; readonly machine: MachineSupply } | undefined {
+    return this.byName.get(name);
   }
 
   /** How many of a lot can be had, at most `most`. */
@@ -87,7 +95,8 @@ export class Fleet {
   }
 
   giveBack(lot: Lot, machine: MachineSupply): void {
-    if (lot.endless) return;
+    // what was taken from who has it is not free when it is not taken after all
+    if (lot.endless || lot.like.unavailable !== undefined) return;
     let at = lot.free.length;
     while (at > 0 && order((lot.free[at - 1] as MachineSupply).name, machine.name) < 0) at -= 1;
     lot.free.splice(at, 0, machine);

@@ -7,7 +7,9 @@ import { Heap } from "./heap.ts";
 import { SharedMarket } from "./market.ts";
 import { NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
-import { NO_QUOTAS } from "./referee.ts";
+import { Quotas } from "./quotas.ts";
+import { type Reclaimed, reclaim } from "./reclaim.ts";
+import type { Referee } from "./referee.ts";
 import { refusalsOf } from "./refusal.ts";
 import { settled } from "./settle.ts";
 import type { Opening, Site } from "./sites.ts";
@@ -52,22 +54,23 @@ export class Planner {
   run(): Plan {
     let carried: readonly Carried[] = [];
     for (let count = 1; ; count += 1) {
-      const turns = this.pass(carried);
+      const quotas = new Quotas(this.world);
+      const turns = this.pass(carried, quotas);
       const openings = turns.reduce((sum, turn) => sum + turn.cluster.openings().length, 0);
       const next = turns.flatMap((turn) => settled(turn.cluster, turn.goal));
       const same = openings === carried.length && next.length === carried.length;
-      if (same || count === MOST_PASSES) return answer(turns);
+      if (same || count === MOST_PASSES) return answer(turns, reclaim(this.world, turns, quotas, this.market.fleet));
       carried = next.sort((a, b) => a.opening.nth - b.opening.nth);
     }
   }
 
   /** All tenants' turns, with the claims of the last pass as nodes to come. */
-  pass(carried: readonly Carried[]): Turn[] {
+  pass(carried: readonly Carried[], referee: Referee): Turn[] {
     const { policy = {} } = this.world;
     const work = Math.max(LEAST_WORK, Math.floor((policy.work ?? WORK) / Math.max(1, this.demands.length)));
     const pass: Pass = {
       fleet: this.market.fleet,
-      referee: NO_QUOTAS,
+      referee,
       policy,
       work: policy.work === undefined ? work : Math.min(work, policy.work),
       opened: carried.reduce((last, one) => Math.max(last, one.opening.nth), 0),
@@ -75,6 +78,11 @@ export class Planner {
     const mine = new Map<Demand, Carried[]>(this.demands.map((demand) => [demand, []]));
     for (const one of carried) mine.get(one.demand)?.push(one);
     const turns = this.demands.map((demand) => new Turn(new Cluster(demand, mine.get(demand) ?? [], this.market.fleet), pass));
+    const clusters = new Map(turns.map((turn) => [turn.cluster.demand, turn.cluster]));
+    for (const { demand, opening } of carried) {
+      const cluster = clusters.get(demand);
+      if (cluster) referee.opened(cluster, opening.machine, opening.maxRuntimeS);
+    }
     const waiting = new Heap<Turn>((a, b) => pass.referee.before(a.cluster, b.cluster), turns);
     for (let turn = waiting.pop(); turn; turn = waiting.pop()) {
       let opened = false;
@@ -85,7 +93,7 @@ export class Planner {
   }
 }
 
-function answer(turns: readonly Turn[]): Plan {
+function answer(turns: readonly Turn[], { actions, lost }: Reclaimed): Plan {
   const opened = turns
     .flatMap((turn) => turn.cluster.openings().map((one) => ({ ...one, turn })))
     .filter(({ site }) => site.here.length > 0)
@@ -95,17 +103,29 @@ function answer(turns: readonly Turn[]): Plan {
     return pods.length > 0 ? [{ tenant: turn.cluster.demand.world.tenant, pods }] : [];
   });
   return {
-    placements: turns.flatMap(placementsOf),
+    placements: turns.flatMap((turn) => placementsOf(turn, lost)),
     claims: opened.map(({ turn, opening, site }) => claimOf(turn, opening, site)),
-    refusals: turns.flatMap((turn) => refusalsOf(turn)),
+    refusals: turns.flatMap((turn) => [...refusalsOf(turn), ...takenFrom(turn, lost)]),
+    ...(actions.length > 0 ? { actions } : {}),
     ...(rest.length > 0 ? { rest } : {}),
   };
 }
 
-function placementsOf(turn: Turn): Plan["placements"] {
+/** Pods that would have gone to nodes which must be given up. */
+function takenFrom(turn: Turn, lost: Reclaimed["lost"]): Plan["refusals"] {
+  const { tenant } = turn.cluster.demand.world;
+  return turn.cluster.sites.all.flatMap((site) => {
+    const to = lost.get(`${tenant}/${site.name}`);
+    const pods = site.here.flatMap((one) => one.pods);
+    if (to === undefined || site.opening !== undefined || pods.length === 0) return [];
+    return [{ tenant, pods, reason: `node ${site.name} is given to ${to}`, pools: [] }];
+  });
+}
+
+function placementsOf(turn: Turn, lost: Reclaimed["lost"]): Plan["placements"] {
   const { tenant } = turn.cluster.demand.world;
   return turn.cluster.sites.all
-    .filter((site) => site.here.length > 0)
+    .filter((site) => site.here.length > 0 && (site.opening !== undefined || !lost.has(`${tenant}/${site.name}`)))
     .map((site) => ({
       tenant,
       node: site.name,

@@ -1,7 +1,7 @@
 import type { Cluster } from "./cluster.ts";
 import type { Lot } from "./fleet.ts";
 import type { PodKind } from "./kinds.ts";
-import { order } from "./order.ts";
+import type { MachineSupply } from "./world.ts";
 
 /** What decides between tenants. */
 export interface Referee {
@@ -9,10 +9,8 @@ export interface Referee {
   before(a: Cluster, b: Cluster): number;
   /** Why a tenant may not take a machine of a lot for pods of a kind now; undefined when it may. */
   refuses(cluster: Cluster, lot: Lot, kind: PodKind): string | undefined;
+  /** A tenant gets a machine. @param maxRuntimeS after which what it is for has ended */
+  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number): void;
+  /** The last one that was opened is not opened after all. */
+  closed(): void;
 }
-
-/** Without quotas: who holds the fewest machines goes first, then who waits longest, then by name. */
-export const NO_QUOTAS: Referee = {
-  before: (a, b) => a.held - b.held || order(a.demand.since, b.demand.since) || order(a.demand.world.tenant, b.demand.world.tenant),
-  refuses: () => undefined,
-};

@@ -100,6 +100,17 @@ export class Shares {
     this.change(this.account(tenant), more, -1);
   }
 
+  /** A tenant must give up a machine, which nobody has until somebody opens it. Its node counts for limits until it is gone. */
+  lost(tenant: string, less: Measure): void {
+    const account = this.account(tenant);
+    this.countIdle(account, -1);
+    for (const [at, amount] of less.entries()) {
+      account.staying[at] = (account.staying[at] ?? 0) - amount;
+      this.free[at] = (this.free[at] ?? 0) + amount;
+    }
+    this.countIdle(account, 1);
+  }
+
   /** Whether all of `more` would be within what the tenant owns: then it takes it back from who borrowed it. */
   owns(tenant: string, more: Measure): boolean {
     const { quota, at, held } = this.account(tenant);

@@ -68,6 +68,8 @@ export interface Opening {
   /** Which of the plan's it is. */
   readonly nth: number;
   readonly gang?: string;
+  /** What it is for has ended after so long. */
+  readonly maxRuntimeS?: number;
   /** Found small enough by an earlier pass. */
   readonly settled?: true;
 }

@@ -1,12 +1,13 @@
 import type { Choice, Goal } from "./choose.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Fleet } from "./fleet.ts";
+import { placeGang } from "./gang-turn.ts";
 import type { PodKind } from "./kinds.ts";
 import { Placing, type Within } from "./placing.ts";
 import type { Referee } from "./referee.ts";
 import type { Site } from "./sites.ts";
 import type { Counter } from "./topology.ts";
-import type { Policy } from "./world.ts";
+import type { MachineSupply, Policy } from "./world.ts";
 
 /** What all tenants' turns share. */
 export interface Pass {
@@ -89,7 +90,7 @@ export class Turn {
       this.current = new Placing(this.cluster, next.kind, this.goal, { skip: next.skip });
     }
     const choice = this.current.next();
-    if (choice && this.open(choice)) return true;
+    if (choice && this.open(choice, this.current.kind)) return true;
     this.finish(this.current);
     this.current = undefined;
     if (this.at >= this.queue.length) this.retry();
@@ -99,16 +100,35 @@ export class Turn {
   /** Places pods of a kind without letting others in between. @returns how many have a place */
   place(kind: PodKind, part: { readonly skip?: number; readonly most?: number; readonly within?: Within } = {}): number {
     const placing = new Placing(this.cluster, kind, this.goal, part);
-    for (let choice = placing.next(); choice; choice = placing.next()) if (!this.open(choice, kind.gang)) break;
+    for (let choice = placing.next(); choice; choice = placing.next()) if (!this.open(choice, kind)) break;
     return placing.placed;
   }
 
   /** Takes a machine from the fleet and makes a place of it. */
-  open({ pool, outlet, offer, willDo }: Choice, gang?: string): Site | undefined {
-    const machine = this.pass.fleet.take(offer.lot, willDo);
-    if (!machine) return undefined;
+  open({ willDo, ...choice }: Choice, kind: PodKind): Site | undefined {
+    const machine = this.pass.fleet.take(choice.offer.lot, willDo);
+    return machine && this.adopt(choice, machine, kind);
+  }
+
+  /** Makes a place of a machine that nobody else can take. */
+  adopt({ pool, outlet, offer }: Choice, machine: MachineSupply, { gang, maxRuntimeS }: PodKind): Site {
     this.pass.opened += 1;
-    return this.cluster.open(outlet, pool, offer, machine, this.pass.opened, gang);
+    this.pass.referee.opened(this.cluster, machine, maxRuntimeS);
+    return this.cluster.open({
+      machine,
+      offer,
+      outlet,
+      pool,
+      nth: this.pass.opened,
+      ...(gang === undefined ? {} : { gang }),
+      ...(maxRuntimeS === undefined ? {} : { maxRuntimeS }),
+    });
+  }
+
+  /** Takes back everything since a mark of the cluster, when so many machines had been opened. */
+  back(mark: number, opened: number): void {
+    this.cluster.rollback(mark);
+    for (; this.pass.opened > opened; this.pass.opened -= 1) this.pass.referee.closed();
   }
 
   /** The kinds of a gang, in their order; they are not offered again. */
@@ -125,7 +145,7 @@ export class Turn {
 
   /** Pods that follow others, or are counted with them, are tried again as long as that helps somebody. */
   private retry(): void {
-    const follows = ({ kind }: Left) => kind.rules.affinity.length + kind.rules.spread.length > 0;
+    const follows = ({ kind }: Left) => kind.gang === undefined && kind.rules.affinity.length + kind.rules.spread.length > 0;
     if (this.progress === this.tried || !this.left.some(follows)) return;
     this.tried = this.progress;
     this.queue = this.left.filter(follows).map(({ kind, from }) => ({ kind, skip: from }));
@@ -163,24 +183,4 @@ function sizeAgainst(one: PodKind, other: PodKind): number {
     if (base > 0n) most = Math.max(most, Number(amount) / Number(base));
   }
   return most;
-}
-
-/** All members or none. */
-function placeGang(turn: Turn, name: string): boolean {
-  const first = turn.cluster.mark();
-  const gang = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
-  const kinds = turn.membersOf(name);
-  const opened = turn.pass.opened;
-  const placed = kinds.map((kind) => turn.place(kind));
-  const all = placed.reduce((sum, one) => sum + one, 0);
-  const running = turn.cluster.demand.runningOf(name);
-  if (all + running < (gang?.min ?? 1)) {
-    turn.cluster.rollback(first);
-    turn.pass.opened = opened;
-    for (const kind of kinds)
-      turn.left.push({ kind, from: 0, reason: `its gang needs ${gang?.min ?? 1} places, there are ${all + running}` });
-    return false;
-  }
-  for (const [n, kind] of kinds.entries()) if ((placed[n] ?? 0) < kind.pods.length) turn.left.push({ kind, from: placed[n] ?? 0 });
-  return turn.pass.opened > opened;
 }

@@ -1,0 +1,248 @@
+import { timesIn } from "./amounts.ts";
+import { openable, refusal } from "./choose.ts";
+import { type Berths, placeGang as domainsFor, type GangPlace, type GangShort, LEVELS } from "./gang-domains.ts";
+import type { PodKind } from "./kinds.ts";
+import { NEW_HOST, Neighbours } from "./neighbours.ts";
+import type { Within } from "./placing.ts";
+import { stagesOf } from "./stages.ts";
+import type { Labels } from "./terms.ts";
+import type { Left, Turn } from "./turn.ts";
+import type { Gang, GangTopology } from "./world.ts";
+
+/** How often domains are chosen anew because neighbours, limits or quota left less room than there seemed to be. */
+const MOST_TRIES = 12;
+
+/** What a gang got, or why nothing. */
+export type GangOutcome = { readonly placed: readonly number[] } | { readonly reason: string; readonly hint?: string };
+
+/** All members or none. @returns whether a machine was opened */
+export function placeGang(turn: Turn, name: string): boolean {
+  const opened = turn.pass.opened;
+  const kinds = turn.membersOf(name);
+  const outcome = tryGang(turn, name, kinds);
+  for (const [n, kind] of kinds.entries()) {
+    const from = "placed" in outcome ? (outcome.placed[n] ?? 0) : 0;
+    if (from < kind.pods.length) turn.left.push(leftOf(kind, from, outcome));
+  }
+  return turn.pass.opened > opened;
+}
+
+/** Places a gang whole, or leaves everything as it was. */
+export function tryGang(turn: Turn, name: string, kinds: readonly PodKind[]): GangOutcome {
+  const mark = turn.cluster.mark();
+  const opened = turn.pass.opened;
+  const gang = gangOf(turn, name, kinds);
+  const outcome = gang.topology === undefined ? anywhere(turn, gang, kinds) : inDomains(turn, gang, gang.topology, kinds);
+  if ("reason" in outcome) {
+    turn.back(mark, opened);
+  }
+  return outcome;
+}
+
+/** A gang nobody declared is all the pods that name it. */
+export function gangOf(turn: Turn, name: string, kinds: readonly PodKind[]): Gang {
+  const declared = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
+  const all = kinds.reduce((sum, kind) => sum + kind.pods.length, 0) + runningOf(turn, name).reduce((sum, one) => sum + one.members, 0);
+  return declared ?? { name, min: all, size: all };
+}
+
+function leftOf(kind: PodKind, from: number, outcome: GangOutcome): Left {
+  if ("placed" in outcome) return { kind, from };
+  return { kind, from, reason: outcome.reason, ...(outcome.hint === undefined ? {} : { hint: outcome.hint }) };
+}
+
+/** Members that run, by the domains of their nodes. */
+export function runningOf(turn: Turn, name: string): { readonly members: number; readonly domains: Readonly<Record<string, string>> }[] {
+  return turn.cluster.demand.nodes.flatMap(({ node, labels }) => {
+    const members = (node.pods ?? []).filter((pod) => pod.gang === name).length;
+    return members === 0 ? [] : [{ members, domains: domainsOf(labels, [...LEVELS, ...levelsOf(turn, name)]) }];
+  });
+}
+
+function levelsOf(turn: Turn, name: string): readonly string[] {
+  const topology = turn.cluster.demand.world.gangs?.find((one) => one.name === name)?.topology;
+  return topology === undefined ? [] : own(topology);
+}
+
+function own({ required, preferred, slice }: GangTopology): string[] {
+  return [slice?.level, preferred, required].filter((level) => level !== undefined);
+}
+
+function anywhere(turn: Turn, gang: Gang, kinds: readonly PodKind[]): GangOutcome {
+  const running = runningOf(turn, gang.name).reduce((sum, one) => sum + one.members, 0);
+  let left = gang.size - running;
+  const placed = kinds.map((kind) => {
+    const count = turn.place(kind, { most: left });
+    left -= count;
+    return count;
+  });
+  const all = placed.reduce((sum, count) => sum + count, 0) + running;
+  return all >= gang.min ? { placed } : refused(gang, { fits: all, needs: gang.min }, limitOf(turn, kinds));
+}
+
+/**
+ * The kind that is first in order chooses the domains, by the room there is; the others join it in its required domain.
+ * Where less fits than it seemed, the domain counts for less and the choice is made again.
+ */
+function inDomains(turn: Turn, gang: Gang, topology: GangTopology, kinds: readonly PodKind[]): GangOutcome {
+  const [lead, ...others] = kinds;
+  if (!lead) return { placed: [] };
+  const running = runningOf(turn, gang.name);
+  const companions = others.reduce((sum, kind) => sum + kind.pods.length, 0);
+  const started = running.reduce((sum, one) => sum + one.members, 0);
+  const most = started + lead.pods.length;
+  let size = Math.min(gang.size - companions, most);
+  const min = others.length > 0 ? most : Math.min(gang.min, most);
+  let berths = berthsOf(turn, lead, topology);
+  let short: GangShort = { fits: 0, needs: min };
+  let why: string | undefined;
+  for (let nth = 0; nth < MOST_TRIES && size >= min; nth += 1) {
+    const place = domainsFor({ min, size, topology, running }, berths);
+    if ("fits" in place) return refused(gang, nth > 0 && place.fits < short.fits ? short : place, why ?? limitOf(turn, kinds));
+    const mark = turn.cluster.mark();
+    const opened = turn.pass.opened;
+    const parts = partsOf(place, berths, topology);
+    let skip = 0;
+    let failed: { readonly part: Part; readonly got: number } | undefined;
+    for (const part of parts) {
+      const got = turn.place(lead, { skip, most: part.members, within: part.within });
+      skip += got;
+      if (got < part.members) failed = { part, got };
+      if (failed) break;
+    }
+    if (!failed) {
+      const within = parts[0] && topology.required !== undefined ? inside(parts[0].domains, [topology.required]) : undefined;
+      const joined = others.map((kind) => turn.place(kind, within ? { within } : {}));
+      const all = started + skip + joined.reduce((sum, count) => sum + count, 0);
+      if (all >= gang.min && (others.length === 0 || all === most + companions)) return { placed: [skip, ...joined] };
+      failed = { part: parts[0] ?? { members: 0, ids: [], domains: {}, within: () => true }, got: 0 };
+    }
+    // where nothing more may be opened at all, no other domain helps
+    if (openable(turn.cluster, lead, turn.goal).length === 0) size = Math.min(size - 1, started + skip);
+    why ??= limitOf(turn, kinds);
+    if (started + skip > short.fits) short = { fits: started + skip, needs: gang.min, ...place.within };
+    turn.back(mark, opened);
+    berths = less(berths, failed.part, failed.got);
+  }
+  return refused(gang, short, why);
+}
+
+/** Where members could go: each place there is, and machines that could be opened, by lot. */
+function berthsOf(turn: Turn, kind: PodKind, topology: GangTopology): readonly Berths[] {
+  const { cluster, goal } = turn;
+  const { request } = kind;
+  if (!request) return [];
+  const levels = [...new Set([...LEVELS, ...own(topology)])];
+  const offers = openable(cluster, kind, goal);
+  const stages = stagesOf(kind, goal.preferences, cluster.demand.steering);
+  const last = stages[stages.length - 1];
+  if (!last) return [];
+  const neighbours = new Neighbours(cluster, kind, last, offers);
+  const most = kind.pods.length;
+  const berths: Berths[] = [];
+  for (const site of cluster.inOrder(kind)) {
+    goal.work.done += 1;
+    const room = Math.min(cluster.room(kind, site, most), kind.oneEach ? 1 : most, neighbours.cap(site.kind, site.index));
+    if (room > 0)
+      berths.push({
+        id: `site ${site.index}`,
+        count: 1,
+        room,
+        opens: false,
+        stage: 0,
+        readyInS: 0,
+        domains: domainsOf(site.kind.labels, levels),
+      });
+  }
+  const seen = new Set<number>();
+  const pools = [...new Set(offers.map((one) => one.pool))];
+  for (const { pool, outlet, offer } of offers) {
+    if (seen.has(offer.lot.id)) continue;
+    seen.add(offer.lot.id);
+    const place = cluster.demand.classOf(offer, outlet, cluster.demand.openOf(offer));
+    const room = Math.min(timesIn(offer.free, 0, request, kind.oneEach ? 1 : most), neighbours.cap(place, NEW_HOST));
+    const { readyInS = 0, failures } = offer.lot.like;
+    const late = readyInS > 0 ? 2 : failures ? 1 : 0;
+    const count = goal.fleet.available(offer.lot, most);
+    const stage = 1 + pools.indexOf(pool) * 3 + late;
+    if (room > 0)
+      berths.push({ id: `lot ${offer.lot.id}`, count, room, opens: true, stage, readyInS, domains: domainsOf(place.labels, levels) });
+  }
+  return berths;
+}
+
+function domainsOf(labels: Labels, levels: readonly string[]): Readonly<Record<string, string>> {
+  const named = levels.flatMap((level): [string, string][] => {
+    const value = labels(level);
+    return typeof value === "string" ? [[level, value]] : [];
+  });
+  return Object.fromEntries(named);
+}
+
+/** Members that go to one domain. */
+interface Part {
+  readonly members: number;
+  readonly ids: readonly string[];
+  readonly domains: Readonly<Record<string, string>>;
+  readonly within: Within;
+}
+
+function partsOf(place: GangPlace, berths: readonly Berths[], topology: GangTopology): Part[] {
+  const levels = [...new Set([...own(topology), ...(place.within ? [place.within.level] : [])])];
+  const of = new Map(berths.map((one) => [one.id, one]));
+  const parts = new Map<string, { members: number; ids: string[]; domains: Readonly<Record<string, string>> }>();
+  for (const { id, members } of place.picks) {
+    const domains = of.get(id)?.domains ?? {};
+    const key = JSON.stringify(levels.map((level) => domains[level] ?? null));
+    const part = parts.get(key) ?? { members: 0, ids: [], domains };
+    parts.set(key, { ...part, members: part.members + members, ids: [...part.ids, id] });
+  }
+  return [...parts.values()].map((part) => ({ ...part, within: inside(part.domains, levels) }));
+}
+
+function inside(domains: Readonly<Record<string, string>>, levels: readonly string[]): Within {
+  return (labels) => levels.every((level) => labels(level) === domains[level]);
+}
+
+/** The berths as they turned out to be: of those of a part, room for so many only. */
+function less(berths: readonly Berths[], { ids }: Part, got: number): readonly Berths[] {
+  let left = got;
+  return berths.flatMap((one) => {
+    if (!ids.includes(one.id)) return [one];
+    const count = Math.min(one.count, Math.floor(left / one.room));
+    left -= count * one.room;
+    return count > 0 ? [{ ...one, count }] : [];
+  });
+}
+
+function refused(gang: Gang, short: GangShort, why: string | undefined): GangOutcome {
+  const { fits, needs, level, domain } = short;
+  const where = level === undefined ? "" : `, at most in one ${shortName(level)}${domain === undefined ? "" : ` (${domain})`}`;
+  const missing = needs - fits;
+  return {
+    reason: `gang ${gang.name} starts whole or not at all: ${fits} of ${needs} members have a place${where}${why === undefined ? "" : `; ${why}`}`,
+    hint:
+      why ??
+      `${missing} more ${missing === 1 ? "place" : "places"}${domain === undefined ? "" : ` in ${shortName(level ?? "")} ${domain}`}`,
+  };
+}
+
+/** What keeps free machines that suit from it: quota, a limit, a reservation. */
+function limitOf(turn: Turn, kinds: readonly PodKind[]): string | undefined {
+  const { cluster, goal } = turn;
+  for (const kind of kinds) {
+    for (const { pool, outlet } of cluster.demand.outlets) {
+      if (pool.problem !== undefined || pool.replicas !== undefined) continue;
+      for (const offer of outlet.verdict(kind.needs).offers) {
+        if (offer.lot.like.unavailable !== undefined || goal.fleet.available(offer.lot, 1) === 0) continue;
+        const why = refusal(cluster, kind, pool, outlet, offer, goal);
+        if (why !== undefined) return why;
+      }
+    }
+  }
+  return undefined;
+}
+
+function shortName(level: string): string {
+  return level.slice(level.lastIndexOf("/") + 1);
+}

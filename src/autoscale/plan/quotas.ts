@@ -1,0 +1,118 @@
+import type { Resources } from "../../core/quantity.ts";
+import type { Cluster } from "./cluster.ts";
+import type { Lot } from "./fleet.ts";
+import type { PodKind } from "./kinds.ts";
+import type { Referee } from "./referee.ts";
+import { type Measure, type QuotaProblem, Shares } from "./shares.ts";
+import { Windows } from "./time-windows.ts";
+import type { MachineSupply, WarmFloor, World } from "./world.ts";
+
+/** Who may open what, by quota, reservation and warm floor; and whose turn it is, by share. */
+export class Quotas implements Referee {
+  readonly shares: Shares;
+  private readonly windows: Windows;
+  private readonly floors: readonly Floor[];
+  private readonly undo: (() => void)[] = [];
+
+  constructor(world: World) {
+    this.shares = new Shares(world);
+    this.windows = new Windows(world);
+    this.floors = (world.floors ?? [])
+      .filter((floor) => floor.keptFrom === "borrowers")
+      .map((floor) => {
+        const suitable = world.machines.filter((machine) => isOf(floor, machine));
+        const free = suitable.filter((machine) => machine.unavailable === undefined && machine.readyInS === undefined);
+        return { floor, machines: new Set(suitable.map((machine) => machine.name)), free: free.length };
+      });
+  }
+
+  before(a: Cluster, b: Cluster): number {
+    return this.shares.compare(nameOf(a), nameOf(b));
+  }
+
+  refuses(cluster: Cluster, lot: Lot, kind: PodKind): string | undefined {
+    const machine = lot.free[lot.free.length - 1] ?? lot.like;
+    return this.problem(cluster, [machine], kind.maxRuntimeS);
+  }
+
+  /** Why a tenant may not have machines as well, for work that ends after so long, or undefined. */
+  problem(cluster: Cluster, machines: readonly MachineSupply[], maxRuntimeS?: number): string | undefined {
+    const tenant = nameOf(cluster);
+    const quota = this.quota(cluster, machines);
+    if (quota) return quota.reason;
+    for (const machine of machines) {
+      const kept = this.windows.problem(tenant, machine.name, endOf(machine, maxRuntimeS)) ?? this.kept(tenant, machine);
+      if (kept !== undefined) return kept;
+    }
+    return undefined;
+  }
+
+  quota(cluster: Cluster, machines: readonly MachineSupply[]): QuotaProblem | undefined {
+    return this.shares.problem(nameOf(cluster), this.sum(machines));
+  }
+
+  /** Whether a tenant has a right to machines: they are within its nominal quota. */
+  owns(cluster: Cluster, machines: readonly MachineSupply[]): boolean {
+    return this.shares.owns(nameOf(cluster), this.sum(machines));
+  }
+
+  /** What a node is in the unit of its tenant's quota. */
+  amount(cluster: Cluster, capacity: Resources): number {
+    return this.shares.inUnitOf(nameOf(cluster), this.shares.measure(capacity));
+  }
+
+  /** A tenant must give up a machine: it is nobody's until it is opened. */
+  lost(cluster: Cluster, machine: MachineSupply): void {
+    this.shares.lost(nameOf(cluster), this.shares.measure(machine.capacity));
+  }
+
+  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number): void {
+    const tenant = nameOf(cluster);
+    const measure = this.shares.measure(machine.capacity);
+    this.shares.opened(tenant, measure);
+    const back = this.windows.opened(tenant, machine.name, endOf(machine, maxRuntimeS));
+    const floors = this.floors.filter((one) => one.machines.has(machine.name));
+    for (const floor of floors) floor.free -= 1;
+    this.undo.push(() => {
+      this.shares.closed(tenant, measure);
+      back();
+      for (const floor of floors) floor.free += 1;
+    });
+  }
+
+  /** The last one that was opened is not opened after all. */
+  closed(): void {
+    this.undo.pop()?.();
+  }
+
+  private sum(machines: readonly MachineSupply[]): Measure {
+    const [first, ...others] = machines.map((machine) => this.shares.measure(machine.capacity));
+    if (!first || others.length === 0) return first ?? [];
+    return first.map((amount, at) => others.reduce((sum, one) => sum + (one[at] ?? 0), amount));
+  }
+
+  /** The warm floor is for owners: a borrower leaves it alone. */
+  private kept(tenant: string, machine: MachineSupply): string | undefined {
+    const floor = this.floors.find((one) => one.machines.has(machine.name) && one.free <= one.floor.count);
+    if (!floor || this.shares.owns(tenant, this.shares.measure(machine.capacity))) return undefined;
+    return `warm floor of class ${floor.floor.machineClass}: its last ${floor.floor.count} free machines are for owners of quota`;
+  }
+}
+
+interface Floor {
+  readonly floor: WarmFloor;
+  readonly machines: ReadonlySet<string>;
+  free: number;
+}
+
+function isOf(floor: WarmFloor, machine: MachineSupply): boolean {
+  return Object.entries(floor.selector).every(([key, value]) => machine.labels[key] === value);
+}
+
+function endOf(machine: MachineSupply, maxRuntimeS: number | undefined): number | undefined {
+  return maxRuntimeS === undefined ? undefined : maxRuntimeS + (machine.readyInS ?? 0);
+}
+
+function nameOf(cluster: Cluster): string {
+  return cluster.demand.world.tenant;
+}

@@ -1,0 +1,382 @@
+import type { Cluster } from "./cluster.ts";
+import type { Fleet, Lot } from "./fleet.ts";
+import { gangOf, runningOf, tryGang } from "./gang-turn.ts";
+import type { PodKind } from "./kinds.ts";
+import { order } from "./order.ts";
+import type { Offer, Outlet } from "./outlet.ts";
+import type { Quotas } from "./quotas.ts";
+import { type Allowance, judged, leastVictims, type Protection, type Victim, victimOrder } from "./reclaim-victims.ts";
+import type { Site } from "./sites.ts";
+import type { Left, Turn } from "./turn.ts";
+import type { Action, MachineSupply, NodeSupply, PoolWorld, RunningPod, World } from "./world.ts";
+
+/** What is taken from who has it. */
+export interface Reclaimed {
+  readonly actions: readonly Action[];
+  /** Nodes, by `tenant/node`, on which nothing is planned any more, and for whom they go. */
+  readonly lost: ReadonlyMap<string, string>;
+}
+
+/**
+ * For pods and gangs that found no place: machines that others have.
+ *
+ * Any tenant that may have one more gets idle ones that their tenants lend, before their idle timers end. A tenant below
+ * its nominal quota gets busy ones back from who holds more than nominal; since nobody is taken below nominal, and only
+ * up to nominal, what was taken is never taken back. Within a tenant, higher priority takes the nodes of lower; they stay
+ * what they are. Whose turn it is comes first; each turn takes as little as it can.
+ */
+export function reclaim(world: World, turns: readonly Turn[], quotas: Quotas, fleet: Fleet): Reclaimed {
+  if (turns.every((turn) => turn.left.length === 0)) return { actions: [], lost: new Map() };
+  return new Reclaim(world, turns, quotas, fleet).run();
+}
+
+/** A node that may have to go. */
+interface Candidate extends Victim {
+  readonly turn: Turn;
+  readonly site: Site;
+  /** Of the inventory; without it, only its own tenant can use the node. */
+  readonly machine: MachineSupply | undefined;
+  readonly lot: Lot | undefined;
+}
+
+class Reclaim {
+  private readonly world: World;
+  private readonly turns: readonly Turn[];
+  private readonly quotas: Quotas;
+  private readonly fleet: Fleet;
+  private readonly actions: Action[] = [];
+  private readonly lost = new Map<string, string>();
+  private readonly inTheWay: readonly Candidate[];
+  private readonly tried = new Set<Left>();
+
+  constructor(world: World, turns: readonly Turn[], quotas: Quotas, fleet: Fleet) {
+    this.world = world;
+    this.turns = turns;
+    this.quotas = quotas;
+    this.fleet = fleet;
+    this.inTheWay = turns.flatMap((turn) => this.nodesOf(turn)).sort(victimOrder);
+  }
+
+  run(): Reclaimed {
+    for (let next = this.next(); next; next = this.next()) {
+      const { turn, left } = next;
+      const helped = left.kind.gang === undefined ? this.forPods(turn, left) : this.forGang(turn, left);
+      if (!helped) this.tried.add(left);
+    }
+    for (const turn of this.turns) this.giveBackBroken(turn);
+    return { actions: this.actions, lost: this.lost };
+  }
+
+  /** What waits for a machine, of the tenant whose turn it is. */
+  private next(): { readonly turn: Turn; readonly left: Left } | undefined {
+    let best: { readonly turn: Turn; readonly left: Left } | undefined;
+    for (const turn of this.turns) {
+      const left = turn.left.find((one) => !this.tried.has(one) && one.kind.request && one.kind.priority >= turn.goal.expendableBelow);
+      if (left && (!best || this.quotas.before(turn.cluster, best.turn.cluster) < 0)) best = { turn, left };
+    }
+    return best;
+  }
+
+  /** One machine for pods of a kind. */
+  private forPods(turn: Turn, left: Left): boolean {
+    const others = this.available(turn, left.kind, (one) => one.turn !== turn).filter((one) => this.mayTake(turn, left.kind, [one]));
+    const [victim] =
+      leastVictims(
+        others,
+        (tenant) => this.allowance(tenant),
+        (list) => list.length > 0,
+      )?.slice(0, 1) ?? [];
+    if (victim && this.takeOver(turn, left.kind, victim as Candidate)) return this.placeLeft(turn, left);
+    if (this.world.tenants.find((one) => one.tenant === tenantOf(turn))?.quota?.nominal === undefined) return false;
+    const own = this.available(turn, left.kind, (one) => this.outranks(turn, left.kind, one));
+    for (const one of own) {
+      const mark = turn.cluster.mark();
+      const evicted = this.makeRoom(turn, left.kind, one);
+      if (evicted && turn.place(left.kind, { skip: left.from, most: 1 }) > 0) {
+        this.actions.push(eviction(one, evicted, left.kind));
+        this.replaceLeft(turn, left, 1);
+        return true;
+      }
+      turn.back(mark, turn.pass.opened);
+    }
+    return false;
+  }
+
+  /** Evicts the fewest pods of lower priority after which one more fits: the lowest, then the newest. */
+  private makeRoom(turn: Turn, kind: PodKind, { site, node }: Candidate): readonly RunningPod[] | undefined {
+    const pods = (node.pods ?? []).filter((pod) => pod.priority < kind.priority);
+    const sorted = [...pods].sort((a, b) => a.priority - b.priority || (a.ageS ?? 0) - (b.ageS ?? 0) || order(a.key, b.key));
+    const chosen: RunningPod[] = [];
+    for (const pod of sorted) {
+      if (turn.cluster.room(kind, site, 1) > 0) break;
+      turn.cluster.evict(site, [pod]);
+      chosen.push(pod);
+    }
+    return turn.cluster.room(kind, site, 1) > 0 && chosen.length > 0 ? chosen : undefined;
+  }
+
+  private forGang(turn: Turn, left: Left): boolean {
+    const name = left.kind.gang ?? "";
+    const lefts = turn.left.filter((one) => one.kind.gang === name);
+    const kinds = lefts.map((one) => one.kind);
+    for (const one of lefts) this.tried.add(one);
+    const running = runningOf(turn, name).reduce((sum, one) => sum + one.members, 0);
+    const gang = gangOf(turn, name, kinds);
+    if (lefts.some((one) => one.from > 0) || running >= gang.min) return false;
+    const lead = kinds[0];
+    if (!lead) return false;
+    const others = this.available(turn, lead, (one) => one.turn !== turn);
+    const own = this.available(
+      turn,
+      lead,
+      (one) => this.outranks(turn, lead, one) && !(one.node.pods ?? []).some((pod) => pod.gang === name),
+    );
+    for (const candidates of [others, own, [...others, ...own]]) {
+      const victims = this.victimsFor(turn, name, kinds, candidates, gang.topology?.required);
+      if (!victims) continue;
+      this.settle(turn, name, kinds, victims);
+      turn.left = turn.left.filter((one) => !lefts.includes(one));
+      return true;
+    }
+    return false;
+  }
+
+  /** The fewest that are enough, in the one domain where they must be. */
+  private victimsFor(
+    turn: Turn,
+    name: string,
+    kinds: readonly PodKind[],
+    candidates: readonly Candidate[],
+    level: string | undefined,
+  ): readonly Candidate[] | undefined {
+    const domains = new Map<string, Candidate[]>();
+    for (const one of candidates) {
+      const domain = level === undefined ? "" : (one.machine?.nodeLabels[level] ?? one.node.labels[level]);
+      if (domain === undefined) continue;
+      const list = domains.get(domain);
+      if (list) list.push(one);
+      else domains.set(domain, [one]);
+    }
+    let best: readonly Candidate[] | undefined;
+    for (const [, list] of [...domains].sort(([a], [b]) => order(a, b))) {
+      const enough = (victims: readonly Victim[]) => this.trial(turn, name, kinds, victims as readonly Candidate[]);
+      const found = leastVictims(list, (tenant) => (tenant === tenantOf(turn) ? FREELY : this.allowance(tenant)), enough);
+      if (found && found.length > 0 && (!best || lighter(found, best))) best = found as readonly Candidate[];
+    }
+    return best;
+  }
+
+  private trial(turn: Turn, name: string, kinds: readonly PodKind[], victims: readonly Candidate[]): boolean {
+    const mark = turn.cluster.mark();
+    const { opened } = turn.pass;
+    const lead = kinds[0];
+    if (!lead) return false;
+    const sites = this.prepare(turn, lead, victims);
+    const used = () => victims.filter((one) => one.turn !== turn && (sites.get(one)?.here.length ?? 0) > 0);
+    const fits = "placed" in tryGang(turn, name, kinds) && this.mayTake(turn, lead, used());
+    turn.back(mark, opened);
+    return fits;
+  }
+
+  /** Places as they would be without the victims. */
+  private prepare(turn: Turn, lead: PodKind, victims: readonly Candidate[]): Map<Candidate, Site> {
+    const sites = new Map<Candidate, Site>();
+    for (const one of victims) {
+      if (one.turn === turn) {
+        turn.cluster.evict(one.site, lower(one.node, lead.priority));
+        sites.set(one, one.site);
+        continue;
+      }
+      const choice = this.choiceOf(turn, lead, one);
+      if (choice && one.machine)
+        sites.set(one, turn.cluster.open({ ...choice, machine: this.onItsWay(one.machine), nth: turn.pass.opened }));
+    }
+    return sites;
+  }
+
+  private settle(turn: Turn, name: string, kinds: readonly PodKind[], victims: readonly Candidate[]): void {
+    const lead = kinds[0];
+    if (!lead) return;
+    for (const one of victims) {
+      if (one.turn === turn) {
+        const pods = lower(one.node, lead.priority);
+        turn.cluster.evict(one.site, pods);
+        this.actions.push(eviction(one, pods, lead));
+      } else this.takeOver(turn, lead, one);
+    }
+    tryGang(turn, name, kinds);
+    for (const one of victims) if (one.turn === turn) this.breakGangs(one, lower(one.node, lead.priority));
+  }
+
+  /** The node goes, its machine is wiped and given to who takes it. */
+  private takeOver(turn: Turn, kind: PodKind, victim: Candidate): boolean {
+    const choice = this.choiceOf(turn, kind, victim);
+    const { machine, node, tenant } = victim;
+    if (!choice || !machine) return false;
+    const to = tenantOf(turn);
+    const pods = (node.pods ?? []).map((pod) => pod.key);
+    const common = { node: node.name, machine: machine.name, from: tenant, to };
+    const reason = victim.idle ? `idle, and wanted by ${to}` : `borrowed from ${to}, which wants its quota back`;
+    this.actions.push(
+      { verb: "drain", ...common, pods, reason },
+      { verb: "wipe", ...common, pods: [], reason },
+      { verb: "give", ...common, pods: [], reason },
+    );
+    this.lost.set(`${tenant}/${node.name}`, to);
+    this.quotas.lost(victim.turn.cluster, machine);
+    victim.turn.cluster.shut(victim.site);
+    turn.adopt(choice, this.onItsWay(machine), kind);
+    this.breakGangs(victim, node.pods ?? []);
+    return true;
+  }
+
+  /** A gang that lost members below its minimum is given back whole: the others cannot go on. */
+  private breakGangs({ turn, node }: Candidate, pods: readonly RunningPod[]): void {
+    for (const name of new Set(pods.flatMap((pod) => pod.gang ?? []))) {
+      const gang = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
+      const members = turn.cluster.demand.nodes.flatMap((ready) => {
+        const here = this.lost.has(`${tenantOf(turn)}/${ready.node.name}`)
+          ? []
+          : (ready.node.pods ?? []).filter((pod) => pod.gang === name);
+        return ready.node === node || here.length === 0 ? [] : [{ node: ready.node, here }];
+      });
+      const staying = members.reduce((sum, one) => sum + one.here.length, 0);
+      if (staying >= (gang?.min ?? staying + 1)) continue;
+      for (const one of members) {
+        if (this.actions.some((action) => action.from === tenantOf(turn) && action.node === one.node.name)) continue;
+        const keys = one.here.map((pod) => pod.key);
+        this.actions.push({
+          verb: "evict",
+          node: one.node.name,
+          from: tenantOf(turn),
+          to: tenantOf(turn),
+          pods: keys,
+          reason: `gang ${name} lost members and cannot go on`,
+        });
+      }
+    }
+  }
+
+  /** Members of a gang that is below its minimum and finds no replacement where it must be: their nodes are given back. */
+  private giveBackBroken(turn: Turn): void {
+    const names = new Set(turn.left.flatMap((one) => (one.from === 0 && one.kind.gang !== undefined ? [one.kind.gang] : [])));
+    for (const name of names) {
+      const gang = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
+      const nodes = turn.cluster.demand.nodes.map(({ node }) => ({ node, here: (node.pods ?? []).filter((pod) => pod.gang === name) }));
+      const running = nodes.reduce((sum, one) => sum + one.here.length, 0);
+      if (!gang || running === 0 || running >= gang.min) continue;
+      for (const { node, here } of nodes) {
+        if (here.length === 0 || this.lost.has(`${tenantOf(turn)}/${node.name}`)) continue;
+        const alone = here.length === (node.pods ?? []).length && node.pool !== undefined;
+        const common = { node: node.name, from: tenantOf(turn), pods: here.map((pod) => pod.key) };
+        const reason = `gang ${name} lost members, and there is no replacement for them where they must be`;
+        if (alone)
+          this.actions.push({ verb: "release", ...common, ...(node.machine === undefined ? {} : { machine: node.machine }), reason });
+        else this.actions.push({ verb: "evict", ...common, to: tenantOf(turn), reason });
+      }
+    }
+  }
+
+  /** Candidates a kind could use, that nobody has taken yet. */
+  private available(turn: Turn, kind: PodKind, which: (one: Candidate) => boolean): Candidate[] {
+    return this.inTheWay.filter(
+      (one) =>
+        !this.lost.has(`${one.tenant}/${one.node.name}`) &&
+        which(one) &&
+        (one.turn === turn
+          ? one.site.kind.suits(kind.needs)
+          : this.quotas.shares.sameCohort(one.tenant, tenantOf(turn)) && this.choiceOf(turn, kind, one) !== undefined),
+    );
+  }
+
+  private outranks(turn: Turn, kind: PodKind, one: Candidate): boolean {
+    return one.turn === turn && !one.idle && lower(one.node, kind.priority).length > 0 && one.priority < kind.priority;
+  }
+
+  /** Busy machines only for what the tenant owns, idle ones for whatever it may have. */
+  private mayTake(turn: Turn, kind: PodKind, victims: readonly Candidate[]): boolean {
+    const machines = victims.flatMap((one) => one.machine ?? []);
+    if (victims.some((one) => !one.idle)) return this.quotas.owns(turn.cluster, machines);
+    return this.quotas.problem(turn.cluster, machines, kind.maxRuntimeS) === undefined;
+  }
+
+  private allowance(tenant: string): Allowance {
+    return { busy: this.quotas.shares.excess(tenant), idle: this.quotas.shares.lendable(tenant) };
+  }
+
+  private choiceOf(turn: Turn, kind: PodKind, { lot, machine }: Candidate): { pool: PoolWorld; outlet: Outlet; offer: Offer } | undefined {
+    if (!lot || !machine) return undefined;
+    for (const { pool, outlet } of turn.cluster.demand.outlets) {
+      if (pool.problem !== undefined || pool.replicas !== undefined || turn.cluster.limit(pool, machine) !== undefined) continue;
+      const offer = outlet.verdict(kind.needs).offers.find((one) => one.lot === lot);
+      if (offer && outlet.allows(kind.needs, machine, offer)) return { pool, outlet, offer };
+    }
+    return undefined;
+  }
+
+  private onItsWay(machine: MachineSupply): MachineSupply {
+    const { unavailable: _, ...free } = machine;
+    return { ...free, readyInS: this.world.policy?.turnaroundS ?? 0 };
+  }
+
+  private placeLeft(turn: Turn, left: Left): boolean {
+    const placed = turn.place(left.kind, { skip: left.from });
+    this.replaceLeft(turn, left, placed);
+    return placed > 0;
+  }
+
+  private replaceLeft(turn: Turn, left: Left, placed: number): void {
+    const from = left.from + placed;
+    turn.left = turn.left.flatMap((one) => (one !== left ? [one] : from < left.kind.pods.length ? [{ ...left, from }] : []));
+  }
+
+  private nodesOf(turn: Turn): Candidate[] {
+    const { policy = {} } = this.world;
+    const { world, nodes } = turn.cluster.demand;
+    const pools = new Map(world.pools.map((pool) => [pool.name, pool]));
+    return nodes.flatMap(({ node }, index): Candidate[] => {
+      const site = turn.cluster.sites.all[index];
+      const pool = pools.get(node.pool ?? "");
+      if (!site || pool?.replicas !== undefined) return [];
+      const graceS = node.terminationGracePeriodS ?? pool?.disruption?.terminationGracePeriodS;
+      const protection: Protection = {
+        minRuntimeS: policy.minRuntimeS ?? 0,
+        expendableBelow: policy.expendableBelow ?? Number.NEGATIVE_INFINITY,
+        ...(graceS === undefined ? {} : { graceS }),
+      };
+      const verdict = judged(node, protection);
+      if (typeof verdict === "string") return [];
+      const found = this.fleet.find(node.machine ?? node.name);
+      const idle = verdict.idle && site.here.length === 0;
+      const amount = this.quotas.amount(turn.cluster, node.capacity);
+      return [{ ...verdict, idle, tenant: world.tenant, amount, turn, site, machine: found?.machine, lot: found?.lot }];
+    });
+  }
+}
+
+const FREELY: Allowance = { busy: Number.POSITIVE_INFINITY, idle: Number.POSITIVE_INFINITY };
+
+function tenantOf(turn: Turn | { readonly cluster: Cluster }): string {
+  return turn.cluster.demand.world.tenant;
+}
+
+function lower(node: NodeSupply, priority: number): RunningPod[] {
+  return (node.pods ?? []).filter((pod) => pod.priority < priority);
+}
+
+function eviction({ node, tenant }: Candidate, pods: readonly RunningPod[], kind: PodKind): Action {
+  return {
+    verb: "evict",
+    node: node.name,
+    from: tenant,
+    to: tenant,
+    pods: pods.map((pod) => pod.key),
+    reason: `preempted for ${kind.gang === undefined ? `pods of priority ${kind.priority}` : `gang ${kind.gang} of priority ${kind.priority}`}`,
+  };
+}
+
+/** Fewer; then of lower priority. */
+function lighter(a: readonly Victim[], b: readonly Victim[]): boolean {
+  const highest = (list: readonly Victim[]) => Math.max(Number.NEGATIVE_INFINITY, ...list.map((one) => one.priority));
+  return a.length < b.length || (a.length === b.length && highest(a) < highest(b));
+}
