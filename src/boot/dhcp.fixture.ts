@@ -1,6 +1,5 @@
 import { pino } from "pino";
 import type { Clock } from "../core/clock.ts";
-import { edk2Discover } from "../wire/golden.fixture.ts";
 import { encodeFrame, type Frame, ipv4Text, MESSAGE, OPTION, parseFrame, parseIpv4, writeOption } from "../wire/index.ts";
 import type { ConflictProbe } from "./conflict-probe.ts";
 import type { BootInterface, BootRecord } from "./contract.ts";
@@ -112,12 +111,25 @@ export function edit(datagram: Uint8Array, options: Record<number, Uint8Array>, 
 
 /** A plain client's, without an option but its type. */
 export function discoverFrom(mac: string, options: Record<number, Uint8Array> = {}, fields: Partial<Frame> = {}): Uint8Array {
-  const hardwareAddress = Buffer.from(mac.replaceAll(":", ""), "hex");
-  const frame = parseFrame(edk2Discover);
-  if (typeof frame === "string") throw new Error(frame);
-  const given = Object.entries(options).map(([code, value]) => [Number(code), value] as const);
-  const all = new Map([[OPTION.messageType as number, Uint8Array.of(MESSAGE.discover) as Uint8Array], ...given]);
-  return encodeFrame({ ...frame, hardwareAddress, ...fields, options: all }).bytes;
+  const given = Object.entries(options).map(([code, value]): [number, Uint8Array] => [Number(code), value]);
+  const type: [number, Uint8Array] = [OPTION.messageType, Uint8Array.of(MESSAGE.discover)];
+  return encodeFrame({
+    op: 1,
+    hardwareType: 1,
+    hardwareAddress: Buffer.from(mac.replaceAll(":", ""), "hex"),
+    hops: 0,
+    transactionId: 0xff7ab416,
+    seconds: 0,
+    flags: 0x8000,
+    clientAddress: 0,
+    yourAddress: 0,
+    serverAddress: 0,
+    relayAddress: 0,
+    serverName: new Uint8Array(),
+    file: new Uint8Array(),
+    ...fields,
+    options: new Map([type, ...given]),
+  }).bytes;
 }
 
 export function bytes(at: number): Uint8Array {

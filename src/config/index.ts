@@ -1,3 +1,3 @@
 export { type Artifacts, artifactFiles, KUBE_PROGRAMS, readArtifacts, readIndex } from "./artifacts.ts";
-export { type ConfigSources, describeIssue, loadConfig, redacted, variables } from "./load.ts";
+export { type ConfigSources, describeIssue, listSettings, loadConfig, redacted, variables } from "./load.ts";
 export { type Config, configSchema } from "./schema.ts";

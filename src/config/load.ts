@@ -64,6 +64,15 @@ export function variables(): readonly { name: string; path: readonly string[]; d
   return leaves(configSchema, []).map(({ path, description }) => ({ name: variableOf(path), path, description }));
 }
 
+/** What stands in lists, by its place: `boot.interfaces[].pool`; no variable is its own. What means the same again is said once. */
+export function listSettings(): readonly { setting: string; description: string }[] {
+  const said = new Set<string>();
+  return inLists(configSchema, "").filter(({ setting, description }) => {
+    const what = `${setting.split(".").at(-1)} ${description}`;
+    return !said.has(what) && said.add(what);
+  });
+}
+
 /** The same configuration with what is secret in it replaced. */
 export function redacted(config: Config): Config {
   if (!config.redis) return config;
@@ -100,6 +109,27 @@ function leaves(schema: z.ZodType, path: readonly string[]): { path: readonly st
   const shape = "shape" in inner.def ? (inner.def.shape as Record<string, z.ZodType>) : undefined;
   if (!shape) return [{ path, description: descriptionOf(schema) }];
   return Object.entries(shape).flatMap(([key, child]) => leaves(child, [...path, key]));
+}
+
+function inLists(schema: z.ZodType, path: string): { setting: string; description: string }[] {
+  const inner = unwrap(schema);
+  if ("element" in inner.def) return members(inner, path);
+  return Object.entries(shapeOf(inner)).flatMap(([key, child]) => inLists(child, path === "" ? key : `${path}.${key}`));
+}
+
+/** What a list's members, or a map, have; what says nothing of itself is left out. */
+function members(schema: z.ZodType, path: string): { setting: string; description: string }[] {
+  const inner = unwrap(schema);
+  if ("element" in inner.def) return members(inner.def.element as z.ZodType, `${path}[]`);
+  return Object.entries(shapeOf(inner)).flatMap(([key, child]) => {
+    const setting = `${path}.${key}`;
+    const description = descriptionOf(child);
+    return [...(description === "" ? [] : [{ setting, description }]), ...members(child, setting)];
+  });
+}
+
+function shapeOf(schema: z.ZodType): Record<string, z.ZodType> {
+  return "shape" in schema.def ? (schema.def.shape as Record<string, z.ZodType>) : {};
 }
 
 function unwrap(schema: z.ZodType): z.ZodType {

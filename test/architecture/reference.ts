@@ -1,4 +1,4 @@
-import { variables } from "../../src/config/index.ts";
+import { listSettings, variables } from "../../src/config/index.ts";
 import { codes, explain } from "../../src/core/errors.ts";
 import { metricTable } from "../../src/observe/index.ts";
 
@@ -32,6 +32,16 @@ ones win. \`ironwright config\` prints the effective configuration. What is not 
 | setting | variable | meaning |
 | --- | --- | --- |
 ${rows.join("\n")}
+
+## What stands in lists
+
+What a subnet has as an interface does, and a reservation's options, mean the same there.
+
+| setting | meaning |
+| --- | --- |
+${listSettings()
+  .map(({ setting, description }) => `| \`${setting}\` | ${cell(description)} |`)
+  .join("\n")}
 `;
 }
 
