@@ -6,23 +6,19 @@ import { type Config, loadConfig } from "../config/index.ts";
 import { reasonOf } from "../core/errors.ts";
 import { connectKube } from "../kube/index.ts";
 import { connectSupervisor } from "../supervise/index.ts";
+import { doctorBootCommand } from "./doctor-boot/command.ts";
+import { type Finding, findingLines } from "./doctor-boot/judge.ts";
 import type { GlobalOptions } from "./options.ts";
 
-/** One thing looked at: fine, or what is wrong and the mend. */
-interface Finding {
-  readonly what: string;
-  readonly wrong?: string;
-  readonly mend?: string;
-}
-
 export function doctorCommand(global: () => GlobalOptions): Command {
-  return new Command("doctor").description("say what this host lacks, with the mend").action(async () => {
+  const doctor = new Command("doctor").description("say what this host lacks, with the mend").action(async () => {
     const findings = await examine(global());
-    for (const { what, wrong, mend } of findings) console.log(wrong ? `✗ ${what}: ${wrong}\n    ${mend ?? ""}` : `✓ ${what}`);
+    for (const line of findingLines(findings)) console.log(line);
     const bad = findings.filter((one) => one.wrong).length;
     console.log(bad === 0 ? "\nNothing is missing." : `\n${bad} of ${findings.length} need attention.`);
     if (bad > 0) process.exitCode = 1;
   });
+  return doctor.addCommand(doctorBootCommand(global));
 }
 
 async function examine(global: GlobalOptions): Promise<readonly Finding[]> {

@@ -88,6 +88,11 @@ const errors = {
     says: (at: { machine: string }) => `the boot plane knows no machine ${at.machine} and has seen none of that name`,
     next: "`ironwright get machines` lists them; a new Machine is known once its first operation began",
   },
+  IRW_DOCTOR_INTERFACE: {
+    says: (at: { interface: string; namespace: string }) =>
+      `there is no interface ${at.interface} in ${at.namespace === "this one" ? "this network namespace" : `the network namespace ${at.namespace}`}`,
+    next: "name one with --interface, and with --netns the namespace it is in; `ip -brief link` lists them",
+  },
 
   // ── api ──
   IRW_API_LISTEN: {
