@@ -2,6 +2,7 @@ import type { RemoteInfo, Socket } from "node:dgram";
 import { reasonOf } from "../core/errors.ts";
 import type { DhcpServer, Outgoing } from "./dhcp-server.ts";
 import type { LeaseChange, LeaseStore } from "./leases.ts";
+import type { DhcpMeter } from "./meters.ts";
 import type { Refusals } from "./refusals.ts";
 
 export interface DhcpSocketOptions {
@@ -11,6 +12,7 @@ export interface DhcpSocketOptions {
   readonly refusals: Refusals;
   /** The interface's name. */
   readonly name: string;
+  readonly meter?: DhcpMeter | undefined;
 }
 
 /** What clients sent while the daemon was busy elsewhere waits in the kernel: a rack that boots at once must fit. */
@@ -24,9 +26,9 @@ const MOST_WAITING = 16_384;
  * @returns ends it; the socket is still to be closed
  */
 export function serveDhcp(options: DhcpSocketOptions): () => void {
-  const { socket, server, leases, refusals, name } = options;
+  const { socket, server, leases, refusals, name, meter } = options;
   /** In the order of their changes, from `next` on. */
-  let waiting: { readonly reply: Outgoing; readonly change: LeaseChange }[] = [];
+  let waiting: { readonly reply: Outgoing; readonly change: LeaseChange; readonly at: number }[] = [];
   let next = 0;
 
   socket.setBroadcast(true);
@@ -40,10 +42,11 @@ export function serveDhcp(options: DhcpSocketOptions): () => void {
   const stopWaiting = leases.onSync(onSync);
 
   function onDatagram(datagram: Buffer, peer: RemoteInfo): void {
+    const at = meter?.received(datagram) ?? 0;
     try {
       const reply = server.answer(datagram, peer);
-      if (reply instanceof Promise) return void reply.then(dispatch).catch((error: unknown) => failed(error, peer));
-      dispatch(reply);
+      if (reply instanceof Promise) return void reply.then((later) => dispatch(later, at)).catch((error: unknown) => failed(error, peer));
+      dispatch(reply, at);
     } catch (error) {
       failed(error, peer);
     }
@@ -54,10 +57,11 @@ export function serveDhcp(options: DhcpSocketOptions): () => void {
     refusals.count("dhcp: failed", { interface: name, from: peer.address, error: reasonOf(error) });
   }
 
-  function dispatch(reply: Outgoing | undefined): void {
+  /** @param at when what it answers came */
+  function dispatch(reply: Outgoing | undefined, at: number): void {
     if (!reply) return;
-    if (reply.commit === undefined || reply.commit <= leases.synced) send(reply);
-    else if (waiting.length - next < MOST_WAITING) waiting.push({ reply, change: reply.commit });
+    if (reply.commit === undefined || reply.commit <= leases.synced) send(reply, at);
+    else if (waiting.length - next < MOST_WAITING) waiting.push({ reply, change: reply.commit, at });
     else refusals.count("dhcp: the disk is too slow", { interface: name });
   }
 
@@ -65,7 +69,7 @@ export function serveDhcp(options: DhcpSocketOptions): () => void {
     for (; next < waiting.length; next++) {
       const one = waiting[next];
       if (one && one.change > leases.synced) break;
-      if (one) send(one.reply);
+      if (one) send(one.reply, one.at);
     }
     if (error && next < waiting.length) {
       // nobody is promised what is not on disk: they ask again
@@ -78,10 +82,13 @@ export function serveDhcp(options: DhcpSocketOptions): () => void {
     next = 0;
   }
 
-  function send(reply: Outgoing): void {
-    socket.send(reply.datagram, reply.to.port, reply.to.address, (error) => {
-      if (error) refusals.count("dhcp: not sent", { to: reply.to.address, error: reasonOf(error) });
-    });
+  function send(reply: Outgoing, at: number): void {
+    meter?.sent(reply.datagram, at);
+    socket.send(reply.datagram, reply.to.port, reply.to.address, sent);
+  }
+
+  function sent(error: Error | null): void {
+    if (error) refusals.count("dhcp: not sent", { interface: name, error: reasonOf(error) });
   }
 
   return () => {

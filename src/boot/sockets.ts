@@ -55,7 +55,8 @@ export async function udpSocket(
         "it was not handed over; Node cannot bind a socket to one interface: start the daemon by systemd or by `ironwright-native sockets`",
     });
   }
-  const socket = createSocket("udp4");
+  // addresses are all that is ever sent to: nothing to look up, nor to wait for
+  const socket = createSocket({ type: "udp4", lookup: (address, _family, callback) => callback(null, address, 4) });
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once("error", reject);

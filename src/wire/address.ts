@@ -1,7 +1,7 @@
 /** IPv4 addresses are numbers inside and text at the rim; hardware addresses are lower-case text with colons. */
 
 export function ipv4Text(address: number): string {
-  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join(".");
+  return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }
 
 /** The number of a dotted address, or undefined when it is none. */
@@ -32,8 +32,12 @@ export function isOn(network: Network, address: number): boolean {
 
 /** `52:54:00:77:00:01`, for hardware addresses of any length. */
 export function hardwareText(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  let text = "";
+  for (let at = 0; at < bytes.length; at++) text += (at === 0 ? "" : ":") + OCTETS[bytes[at] ?? 0];
+  return text;
 }
+
+const OCTETS = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, "0"));
 
 export function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");

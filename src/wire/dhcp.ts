@@ -146,26 +146,66 @@ export interface Encoded {
  */
 export function encodeFrame(frame: Frame, longest = LONGEST_BY_DEFAULT): Encoded {
   const room = Math.min(Math.max(longest, LONGEST_BY_DEFAULT), LONGEST_DATAGRAM);
-  const bytes = new Uint8Array(room);
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, frame.op);
-  view.setUint8(1, frame.hardwareType);
-  view.setUint8(2, Math.min(frame.hardwareAddress.length, 16));
-  view.setUint8(3, frame.hops);
-  view.setUint32(4, frame.transactionId);
-  view.setUint16(8, frame.seconds);
-  view.setUint16(10, frame.flags);
-  view.setUint32(12, frame.clientAddress);
-  view.setUint32(16, frame.yourAddress);
-  view.setUint32(20, frame.serverAddress);
-  view.setUint32(24, frame.relayAddress);
-  bytes.set(frame.hardwareAddress.subarray(0, 16), 28);
-  bytes.set(frame.serverName.subarray(0, SNAME.bytes), SNAME.at);
-  bytes.set(frame.file.subarray(0, FILE.bytes), FILE.at);
-  view.setUint32(HEADER, MAGIC_COOKIE);
-
+  const plain = plainLength(frame.options);
+  // nearly always all options fit as they are
+  const isPlain = plain !== undefined && plain <= room;
+  const bytes = Buffer.allocUnsafe(isPlain ? Math.max(plain, SHORTEST) : room).fill(0);
+  bytes[0] = frame.op;
+  bytes[1] = frame.hardwareType;
+  bytes[2] = Math.min(frame.hardwareAddress.length, 16);
+  bytes[3] = frame.hops;
+  bytes.writeUInt32BE(frame.transactionId, 4);
+  bytes.writeUInt16BE(frame.seconds, 8);
+  bytes.writeUInt16BE(frame.flags, 10);
+  bytes.writeUInt32BE(frame.clientAddress, 12);
+  bytes.writeUInt32BE(frame.yourAddress, 16);
+  bytes.writeUInt32BE(frame.serverAddress, 20);
+  bytes.writeUInt32BE(frame.relayAddress, 24);
+  put(bytes, frame.hardwareAddress, 28, 16);
+  put(bytes, frame.serverName, SNAME.at, SNAME.bytes);
+  put(bytes, frame.file, FILE.at, FILE.bytes);
+  bytes.writeUInt32BE(MAGIC_COOKIE, HEADER);
+  if (isPlain) {
+    writePlain(frame.options, bytes);
+    return { bytes, dropped: NONE };
+  }
   const { end, dropped } = writeOptions(frame, bytes);
   return { bytes: bytes.subarray(0, Math.max(end, SHORTEST)), dropped };
+}
+
+const NONE: readonly number[] = [];
+
+/** Copies a few bytes: a loop is quicker than a call for so few. */
+function put(bytes: Uint8Array, value: Uint8Array, at: number, most: number): void {
+  for (let offset = 0; offset < value.length && offset < most; offset++) bytes[at + offset] = value[offset] ?? 0;
+}
+
+/** Bytes of a frame whose options need neither splitting nor another field's room; undefined where one needs splitting. */
+function plainLength(options: ReadonlyMap<number, Uint8Array>): number | undefined {
+  let length = HEADER + 4 + 1;
+  for (const [code, value] of options) {
+    if (value.length > 255) return undefined;
+    if (code > PAD && code < END && code !== OPTION.overload) length += 2 + value.length;
+  }
+  return length;
+}
+
+function writePlain(options: ReadonlyMap<number, Uint8Array>, bytes: Uint8Array): void {
+  let at = HEADER + 4;
+  const write = (code: number, value: Uint8Array | undefined) => {
+    if (!value) return;
+    bytes[at] = code;
+    bytes[at + 1] = value.length;
+    put(bytes, value, at + 2, 255);
+    at += 2 + value.length;
+  };
+  write(OPTION.messageType, options.get(OPTION.messageType));
+  for (const [code, value] of options) {
+    if (code <= PAD || code >= END || code === OPTION.messageType || code === OPTION.overload || code === OPTION.relayAgent) continue;
+    write(code, value);
+  }
+  write(OPTION.relayAgent, options.get(OPTION.relayAgent));
+  bytes[at] = END;
 }
 
 /** Room for options: the options field itself, or a header field that option 52 (`flag`) says carries some. */
