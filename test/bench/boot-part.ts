@@ -19,6 +19,13 @@ export function median(values: readonly number[]): number {
   return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle) - 1] ?? 0)) / 2;
 }
 
+/** The list of a name, made when there is none yet. */
+export function listOf<T>(lists: Record<string, T[]>, name: string): T[] {
+  const list = lists[name] ?? [];
+  lists[name] = list;
+  return list;
+}
+
 export function percentile(values: readonly number[], part: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;

@@ -2,10 +2,14 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { benchDhcp } from "./boot-dhcp.ts";
+import { benchHttp } from "./boot-http.ts";
 import { aligned, type BootPart, type BootPartOptions } from "./boot-part.ts";
+import { benchTftp } from "./boot-tftp.ts";
 
 const parts: Readonly<Record<string, (options: BootPartOptions) => Promise<BootPart>>> = {
   dhcp: benchDhcp,
+  tftp: benchTftp,
+  http: benchHttp,
 };
 
 const { values, positionals } = parseArgs({

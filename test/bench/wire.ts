@@ -4,7 +4,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { BootInterface, BootPlane } from "../../src/boot/index.ts";
+import type { BootAssets, BootInterface, BootPlane } from "../../src/boot/index.ts";
 import { socketArguments } from "../../src/boot/index.ts";
 import { readIndex } from "../../src/config/index.ts";
 
@@ -60,6 +60,8 @@ export interface BootProcessOptions {
   readonly httpPort?: number;
   /** Where its state is; the wire's directory when absent. */
   readonly dataDir?: string;
+  /** What it serves instead of files made for it. */
+  readonly assets?: BootAssets;
   /** Kernel, initrd and boot programs it serves, by size in bytes. */
   readonly bytes?: number;
   readonly nodeArguments?: readonly string[];
@@ -67,7 +69,7 @@ export interface BootProcessOptions {
 
 export async function startBootProcess(wire: Wire, options: BootProcessOptions): Promise<BootProcess> {
   const { native } = readIndex(join(process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright"), "artifacts.json"));
-  const assets = writeAssets(join(wire.directory, "assets"), options.bytes ?? 100_000);
+  const assets = options.assets ?? writeAssets(join(wire.directory, "assets"), options.bytes ?? 100_000);
   const config = { interfaces: options.interfaces, httpPort: options.httpPort ?? 8080, dataDir: options.dataDir ?? wire.directory };
   const server = fileURLToPath(new URL("../flow/boot-server.ts", import.meta.url));
   const command = [process.execPath, ...(options.nodeArguments ?? []), server, JSON.stringify({ config, assets, native })];
@@ -124,6 +126,16 @@ export function cpuSeconds(pid: number): number {
     .replace(/^.*\) /s, "")
     .split(" ");
   return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/** The same with its children, those that ended and those that live. */
+export function cpuSecondsOfAll(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /s, "")
+    .split(" ");
+  const own = [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0) / 100;
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean);
+  return children.reduce((sum, child) => sum + cpuSecondsOfAll(Number(child)), own);
 }
 
 export function residentBytes(pid: number): number {
