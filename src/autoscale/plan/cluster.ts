@@ -72,6 +72,8 @@ export class Cluster {
   room(kind: PodKind, site: Site, most: number): number {
     if (!kind.request || !site.kind.suits(kind.needs)) return 0;
     if (kind.needs.byName && !this.suitsByName(kind, site)) return 0;
+    const bound = site.opening?.maxRuntimeS;
+    if (bound !== undefined && (kind.maxRuntimeS ?? Number.POSITIVE_INFINITY) > bound) return 0;
     const { hostPorts } = kind.needs.source;
     if (hostPorts.length > 0) {
       if (hostPorts.some((port) => site.ports.some((taken) => portsConflict(port, taken)))) return 0;

@@ -163,7 +163,7 @@ function berthsOf(turn: Turn, kind: PodKind, topology: GangTopology): readonly B
     const room = Math.min(timesIn(offer.free, 0, request, kind.oneEach ? 1 : most), neighbours.cap(place, NEW_HOST));
     const { readyInS = 0, failures } = offer.lot.like;
     const late = readyInS > 0 ? 2 : failures ? 1 : 0;
-    const count = goal.fleet.available(offer.lot, most);
+    const count = goal.fleet.available(offer.lot, offer.lot.endless ? most : offer.lot.size);
     const stage = 1 + pools.indexOf(pool) * 3 + late;
     if (room > 0)
       berths.push({ id: `lot ${offer.lot.id}`, count, room, opens: true, stage, readyInS, domains: domainsOf(place.labels, levels) });

@@ -85,11 +85,7 @@ describe("machines are claimed by name", () => {
     const pods = (of: string) => [1, 2, 3].map((n) => pod(`${of}${n}`, { gpu: 8 }));
     const machines = ["m1", "m2", "m3", "m4"].map((name) => machine(name, GPU_BOX));
     const result = plan(
-      world(
-        machines,
-        tenant("a", { pods: pods("a") }),
-        tenant("b", { pods: pods("b"), nodes: [node("n", { cpu: 1 }, { leaving: true })] }),
-      ),
+      world(machines, tenant("a", { pods: pods("a") }), tenant("b", { pods: pods("b"), nodes: [node("n", GPU_BOX, { leaving: true })] })),
     );
     expect(result.claims.map((claim) => claim.tenant)).toEqual(["acme.a", "acme.a", "acme.b", "acme.a"]);
   });

@@ -66,8 +66,9 @@ export class Quotas implements Referee {
     this.shares.lost(nameOf(cluster), this.shares.measure(machine.capacity));
   }
 
-  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number): void {
+  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number): number | undefined {
     const tenant = nameOf(cluster);
+    const bound = maxRuntimeS !== undefined && this.windows.problem(tenant, machine.name) !== undefined;
     const measure = this.shares.measure(machine.capacity);
     this.shares.opened(tenant, measure);
     const back = this.windows.opened(tenant, machine.name, endOf(machine, maxRuntimeS));
@@ -78,6 +79,7 @@ export class Quotas implements Referee {
       back();
       for (const floor of floors) floor.free += 1;
     });
+    return bound ? maxRuntimeS : undefined;
   }
 
   /** The last one that was opened is not opened after all. */

@@ -22,8 +22,8 @@ export interface Reclaimed {
  *
  * Any tenant that may have one more gets idle ones that their tenants lend, before their idle timers end. A tenant below
  * its nominal quota gets busy ones back from who holds more than nominal; since nobody is taken below nominal, and only
- * up to nominal, what was taken is never taken back. Within a tenant, higher priority takes the nodes of lower; they stay
- * what they are. Whose turn it is comes first; each turn takes as little as it can.
+ * up to nominal, what was taken is never taken back. Within a tenant, a gang takes nodes of lower priority, which stay what
+ * they are; for single pods its own scheduler does that. Whose turn it is comes first; each turn takes as little as it can.
  */
 export function reclaim(world: World, turns: readonly Turn[], quotas: Quotas, fleet: Fleet): Reclaimed {
   if (turns.every((turn) => turn.left.length === 0)) return { actions: [], lost: new Map() };
@@ -87,32 +87,7 @@ class Reclaim {
         (list) => list.length > 0,
       )?.slice(0, 1) ?? [];
     if (victim && this.takeOver(turn, left.kind, victim as Candidate)) return this.placeLeft(turn, left);
-    if (this.world.tenants.find((one) => one.tenant === tenantOf(turn))?.quota?.nominal === undefined) return false;
-    const own = this.available(turn, left.kind, (one) => this.outranks(turn, left.kind, one));
-    for (const one of own) {
-      const mark = turn.cluster.mark();
-      const evicted = this.makeRoom(turn, left.kind, one);
-      if (evicted && turn.place(left.kind, { skip: left.from, most: 1 }) > 0) {
-        this.actions.push(eviction(one, evicted, left.kind));
-        this.replaceLeft(turn, left, 1);
-        return true;
-      }
-      turn.back(mark, turn.pass.opened);
-    }
     return false;
-  }
-
-  /** Evicts the fewest pods of lower priority after which one more fits: the lowest, then the newest. */
-  private makeRoom(turn: Turn, kind: PodKind, { site, node }: Candidate): readonly RunningPod[] | undefined {
-    const pods = (node.pods ?? []).filter((pod) => pod.priority < kind.priority);
-    const sorted = [...pods].sort((a, b) => a.priority - b.priority || (a.ageS ?? 0) - (b.ageS ?? 0) || order(a.key, b.key));
-    const chosen: RunningPod[] = [];
-    for (const pod of sorted) {
-      if (turn.cluster.room(kind, site, 1) > 0) break;
-      turn.cluster.evict(site, [pod]);
-      chosen.push(pod);
-    }
-    return turn.cluster.room(kind, site, 1) > 0 && chosen.length > 0 ? chosen : undefined;
   }
 
   private forGang(turn: Turn, left: Left): boolean {

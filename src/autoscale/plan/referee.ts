@@ -9,8 +9,12 @@ export interface Referee {
   before(a: Cluster, b: Cluster): number;
   /** Why a tenant may not take a machine of a lot for pods of a kind now; undefined when it may. */
   refuses(cluster: Cluster, lot: Lot, kind: PodKind): string | undefined;
-  /** A tenant gets a machine. @param maxRuntimeS after which what it is for has ended */
-  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number): void;
+  /**
+   * A tenant gets a machine.
+   * @param maxRuntimeS after which what it is for has ended
+   * @returns the same where it gets the machine only because of that: nothing longer may run there
+   */
+  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number): number | undefined;
   /** The last one that was opened is not opened after all. */
   closed(): void;
 }

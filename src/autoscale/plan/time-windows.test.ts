@@ -39,7 +39,7 @@ describe("machines kept in a window", () => {
     const all = new Windows(kept(fleet(3), [window("w", undefined, 3_600, 7_200)]));
     expect(opens(all, "b", H)).toEqual([]);
     expect(all.problem("acme.b", "h0")).toBe(
-      "kept for acme.a (reservation w), which begins in 3600 s: only work that ends 600 s before may use it",
+      "kept for acme.a (reservation window w), which begins in 3600 s: only work that ends 600 s before may use it",
     );
   });
 
@@ -47,7 +47,9 @@ describe("machines kept in a window", () => {
     const of = () => new Windows(kept(fleet(1), [window("w", 1, 3_600, 7_200)]));
     expect(opens(of(), "b", ["h0"], 3_000)).toEqual(["h0"]);
     expect(opens(of(), "b", ["h0"], 3_001)).toEqual([]);
-    expect(new Windows(kept(fleet(1), [window("w", 1, -1, 7_200)])).problem("acme.b", "h0", 1)).toBe("kept for acme.a (reservation w)");
+    expect(new Windows(kept(fleet(1), [window("w", 1, -1, 7_200)])).problem("acme.b", "h0", 1)).toBe(
+      "kept for acme.a (reservation window w)",
+    );
   });
 
   test("what its tenant has already counts; so does backfill that is known to end, and a machine on its way out", () => {

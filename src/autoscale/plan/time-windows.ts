@@ -108,7 +108,7 @@ export class Windows {
 
   private names(instant: Instant, kind: Kind): string {
     const list = kind.suits.filter((at) => (instant.wanted[at] ?? 0) > 0).map((at) => this.windows[at]);
-    return list.map((one) => `${one?.tenant} (reservation ${one?.name})`).join(" and ");
+    return list.map((one) => `${one?.tenant} (reservation ${one?.name.includes("window") ? "" : "window "}${one?.name})`).join(" and ");
   }
 
   private hint(at: number): string {
