@@ -7,6 +7,7 @@ import { order } from "./order.ts";
 import type { Offer, Outlet } from "./outlet.ts";
 import type { Within } from "./placing.ts";
 import type { Referee } from "./referee.ts";
+import type { SiteClass } from "./sites.ts";
 import type { Stage } from "./stages.ts";
 import { steersAway } from "./taints.ts";
 import { failsOn } from "./terms.ts";
@@ -91,7 +92,8 @@ export function choose(
   const outlets = [...cluster.demand.outlets].sort(
     (a, b) => Number(steersAway(a.pool.taints, tolerations)) - Number(steersAway(b.pool.taints, tolerations)),
   );
-  const rating = new Rating(kind, goal);
+  const rating = new Rating(cluster, kind, goal);
+  const minding = !neighbours.free || cluster.demand.topology.keys.length > 0;
   for (const { pool, outlet } of outlets) {
     if (pool.problem !== undefined || pool.replicas !== undefined) continue;
     if (stage.avoids && steersAway(pool.taints, tolerations)) continue;
@@ -101,12 +103,13 @@ export function choose(
       if (refusal(cluster, kind, pool, outlet, offer, goal) !== undefined) continue;
       if (stage.prefers && failsOn(offer.labels, stage.prefers) !== undefined) continue;
       if (within && !within(offer.labels)) continue;
-      const place = neighbours.free ? undefined : cluster.demand.classOf(offer, outlet, cluster.demand.openOf(offer));
-      const cap = place ? neighbours.cap(place, NEW_HOST) : Number.POSITIVE_INFINITY;
+      const place = minding ? cluster.demand.classOf(offer, outlet, cluster.demand.openOf(offer)) : undefined;
+      const cap = place && !neighbours.free ? neighbours.cap(place, NEW_HOST) : Number.POSITIVE_INFINITY;
       if (cap <= 0) continue;
       const fits = timesIn(offer.free, 0, request, kind.oneEach ? 1 : Math.min(count, cap));
-      const rated: Rated = { offer, fits, crowd: place ? neighbours.crowd(place) : 0 };
-      if (fits > 0 && (!best || rating.compare(rated, best) < 0)) best = rated;
+      if (fits === 0) continue;
+      const rated = rating.rate(offer, fits, place, neighbours);
+      if (!best || rating.compare(rated, best) < 0) best = rated;
     }
     if (best) {
       const { offer } = best;
@@ -120,75 +123,86 @@ export function choose(
 interface Rated {
   readonly offer: Offer;
   readonly fits: number;
+  /** Pods that a spread counts in its domains. */
   readonly crowd: number;
+  readonly wish: number;
+  /** Places the tenant has in its domains already. */
+  readonly company: number;
+  serves: number;
 }
 
 /**
  * Free before on its way out, sound before what failed lately; then fewest servers, what is preferred, the emptiest
- * domain, no accelerators for who wants none, room for those who still wait, then least waste: accelerators, cost, the
- * image it carries already, memory, cpu; and by name.
+ * domain, no accelerators for who wants none, room for those who still wait; then least waste, the domain with the
+ * fewest nodes, and by name.
  */
 class Rating {
   private readonly kind: PodKind;
   private readonly waiting: Float64Array;
-  private readonly goal: Goal;
+  private readonly ordered: boolean;
+  private readonly wishes: boolean;
+  private readonly cluster: Cluster;
 
-  constructor(kind: PodKind, goal: Goal) {
+  constructor(cluster: Cluster, kind: PodKind, goal: Goal) {
+    this.cluster = cluster;
     this.kind = kind;
-    this.goal = goal;
+    this.ordered = kind.needs.terms.length > 1 && goal.preferences === "respect";
+    this.wishes = kind.needs.preferred.length > 0 && goal.preferences !== "ignore";
     this.waiting = goal.waiting(kind);
+  }
+
+  rate(offer: Offer, fits: number, place: SiteClass | undefined, neighbours: Neighbours): Rated {
+    return {
+      offer,
+      fits,
+      crowd: place && !neighbours.free ? neighbours.crowd(place) : 0,
+      wish: this.wishes ? this.wish(offer) : 0,
+      company: place ? this.cluster.sites.crowd(place) : 0,
+      serves: -1,
+    };
   }
 
   compare(a: Rated, b: Rated): number {
     const one = a.offer.lot.like;
     const other = b.offer.lot.like;
-    const plain = this.kind.needs.accelerators === 0;
     return (
       (one.readyInS ?? 0) - (other.readyInS ?? 0) ||
       (one.failures?.count ?? 0) - (other.failures?.count ?? 0) ||
-      this.term(a.offer) - this.term(b.offer) ||
+      (this.ordered ? this.term(a.offer) - this.term(b.offer) : 0) ||
       b.fits - a.fits ||
-      this.wish(b.offer) - this.wish(a.offer) ||
+      b.wish - a.wish ||
       a.crowd - b.crowd ||
-      (plain ? a.offer.accelerators - b.offer.accelerators : 0) ||
-      this.serves(b.offer) - this.serves(a.offer) ||
-      a.offer.accelerators - b.offer.accelerators ||
-      a.offer.cost - b.offer.cost ||
-      Number(b.offer.carriesImage) - Number(a.offer.carriesImage) ||
-      amount(one, "memory", other) ||
-      amount(one, "cpu", other) ||
+      (this.kind.needs.accelerators === 0 ? a.offer.accelerators - b.offer.accelerators : 0) ||
+      this.serves(b) - this.serves(a) ||
+      a.offer.rank - b.offer.rank ||
+      a.company - b.company ||
       order(nameOf(a.offer), nameOf(b.offer))
     );
   }
 
   /** Which of a pod's alternatives it meets: earlier ones first, where preferences are respected. */
   private term(offer: Offer): number {
-    const { terms } = this.kind.needs;
-    return terms.length < 2 || this.goal.preferences !== "respect"
-      ? 0
-      : terms.findIndex((term) => failsOn(offer.labels, term) === undefined);
+    return this.kind.needs.terms.findIndex((term) => failsOn(offer.labels, term) === undefined);
   }
 
   private wish(offer: Offer): number {
-    if (this.goal.preferences === "ignore") return 0;
     let sum = 0;
     for (const { weight, term } of this.kind.needs.preferred) if (failsOn(offer.labels, term) === undefined) sum += weight;
     return sum;
   }
 
   /** The part of all that still waits for which there would be room, 1 at most. */
-  private serves(offer: Offer): number {
+  private serves(rated: Rated): number {
+    if (rated.serves >= 0) return rated.serves;
+    const { free } = rated.offer;
     let part = 1;
-    for (let column = 0; column < offer.free.length; column += 1) {
+    for (let column = 0; column < free.length; column += 1) {
       const wanted = this.waiting[column] as number;
-      if (wanted > 0) part = Math.min(part, (offer.free[column] as number) / wanted);
+      if (wanted > 0 && (free[column] as number) < part * wanted) part = (free[column] as number) / wanted;
     }
+    rated.serves = part;
     return part;
   }
-}
-
-function amount(one: MachineSupply, name: string, other: MachineSupply): number {
-  return order(one.allocatable.get(name) ?? 0n, other.allocatable.get(name) ?? 0n);
 }
 
 /** Of the machine that would be taken next. */

@@ -1,7 +1,7 @@
 import { FIELD_NAME, intersectValues, labelsOf, type Requirements } from "../../core/requirements.ts";
 import type { Taint } from "../../core/resources.ts";
 import { Columns } from "./amounts.ts";
-import { Faces, kindOrder, kindsOf, namespaceOf, type PodKind, selectedLabels } from "./kinds.ts";
+import { type Batch, Faces, inOrder, kindsOf, namespaceOf, type PodKind, selectedLabels } from "./kinds.ts";
 import { isAccelerator, type Needs, type NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
 import type { Market } from "./outlet.ts";
@@ -35,6 +35,8 @@ export class Demand {
   readonly topology: Topology;
   /** In the order they are planned. */
   readonly kinds: readonly PodKind[];
+  /** The same, in the parts they are planned in. */
+  readonly batches: readonly Batch[];
   /** Kinds that are not planned at all, with their reason. */
   readonly unplannable: readonly PodKind[];
   /** Up before coming; by age and name. */
@@ -71,9 +73,16 @@ export class Demand {
         this.outlets.reduce((sum, { outlet }) => sum + outlet.verdict(kind.needs).offers.reduce((all, one) => all + one.lot.size, 0), 0),
       share: (kind: PodKind) => market.share(kind.needs),
     };
-    const sorted = kinds.sort(kindOrder(ranking));
-    this.kinds = sorted.filter((kind) => kind.problem === undefined);
-    this.unplannable = sorted.filter((kind) => kind.problem !== undefined);
+    const ordered = inOrder(
+      kinds.filter((kind) => kind.problem === undefined),
+      ranking,
+    );
+    this.kinds = ordered.kinds;
+    this.batches = ordered.batches;
+    this.unplannable = inOrder(
+      kinds.filter((kind) => kind.problem !== undefined),
+      ranking,
+    ).kinds;
     this.since = world.pods.reduce((least, pod) => (least === "" || pod.since < least ? pod.since : least), "");
     this.nodes = world.nodes
       .filter((node) => !node.leaving)

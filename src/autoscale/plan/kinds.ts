@@ -116,34 +116,90 @@ export interface Ranking {
   share(kind: PodKind): number;
 }
 
+/** Where a kind stands in the order, worked out once. */
+interface Standing {
+  readonly kind: PodKind;
+  readonly step: number;
+  /** 0: it needs a node each; 1: it minds its neighbours; 2: it does not. */
+  readonly mind: number;
+  readonly share: number;
+  /** Sizes of one class are within a factor of two. */
+  readonly size: number;
+}
+
+/** Pods of a kind that are planned together. */
+export interface Batch {
+  readonly kind: PodKind;
+  readonly skip: number;
+  readonly most: number;
+}
+
+/** A kind is taken in so many parts at most, where it is mixed with others of its size. */
+const MOST_PARTS = 24;
+
 /**
  * Who is planned first: the higher priority; gangs; who wants accelerators; who has the fewest machines to go to, in
  * rough steps, so that the flexible do not take the places of the rigid; who needs a node each, then who minds its
- * neighbours; then the larger (accelerators, then the dominant share); then the older.
+ * neighbours; then the larger (accelerators, then the dominant share); then the older. Kinds of about the same size
+ * that mind nobody are mixed: who wants much memory shares a machine with who wants many processors.
  */
-export function kindOrder(ranking: Ranking): (a: PodKind, b: PodKind) => number {
-  const cache = new Map<PodKind, { step: number; mind: number; share: number }>();
-  const of = (kind: PodKind) => {
-    let known = cache.get(kind);
-    if (!known) {
-      const { rules } = kind;
-      const minds = rules.spread.length + rules.affinity.length + rules.anti.length + rules.repelledBy.length > 0;
-      const mind = kind.oneEach || rules.spread.some((rule) => rule.counter.level < 0) ? 0 : minds ? 1 : 2;
-      known = { step: stepOf(ranking.choices(kind)), mind, share: ranking.share(kind) };
-      cache.set(kind, known);
-    }
-    return known;
-  };
-  return (a, b) =>
-    b.priority - a.priority ||
-    Number(b.gang !== undefined) - Number(a.gang !== undefined) ||
-    Number(b.needs.accelerators > 0) - Number(a.needs.accelerators > 0) ||
-    of(a).step - of(b).step ||
-    of(a).mind - of(b).mind ||
-    b.needs.accelerators - a.needs.accelerators ||
-    of(b).share - of(a).share ||
-    order(a.pods[0]?.since ?? "", b.pods[0]?.since ?? "") ||
-    order(a.keys[0] ?? "", b.keys[0] ?? "");
+export function inOrder(kinds: readonly PodKind[], ranking: Ranking): { readonly kinds: PodKind[]; readonly batches: Batch[] } {
+  const standings = kinds.map((kind): Standing => {
+    const { rules } = kind;
+    const minds = rules.spread.length + rules.affinity.length + rules.anti.length + rules.repelledBy.length > 0;
+    const share = ranking.share(kind);
+    return {
+      kind,
+      step: stepOf(ranking.choices(kind)),
+      mind: kind.oneEach || rules.spread.some((rule) => rule.counter.level < 0) ? 0 : minds ? 1 : 2,
+      share,
+      size: share > 0 ? Math.floor(Math.log2(share)) : Number.NEGATIVE_INFINITY,
+    };
+  });
+  standings.sort((a, b) => coarse(a, b) || fine(a, b));
+  const batches: Batch[] = [];
+  for (let from = 0; from < standings.length; ) {
+    let to = from + 1;
+    while (to < standings.length && coarse(standings[from] as Standing, standings[to] as Standing) === 0) to += 1;
+    mix(standings.slice(from, to), batches);
+    from = to;
+  }
+  return { kinds: standings.map((one) => one.kind), batches };
+}
+
+function coarse(a: Standing, b: Standing): number {
+  return (
+    b.kind.priority - a.kind.priority ||
+    Number(b.kind.gang !== undefined) - Number(a.kind.gang !== undefined) ||
+    Number(b.kind.needs.accelerators > 0) - Number(a.kind.needs.accelerators > 0) ||
+    a.step - b.step ||
+    a.mind - b.mind ||
+    b.kind.needs.accelerators - a.kind.needs.accelerators ||
+    order(b.size, a.size)
+  );
+}
+
+function fine(a: Standing, b: Standing): number {
+  return (
+    b.share - a.share ||
+    order(a.kind.pods[0]?.since ?? "", b.kind.pods[0]?.since ?? "") ||
+    order(a.kind.keys[0] ?? "", b.kind.keys[0] ?? "")
+  );
+}
+
+function mix(standings: readonly Standing[], batches: Batch[]): void {
+  const mixed = standings.length > 1 && standings.every((one) => one.mind === 2 && one.kind.gang === undefined);
+  if (!mixed) {
+    for (const { kind } of standings) batches.push({ kind, skip: 0, most: kind.pods.length });
+    return;
+  }
+  const parts = standings.flatMap(({ kind }, rank) => {
+    const count = Math.min(MOST_PARTS, kind.pods.length);
+    const edge = (n: number) => Math.floor((n * kind.pods.length) / count);
+    return Array.from({ length: count }, (_, n) => ({ kind, skip: edge(n), most: edge(n + 1) - edge(n), at: (n + 0.5) / count, rank }));
+  });
+  parts.sort((a, b) => a.at - b.at || a.rank - b.rank);
+  for (const { kind, skip, most } of parts) batches.push({ kind, skip, most });
 }
 
 /** Few choices are told apart one by one, many only roughly. */

@@ -29,22 +29,22 @@ export class SharedMarket implements Market {
   }
 
   request(needs: Needs): Request | undefined {
-    let known = this.requests.get(needs.id);
+    let known = this.requests.get(needs.place);
     if (!known) {
       known = { request: this.columns.request(needs.source.requests) };
-      this.requests.set(needs.id, known);
+      this.requests.set(needs.place, known);
     }
     return known.request;
   }
 
   share(needs: Needs): number {
-    let share = this.shares.get(needs.id);
+    let share = this.shares.get(needs.place);
     if (share === undefined) {
       share = 0;
       const request = this.request(needs);
       for (const [n, column] of (request?.at ?? []).entries())
         share = Math.max(share, (request?.amounts[n] as number) / Math.max(1, this.largest[column] as number));
-      this.shares.set(needs.id, share);
+      this.shares.set(needs.place, share);
     }
     return share;
   }

@@ -7,6 +7,8 @@ import type { PodNeeds } from "./world.ts";
 export interface Needs {
   /** Counts up from 0 within a plan. */
   readonly id: number;
+  /** The same for needs that differ only in what they want of their neighbours and would rather have. */
+  readonly place: number;
   readonly source: PodNeeds;
   /** Node selector and affinity: one of them must hold. Those that contradict themselves are left out. */
   readonly terms: readonly Requirements[];
@@ -40,14 +42,18 @@ export class NeedsTable {
   readonly all: Needs[] = [];
   private readonly byObject = new Map<PodNeeds, Needs>();
   private readonly byText = new Map<string, Needs>();
+  private readonly places = new Map<string, number>();
 
   of(source: PodNeeds): Needs {
     const known = this.byObject.get(source);
     if (known) return known;
-    const text = textOf(source);
+    const place = placeText(source);
+    const text = `${place}${wishText(source)}`;
     let needs = this.byText.get(text);
     if (!needs) {
-      needs = ready(source, this.all.length);
+      const number = this.places.get(place) ?? this.places.size;
+      this.places.set(place, number);
+      needs = ready(source, this.all.length, number);
       this.all.push(needs);
       this.byText.set(text, needs);
     }
@@ -56,13 +62,18 @@ export class NeedsTable {
   }
 }
 
-function textOf(needs: PodNeeds): string {
-  const { requests, ...rest } = needs;
+function placeText({ requests, terms, tolerations, hostPorts, volumes, unsupported }: PodNeeds): string {
   const amounts = [...requests].map(([name, amount]) => `${name}=${amount}`).sort();
-  return JSON.stringify([amounts, Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
+  return JSON.stringify([amounts, terms, tolerations, hostPorts, volumes, unsupported]);
 }
 
-function ready(source: PodNeeds, id: number): Needs {
+function wishText(needs: PodNeeds): string {
+  const { preferred, spread, affinity, antiAffinity, preferredAffinity, preferredAntiAffinity } = needs;
+  if (!(preferred ?? spread ?? affinity ?? antiAffinity ?? preferredAffinity ?? preferredAntiAffinity)) return "";
+  return JSON.stringify([preferred, spread, affinity, antiAffinity, preferredAffinity, preferredAntiAffinity]);
+}
+
+function ready(source: PodNeeds, id: number, place: number): Needs {
   const all = source.terms.map((term) => requirementsOf(term));
   const terms = all.filter((term) => contradiction(term) === undefined);
   const volumes = (source.volumes ?? []).map((alternatives) => alternatives.map((term) => requirementsOf(term)));
@@ -71,6 +82,7 @@ function ready(source: PodNeeds, id: number): Needs {
   const named = (term: Requirements) => [...term.keys()].some((key) => OWN_NAME.has(key));
   return {
     id,
+    place,
     source,
     terms,
     volumes,

@@ -5,6 +5,7 @@ import type { RootDevice } from "../../core/resources.ts";
 import { type Columns, type Request, timesIn } from "./amounts.ts";
 import type { Fleet, Lot } from "./fleet.ts";
 import { acceleratorsIn, type Needs } from "./needs.ts";
+import { order } from "./order.ts";
 import { blockingTaint, taintText } from "./taints.ts";
 import { failsOn, type Labels, meets, OWN_NAME } from "./terms.ts";
 import type { ClassWorld, MachineSupply, PoolWorld } from "./world.ts";
@@ -20,6 +21,8 @@ export interface Offer {
   readonly accelerators: number;
   readonly carriesImage: boolean;
   readonly cost: number;
+  /** Where it stands among the outlet's by waste: accelerators, cost, the image it carries already, memory, cpu. */
+  rank: number;
 }
 
 /** Where pods of some needs can go in a pool, and why not elsewhere. */
@@ -85,13 +88,18 @@ export class Outlet {
       if (typeof offer === "string") rejected.set(offer, (rejected.get(offer) ?? 0) + lot.size);
       else offers.push(offer);
     }
+    offers.sort(byWaste);
+    for (const [n, offer] of offers.entries()) {
+      const before = offers[n - 1];
+      offer.rank = before ? before.rank + (byWaste(before, offer) === 0 ? 0 : 1) : 0;
+    }
     this.offers = offers;
     this.rejected = [...rejected].map(([reason, count]) => ({ reason, count }));
   }
 
   /** Where in this pool pods of some needs could ever run. */
   verdict(needs: Needs): Verdict {
-    const known = this.verdicts.get(needs.id);
+    const known = this.verdicts.get(needs.place);
     if (known) return known;
     const offers: Offer[] = [];
     const because = new Map<string, number>(this.rejected.map(({ reason, count }) => [reason, count]));
@@ -101,7 +109,7 @@ export class Outlet {
       else because.set(reason, (because.get(reason) ?? 0) + offer.lot.size);
     }
     const fresh = { offers, because: [...because].map(([reason, count]) => ({ reason, count })) };
-    this.verdicts.set(needs.id, fresh);
+    this.verdicts.set(needs.place, fresh);
     return fresh;
   }
 
@@ -179,6 +187,7 @@ export class Outlet {
       accelerators: acceleratorsIn(machine.allocatable),
       carriesImage: image !== undefined && image === machine.imageSha256,
       cost: machine.cost ?? 1,
+      rank: 0,
     };
   }
 }
@@ -186,6 +195,17 @@ export class Outlet {
 /** The labels of one machine of a lot. */
 export function named(machine: MachineSupply, common: Labels): Labels {
   return (key) => (key === FIELD_NAME ? machine.name : OWN_NAME.has(key) ? machine.nodeLabels[key] : common(key));
+}
+
+function byWaste(a: Offer, b: Offer): number {
+  const amount = (offer: Offer, name: string) => offer.lot.like.allocatable.get(name) ?? 0n;
+  return (
+    a.accelerators - b.accelerators ||
+    a.cost - b.cost ||
+    Number(b.carriesImage) - Number(a.carriesImage) ||
+    order(amount(a, "memory"), amount(b, "memory")) ||
+    order(amount(a, "cpu"), amount(b, "cpu"))
+  );
 }
 
 /** The label or labels on which all of a pod's terms, or one of its volumes, fail. */

@@ -99,7 +99,7 @@ function answer(turns: readonly Turn[], { actions, lost }: Reclaimed): Plan {
     .filter(({ site }) => site.here.length > 0)
     .sort((a, b) => a.opening.nth - b.opening.nth);
   const rest = turns.flatMap((turn) => {
-    const pods = turn.rest.flatMap((kind) => kind.keys);
+    const pods = turn.rest.flatMap(({ kind, from }) => kind.keys.slice(from));
     return pods.length > 0 ? [{ tenant: turn.cluster.demand.world.tenant, pods }] : [];
   });
   return {

@@ -34,11 +34,11 @@ export class SiteClass {
 
   /** Whether pods of these needs may be here, as far as labels and hard taints decide. Names are not asked for. */
   suits(needs: Needs): boolean {
-    const known = this.verdicts.get(needs.id);
+    const known = this.verdicts.get(needs.place);
     if (known !== undefined) return known;
     const fresh =
       blockingTaint(this.taints, needs.source.tolerations) === undefined && (needs.byName || termsFail(needs, this.labels) === undefined);
-    this.verdicts.set(needs.id, fresh);
+    this.verdicts.set(needs.place, fresh);
     return fresh;
   }
 
@@ -68,7 +68,7 @@ export interface Opening {
   /** Which of the plan's it is. */
   readonly nth: number;
   readonly gang?: string;
-  /** What it is for has ended after so long. */
+  /** Nothing that may run for longer goes there. */
   readonly maxRuntimeS?: number;
   /** Found small enough by an earlier pass. */
   readonly settled?: true;
@@ -95,6 +95,8 @@ export class Sites {
   readonly all: Site[] = [];
   readonly width: number;
   free: Float64Array;
+  /** How many of the tenant's places are in each domain of each topology key. */
+  private readonly inDomain: number[][] = [];
 
   constructor(width: number) {
     this.width = width;
@@ -113,13 +115,36 @@ export class Sites {
     this.free.fill(0, index * this.width, (index + 1) * this.width);
     this.free.set(free, index * this.width);
     site.kind.sites += 1;
+    this.settle(site.kind, 1);
     return made;
+  }
+
+  /** How many places share a domain with one of this class, over all topology keys. */
+  crowd(place: SiteClass): number {
+    let sum = 0;
+    for (let level = 0; level < place.domains.length; level += 1) sum += this.inDomain[level]?.[place.domains[level] as number] ?? 0;
+    return sum;
   }
 
   /** The last one that was added goes again. */
   dropLast(): void {
     const site = this.all.pop();
-    if (site) site.kind.sites -= 1;
+    if (!site) return;
+    site.kind.sites -= 1;
+    this.settle(site.kind, -1);
+  }
+
+  private settle(place: SiteClass, more: number): void {
+    for (let level = 0; level < place.domains.length; level += 1) {
+      const domain = place.domains[level] as number;
+      if (domain < 0) continue;
+      let counts = this.inDomain[level];
+      if (!counts) {
+        counts = [];
+        this.inDomain[level] = counts;
+      }
+      counts[domain] = (counts[domain] ?? 0) + more;
+    }
   }
 
   room(index: number, request: Request, most: number): number {

@@ -2,7 +2,7 @@ import type { Choice, Goal } from "./choose.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Fleet } from "./fleet.ts";
 import { placeGang } from "./gang-turn.ts";
-import type { PodKind } from "./kinds.ts";
+import type { Batch, PodKind } from "./kinds.ts";
 import { Placing, type Within } from "./placing.ts";
 import type { Referee } from "./referee.ts";
 import type { Site } from "./sites.ts";
@@ -36,9 +36,11 @@ export class Turn {
   readonly pass: Pass;
   left: Left[] = [];
   /** Kinds that were not looked at: the work budget was spent. */
-  readonly rest: PodKind[] = [];
-  /** Kinds still to come, each with how many of its pods have a place already. */
-  private queue: { readonly kind: PodKind; readonly skip: number }[];
+  readonly rest: Left[] = [];
+  /** What is still to come. */
+  private queue: readonly Batch[];
+  /** Kinds of which a part found no place: the rest finds none either. */
+  private readonly full = new Set<PodKind>();
   private at = 0;
   private current: Placing | undefined;
   /** Pods placed so far, and as many as there were when those that follow others were last tried. */
@@ -50,8 +52,8 @@ export class Turn {
   constructor(cluster: Cluster, pass: Pass) {
     this.cluster = cluster;
     this.pass = pass;
-    const { kinds, columns } = cluster.demand;
-    this.queue = kinds.map((kind) => ({ kind, skip: 0 }));
+    const { kinds, batches, columns } = cluster.demand;
+    this.queue = batches;
     this.waitingPlain = new Float64Array(columns.count);
     this.waitingAccelerated = new Float64Array(columns.count);
     for (const kind of kinds) this.wait(kind, kind.oneEach ? 1 : kind.pods.length);
@@ -82,17 +84,23 @@ export class Turn {
       const next = this.queue[this.at];
       if (!next) return false;
       this.at += 1;
+      if (this.full.has(next.kind)) return this.done();
       if (this.goal.work.done > this.pass.work) {
-        this.rest.push(next.kind);
-        return false;
+        this.full.add(next.kind);
+        this.rest.push({ kind: next.kind, from: next.skip });
+        return this.done();
       }
-      if (next.kind.gang !== undefined) return placeGang(this, next.kind.gang);
-      this.current = new Placing(this.cluster, next.kind, this.goal, { skip: next.skip });
+      if (next.kind.gang !== undefined) return placeGang(this, next.kind.gang) || this.done();
+      this.current = new Placing(this.cluster, next.kind, this.goal, next);
     }
     const choice = this.current.next();
     if (choice && this.open(choice, this.current.kind)) return true;
     this.finish(this.current);
     this.current = undefined;
+    return this.done();
+  }
+
+  private done(): false {
     if (this.at >= this.queue.length) this.retry();
     return false;
   }
@@ -113,7 +121,7 @@ export class Turn {
   /** Makes a place of a machine that nobody else can take. */
   adopt({ pool, outlet, offer }: Choice, machine: MachineSupply, { gang, maxRuntimeS }: PodKind): Site {
     this.pass.opened += 1;
-    this.pass.referee.opened(this.cluster, machine, maxRuntimeS);
+    const bound = this.pass.referee.opened(this.cluster, machine, maxRuntimeS);
     return this.cluster.open({
       machine,
       offer,
@@ -121,7 +129,7 @@ export class Turn {
       pool,
       nth: this.pass.opened,
       ...(gang === undefined ? {} : { gang }),
-      ...(maxRuntimeS === undefined ? {} : { maxRuntimeS }),
+      ...(bound === undefined ? {} : { maxRuntimeS: bound }),
     });
   }
 
@@ -139,8 +147,11 @@ export class Turn {
   }
 
   private finish({ kind, placed, left, skip }: Placing): void {
-    if (left > 0) this.left.push({ kind, from: skip + placed });
-    this.wait(kind, kind.oneEach ? -1 : -left);
+    if (kind.oneEach) this.wait(kind, -1);
+    if (left === 0) return;
+    this.left.push({ kind, from: skip + placed });
+    this.full.add(kind);
+    if (!kind.oneEach) this.wait(kind, -(kind.pods.length - skip - placed));
   }
 
   /** Pods that follow others, or are counted with them, are tried again as long as that helps somebody. */
@@ -148,7 +159,8 @@ export class Turn {
     const follows = ({ kind }: Left) => kind.gang === undefined && kind.rules.affinity.length + kind.rules.spread.length > 0;
     if (this.progress === this.tried || !this.left.some(follows)) return;
     this.tried = this.progress;
-    this.queue = this.left.filter(follows).map(({ kind, from }) => ({ kind, skip: from }));
+    this.queue = this.left.filter(follows).map(({ kind, from }) => ({ kind, skip: from, most: kind.pods.length - from }));
+    for (const { kind } of this.queue) this.full.delete(kind);
     this.left = this.left.filter((one) => !follows(one));
     this.at = 0;
   }
