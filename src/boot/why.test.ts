@@ -64,6 +64,16 @@ const rows: readonly (readonly [string, readonly BootEvent[], RegExp])[] = [
   ],
   ["iPXE without its script", [program(60), leased(50, ipxe)], /^iPXE got its address 50 s ago and never fetched its script: HTTP /],
   ["a script and no kernel", [leased(50, ipxe), seen(49, "script")], /^fetched its script 49 s ago and never asked for the kernel/],
+  [
+    "a script that could not be had",
+    [seen(4, "script", { what: "broken-off", because: "the installer's kernel is missing on the boot server" })],
+    /^asked for its script 4 s ago: the installer's kernel is missing on the boot server$/,
+  ],
+  [
+    "the script of an attempt that is over",
+    [seen(4, "script", { what: "stale" })],
+    /^asked for the script of an attempt that is over 4 s ago/,
+  ],
   ["a kernel and no initrd", [seen(49, "script"), seen(40, "kernel", { what: "fetched" })], /never asked for the initrd/],
   ["a kernel broken off", [seen(49, "script"), seen(40, "kernel", { what: "broken-off" })], /kernel broke off 40 s ago/],
   [

@@ -43,6 +43,7 @@ function sentence(last: BootEvent, seen: readonly BootEvent[], when: string): st
     case "program":
       return ofProgram(stage, sign, when, detail);
     case "script":
+      if (sign?.because !== undefined) return `asked for its script ${when}: ${sign.because}`;
       return sign?.what === "stale"
         ? `asked for the script of an attempt that is over ${when}: it kept an old answer; power-cycle it`
         : `fetched its script ${when} and never asked for the kernel: its console says what iPXE does not like`;

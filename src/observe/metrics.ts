@@ -61,17 +61,10 @@ export const metricTable = {
     labels: [],
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
   },
-  leaseCommitSeconds: {
-    name: "ironwright_dhcp_lease_commit_seconds",
-    kind: "histogram",
-    help: "Time one group of lease changes took to be on disk, synced.",
-    labels: [],
-    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
-  },
   tftpTransfers: {
     name: "ironwright_tftp_transfers_total",
     kind: "counter",
-    help: "TFTP transfers that ended, by how: done, size-probe (asked for the size alone), timed-out, aborted (by the client).",
+    help: "TFTP transfers that ended, by how: done, size-probe (asked for the size alone), timed-out, unanswered, aborted (by the client), cancelled, failed.",
     labels: ["interface", "end"],
   },
   tftpBytes: { name: "ironwright_tftp_bytes_total", kind: "counter", help: "Bytes of boot programs sent by TFTP.", labels: ["interface"] },
