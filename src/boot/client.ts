@@ -13,8 +13,8 @@ export interface ServedSubnet extends Subnet {
 export interface Machines {
   byHardware(hardware: string): BootRecord | undefined;
   byMachine(machine: string): BootRecord | undefined;
-  /** @param uuid the 16 bytes of option 97 in hex, in either order of bytes */
-  byUuid(uuid: string): BootRecord | undefined;
+  /** A reservation said that the NIC is this machine's. */
+  recognise(hardware: string, machine: string): void;
 }
 
 /** Who asks, computed once for a request. */
@@ -44,9 +44,8 @@ export function identify(request: Request, subnet: Subnet, { machines, snooping,
   const found = subnet.reservations.find(request, trusted) ?? withoutAddress(everywhere.find(request, trusted));
   const reservation = found?.reservation;
   const record =
-    machines.byHardware(request.hardware) ??
-    (reservation?.machine === undefined ? undefined : machines.byMachine(reservation.machine)) ??
-    (request.uuid === undefined || request.kind === "plain" ? undefined : machines.byUuid(request.uuid));
+    machines.byHardware(request.hardware) ?? (reservation?.machine === undefined ? undefined : machines.byMachine(reservation.machine));
+  if (record && !record.macs.includes(request.hardware)) machines.recognise(request.hardware, record.machine);
   const isKnown = record !== undefined || reservation !== undefined;
   const isBmc = !isKnown && subnet.isBmc(request);
   const fixed = reservation?.address;

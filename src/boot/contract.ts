@@ -7,8 +7,6 @@ export interface BootRecord {
   readonly macs: readonly string[];
   readonly hostname: string;
   readonly intent: BootIntent;
-  /** Of its SMBIOS, as text: known by it whatever the NIC it boots from. */
-  readonly uuid?: string | undefined;
   /** Where its firmware enforces Secure Boot; the interface's policy when absent. */
   readonly secureBoot?: SecureBoot | undefined;
 }
@@ -217,7 +215,18 @@ export interface BootInterface extends ServedNetwork {
 export interface BootConfig {
   readonly interfaces: readonly BootInterface[];
   readonly httpPort: number;
+  readonly https?: BootHttps | undefined;
   readonly dataDir: string;
+}
+
+/** The same assets by HTTPS beside HTTP. Without files the certificate is our own authority's, `<dataDir>/boot-pki/boot-ca.crt`. */
+export interface BootHttps {
+  readonly port: number;
+  /** PEM files. */
+  readonly certificate?: string | undefined;
+  readonly key?: string | undefined;
+  /** UEFI HTTP Boot is sent here: its firmware trusts the authority. */
+  readonly httpBoot: boolean;
 }
 
 /** Files the boot plane hands out. */

@@ -10,7 +10,6 @@ import { createMemoryLeases, type LeaseStore } from "./leases.ts";
 import { createLoopGuard } from "./loop-guard.ts";
 import { createOwed } from "./owed.ts";
 import { createRefusals } from "./refusals.ts";
-import { uuidForms } from "./reservations.ts";
 
 export const OWN = address("10.77.0.1");
 export const peer: Peer = { address: "0.0.0.0", port: 68 };
@@ -40,6 +39,7 @@ export function segment(options: SegmentFixture) {
   const refusals = createRefusals(pino({ level: "silent" }), clock);
   const journal = createJournal(clock);
   const booting: string[] = [];
+  const recognised: [hardware: string, machine: string][] = [];
   const isProxy = options.at?.mode === "proxy" || options.at?.mode === "auto-proxy";
   const dhcp = createDhcp({
     at: {
@@ -55,7 +55,7 @@ export function segment(options: SegmentFixture) {
     machines: {
       byHardware: (hardware) => known.find((record) => record.macs.includes(hardware)),
       byMachine: (name) => known.find((record) => record.machine === name),
-      byUuid: (uuid) => known.find((record) => record.uuid !== undefined && uuidForms(record.uuid).includes(uuid)),
+      recognise: (hardware, name) => void recognised.push([hardware, name]),
     },
     owed: createOwed({ clock, machines: () => known, addressOf: (mac) => dhcp.addresses.addressOf(mac) }),
     onBooting: (hardware) => void booting.push(hardware),
@@ -70,7 +70,7 @@ export function segment(options: SegmentFixture) {
   const advance = (seconds: number) => {
     now += seconds * 1000;
   };
-  return { dhcp, server: dhcp.server, ask, store, journal, advance, booting, refused: () => refusals.all() };
+  return { dhcp, server: dhcp.server, ask, store, journal, advance, booting, recognised, refused: () => refusals.all() };
 }
 
 /** An answer that needed no waiting. */

@@ -93,3 +93,13 @@ test.each([
   }
   expect(records.all()).toEqual([record]);
 });
+
+test("a NIC that was recognised is its machine's, until a machine says that it is its own", () => {
+  const records = createRecords(openBootStore(":memory:"));
+  records.put(record);
+  records.recognise("52:54:00:00:00:99", record.machine);
+  expect(records.ownerOf("52:54:00:00:00:99")?.machine).toBe(record.machine);
+  expect(records.byHardware("52:54:00:00:00:99")).toBeUndefined();
+  records.put({ ...record, machine: "other-1", macs: ["52:54:00:00:00:99"], intent: { boot: "disk" } });
+  expect(records.ownerOf("52:54:00:00:00:99")?.machine).toBe("other-1");
+});

@@ -1,7 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { IronwrightError } from "../core/errors.ts";
 import type { BootRecord, InstallerHello } from "./contract.ts";
-import { uuidForms } from "./reservations.ts";
 import { isPlainWord } from "./script.ts";
 import type { BootStore } from "./store.ts";
 
@@ -14,8 +13,10 @@ export interface Records {
   all(): readonly BootRecord[];
   byMachine(machine: string): BootRecord | undefined;
   byHardware(hardware: string): BootRecord | undefined;
-  /** @param uuid 16 bytes in hex, in either order of bytes */
-  byUuid(uuid: string): BootRecord | undefined;
+  /** A NIC that its switch port, or another identity of a reservation, says is this machine's. Until the daemon ends. */
+  recognise(hardware: string, machine: string): void;
+  /** Whose NIC it is: by the machine's own word, else as it was last recognised. */
+  ownerOf(hardware: string): BootRecord | undefined;
   /** The machine whose current attempt has this nonce. */
   byNonce(nonce: string): InstallerRecord | undefined;
   file(nonce: string, name: string): string | undefined;
@@ -27,7 +28,7 @@ export interface Records {
 export function createRecords(store: BootStore): Records {
   const machines = new Map<string, BootRecord>();
   const byHardware = new Map<string, BootRecord>();
-  const byUuid = new Map<string, BootRecord>();
+  const recognised = new Map<string, string>();
   const byDigest = new Map<string, InstallerRecord>();
   const files = new Map<string, string>();
   const hellos = new Map<string, InstallerHello>();
@@ -38,15 +39,12 @@ export function createRecords(store: BootStore): Records {
   function index(record: BootRecord): void {
     machines.set(record.machine, record);
     for (const mac of record.macs) byHardware.set(mac, record);
-    // a board whose UUID was never written has its neighbours' as well: of two with one UUID it names neither
-    for (const form of formsOf(record)) byUuid.set(form, byUuid.has(form) ? AMBIGUOUS : record);
     if (isInstaller(record)) byDigest.set(digest(record.intent.nonce), record);
   }
 
   function unindex(record: BootRecord, nextNonce: string | undefined): void {
     machines.delete(record.machine);
     for (const mac of record.macs) byHardware.delete(mac);
-    for (const form of formsOf(record)) if (byUuid.get(form) === record) byUuid.delete(form);
     if (!isInstaller(record)) return;
     byDigest.delete(digest(record.intent.nonce));
     if (record.intent.nonce === nextNonce) return;
@@ -76,10 +74,15 @@ export function createRecords(store: BootStore): Records {
     all: () => [...machines.values()],
     byMachine: (machine) => machines.get(machine),
     byHardware: (hardware) => byHardware.get(hardware),
-    byUuid(uuid) {
-      const record = byUuid.get(uuid);
-      return record === AMBIGUOUS ? undefined : record;
+    recognise(hardware, machine) {
+      recognised.delete(hardware);
+      recognised.set(hardware, machine);
+      for (const oldest of recognised.size > REMEMBERED ? recognised.keys() : []) {
+        recognised.delete(oldest);
+        break;
+      }
     },
+    ownerOf: (hardware) => byHardware.get(hardware) ?? machines.get(recognised.get(hardware) ?? ""),
     byNonce(nonce) {
       // looked up by digest, so that the time it takes says nothing about the nonces there are
       const record = byDigest.get(digest(nonce));
@@ -105,6 +108,9 @@ export function createRecords(store: BootStore): Records {
   }
 }
 
+/** Recognised NICs; the longest unheard of is forgotten. */
+const REMEMBERED = 20_000;
+
 const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 const HOSTNAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 /** Six octets, or eight of an InfiniBand port's GUID. */
@@ -124,13 +130,6 @@ function problemOf(record: BootRecord): string | undefined {
   if (!PUBLIC_KEY.test(record.intent.authorizedKey)) return "its authorized key is not one OpenSSH public key";
   const bad = record.intent.kernelArguments.find((argument) => !isPlainWord(argument));
   return bad === undefined ? undefined : `kernel argument ${JSON.stringify(bad)} cannot stand in an iPXE script`;
-}
-
-const AMBIGUOUS: BootRecord = { machine: "", macs: [], hostname: "", intent: { boot: "disk" } };
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
-function formsOf({ uuid }: BootRecord): readonly string[] {
-  return uuid !== undefined && UUID.test(uuid) ? uuidForms(uuid) : [];
 }
 
 export function isInstaller(record: BootRecord): record is InstallerRecord {

@@ -52,8 +52,11 @@ describe("a reservation", () => {
 
   test("a switch port names the machine, whatever its MAC", () => {
     const discover = edit(edk2Discover, atPort, { ...relayed, hardwareAddress: Buffer.from("525400000099", "hex") });
-    const offer = reserving({ circuitId: "Ethernet1/7", machine: "uefi-1" }).ask(discover);
+    const one = reserving({ circuitId: "Ethernet1/7", machine: "uefi-1" });
+    const offer = one.ask(discover);
     expect([text(offer.frame.file), text(offer.frame.options.get(OPTION.hostname))]).toEqual(["snponly.efi", "uefi-1"]);
+    // its installer's hello will come from this NIC
+    expect(one.recognised).toEqual([["52:54:00:00:00:99", "uefi-1"]]);
   });
 
   test("what a client itself says of its port is not believed, unless switches that are no relays say it here", () => {
@@ -83,12 +86,6 @@ describe("a reservation", () => {
     expect(text(one.ask(edk2Discover).frame.file)).toBe("shimx64.efi");
     expect(text(one.ask(edit(edk2Discover, { [OPTION.machineIdentifier]: new Uint8Array(17) })).frame.file)).toBe("snponly.efi");
   });
-});
-
-test("a known machine is recognised by its UUID on a NIC nobody named", () => {
-  const one = segment({ known: [{ ...machine, uuid: UUID }] });
-  const other = edit(edk2Discover, {}, { hardwareAddress: Buffer.from("525400000099", "hex") });
-  expect(text(one.ask(other).frame.file)).toBe("snponly.efi");
 });
 
 describe("options", () => {
