@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
-import { tenantText } from "../core/names.ts";
+import { LABEL_NODEPOOL, tenantText } from "../core/names.ts";
 import {
   type Kind,
   MACHINE,
@@ -21,7 +21,7 @@ import { disrupter } from "./disrupt/controller.ts";
 import { reconcilePool } from "./pools.ts";
 import { type PodExplanation, provisioner } from "./provision.ts";
 import type { TenantApis } from "./tenants.ts";
-import { type Known, machineOf, surroundings } from "./world/index.ts";
+import { driftOf, type Known, machineOf, surroundings } from "./world/index.ts";
 
 export interface Autoscaler {
   /** Resolves when the host's objects are known; tenants follow as they become ready. */
@@ -70,6 +70,7 @@ export function autoscaler({ kube, tenants, clock, log, events }: AutoscalerOpti
   });
   const poolsMatter = () => {
     nudgePools();
+    nudgeClaims(() => true);
     provision.nudge("other");
   };
   const classes = follow(MACHINE_CLASS, poolsMatter);
@@ -118,6 +119,18 @@ export function autoscaler({ kube, tenants, clock, log, events }: AutoscalerOpti
     machine: (name) => machines.get(name),
     pool: (name) => pools.get(name),
     cluster: (ref) => clusters.get(`${ref.namespace}/${ref.name}`),
+    drift(claim) {
+      const machineClass = classes.get(claim.spec.nodeClassRef.name);
+      const image = machineClass && images.get(machineClass.spec.image);
+      const pool = pools.get(claim.metadata.labels?.[LABEL_NODEPOOL] ?? "");
+      const machine = machines.get(machineOf(claim) ?? "");
+      return driftOf(claim, {
+        ...(pool ? { pool } : {}),
+        ...(machineClass ? { machineClass } : {}),
+        ...(image ? { image } : {}),
+        ...(machine ? { machine } : {}),
+      });
+    },
   };
 
   const claimLoop: Reconciler = reconciler({
@@ -146,16 +159,9 @@ export function autoscaler({ kube, tenants, clock, log, events }: AutoscalerOpti
     },
   });
   const view = (tenant: string) => views.view(tenant);
-  const provision = provisioner({
-    kube,
-    clock,
-    log,
-    events,
-    known,
-    view,
-    created: (claim) => made.set(claim.metadata.name, { claim, at: clock.now().getTime() }),
-  });
-  const disrupt = disrupter({ kube, clock, log, events, known, view });
+  const created = (claim: NodeClaim) => void made.set(claim.metadata.name, { claim, at: clock.now().getTime() });
+  const provision = provisioner({ kube, clock, log, events, known, view, created });
+  const disrupt = disrupter({ kube, clock, log, events, known, view, created });
 
   function nudgeClaims(which: (claim: NodeClaim) => boolean): void {
     for (const claim of claims.list()) if (which(claim)) claimLoop.nudge(claim.metadata.name);

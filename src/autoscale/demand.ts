@@ -11,7 +11,9 @@ import {
   NODE,
   type Node,
   POD,
+  POD_DISRUPTION_BUDGET,
   type Pod,
+  type PodDisruptionBudget,
   type Reflector,
   reflector,
 } from "../kube/index.ts";
@@ -124,8 +126,13 @@ export function demand(options: { tenants: TenantApis; clock: Clock; log: Logger
       kind: DAEMON_SET,
       onChange: () => complete && onChange({ kind: "other", tenant }),
     });
+    const budgets: Reflector<PodDisruptionBudget> = reflector({
+      ...common,
+      kind: POD_DISRUPTION_BUDGET,
+      onChange: () => complete && onChange({ kind: "other", tenant }),
+    });
     const events = eventRecorder({ kube, component: "ironwright", clock, log });
-    const all = [pods, nodes, daemonSets];
+    const all = [pods, nodes, daemonSets, budgets];
 
     const one: Watched = {
       kube,
@@ -141,16 +148,24 @@ export function demand(options: { tenants: TenantApis; clock: Clock; log: Logger
           if (pod.spec.nodeName && !isFinished(pod)) where.set(`${pod.metadata.namespace}/${pod.metadata.name}`, pod.spec.nodeName);
         complete = true;
         if (watched.get(tenant) !== one) return;
+        const since = clock.now();
         one.view = {
           ref,
           tenant,
           kube,
           events,
-          since: clock.now(),
+          since,
           node: (name) => nodes.get(name),
           pod: (key) => pods.get(key),
           podsOn: (name) => pods.list().filter((pod) => pod.spec.nodeName === name),
-          known: () => ({ tenant, pods: pods.list(), nodes: nodes.list(), daemonSets: daemonSets.list() }),
+          known: () => ({
+            tenant,
+            pods: pods.list(),
+            nodes: nodes.list(),
+            daemonSets: daemonSets.list(),
+            budgets: budgets.list(),
+            lastPodEvents: (name) => lastEvents.get(name) ?? since,
+          }),
           lastPodEvent: (name) => lastEvents.get(name),
         };
         log.info({ tenant, pods: pods.keys().length, nodes: nodes.keys().length }, "following a tenant");

@@ -1,14 +1,12 @@
-import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
-import { isError, reasonOf } from "../core/errors.ts";
-import { ANNOTATION_MACHINE, FINALIZER_CLAIM, LABEL_INSTANCE_TYPE, LABEL_NODEPOOL, LABEL_SITE, LABEL_TENANT } from "../core/names.ts";
-import { formatResources } from "../core/quantity.ts";
-import { type Machine, NODE_CLAIM, NODE_POOL, type NodeClaim, type NodePool } from "../core/resources.ts";
+import { reasonOf } from "../core/errors.ts";
+import type { NodeClaim } from "../core/resources.ts";
 import type { EventRecorder, Kube } from "../kube/index.ts";
+import { createClaim } from "./claims.ts";
 import type { TenantView } from "./demand.ts";
-import { type Plan, type PlannedClaim, plan, type Refusal } from "./plan/index.ts";
-import { ANNOTATION_ORDER, type Known, worldOf } from "./world/index.ts";
+import { type Plan, plan, type Refusal } from "./plan/index.ts";
+import { type Known, worldOf } from "./world/index.ts";
 
 /** A batch of pods ends when none came for so long … */
 const IDLE_MS = 1_000;
@@ -85,7 +83,9 @@ export function provisioner(options: ProvisionerOptions): Provisioner {
     const names = new Map<string, string>();
     for (const [nth, claim] of decided.claims.entries()) {
       if (ending.signal.aborted) return;
-      const made = await create(claim, nth, known, options);
+      // its machine is still in other hands: the next plan says so again, until it is free
+      if (claim.awaiting) continue;
+      const made = await createClaim(claim, nth, known, options);
       if (made) names.set(`${claim.tenant}/${claim.machine}`, made);
     }
     tell(decided, names);
@@ -135,84 +135,4 @@ function explanation({ plan: decided, at }: { plan: Plan; at: Date }, tenant: st
   if (placement) return { at, placed: { node: placement.node, planned: placement.planned } };
   const refusal = decided.refusals.find((one) => one.tenant === tenant && one.pods.includes(pod));
   return refusal && { at, refusal };
-}
-
-/** @returns the claim's name, or nothing when it could not be made now */
-async function create(planned: PlannedClaim, nth: number, known: Known, options: ProvisionerOptions): Promise<string | undefined> {
-  const pool = known.pools.find((one) => one.metadata.name === planned.pool);
-  const machine = known.machines.find((one) => one.metadata.name === planned.machine);
-  if (!pool || !machine) return undefined;
-  const object = claimObject(planned, nth, pool, machine, known.now);
-  try {
-    const claim = await options.kube.create(NODE_CLAIM, object);
-    options.created(claim);
-    options.log.info(
-      { claim: claim.metadata.name, machine: planned.machine, tenant: planned.tenant, pool: planned.pool },
-      "claimed a machine",
-    );
-    options.events.record(claim, "Normal", "Planned", `machine ${planned.machine} for ${planned.tenant}`);
-    return claim.metadata.name;
-  } catch (error) {
-    // the name is this machine's and this turn's: the claim exists, the watch is about to say so
-    if (isError(error, "IRW_KUBE_CONFLICT")) return object.metadata.name;
-    options.log.warn({ claim: object.metadata.name, machine: planned.machine, reason: reasonOf(error) }, "a claim could not be made");
-    return undefined;
-  }
-}
-
-/** Keys a NodeClaim may ask for besides its pool's own: the schema refuses others of these domains. */
-const CLAIM_KEYS: ReadonlySet<string> = new Set([
-  LABEL_NODEPOOL,
-  LABEL_INSTANCE_TYPE,
-  LABEL_SITE,
-  "kubernetes.io/arch",
-  "kubernetes.io/os",
-  "karpenter.sh/capacity-type",
-]);
-
-function claimObject(planned: PlannedClaim, nth: number, pool: NodePool, machine: Machine, now: Date): NodeClaim {
-  const { spec: template, metadata } = pool.spec.template;
-  const own = new Set((template.requirements ?? []).map((one) => one.key));
-  return {
-    apiVersion: "karpenter.sh/v1",
-    kind: "NodeClaim",
-    metadata: {
-      name: claimName(pool, machine),
-      labels: { ...planned.labels, [LABEL_TENANT]: planned.tenant },
-      annotations: {
-        ...metadata?.annotations,
-        [ANNOTATION_MACHINE]: planned.machine,
-        [ANNOTATION_ORDER]: `${now.toISOString()}/${String(nth).padStart(4, "0")}`,
-      },
-      finalizers: [FINALIZER_CLAIM],
-      ownerReferences: [
-        {
-          apiVersion: "karpenter.sh/v1",
-          kind: NODE_POOL.kind,
-          name: pool.metadata.name,
-          uid: pool.metadata.uid ?? "",
-          blockOwnerDeletion: true,
-        },
-      ],
-    },
-    spec: {
-      nodeClassRef: template.nodeClassRef,
-      requirements: planned.requirements.filter((one) => CLAIM_KEYS.has(one.key) || own.has(one.key)),
-      resources: { requests: formatResources(planned.requests) },
-      ...(planned.taints.length > 0 ? { taints: planned.taints } : {}),
-      ...(planned.startupTaints.length > 0 ? { startupTaints: planned.startupTaints } : {}),
-      ...(template.expireAfter === undefined ? {} : { expireAfter: template.expireAfter }),
-      ...(template.terminationGracePeriod === undefined ? {} : { terminationGracePeriod: template.terminationGracePeriod }),
-    },
-  };
-}
-
-/**
- * One name for one turn of one machine in one pool: writing a claim twice, after a lost answer or by a second daemon,
- * meets the first. Every installation and release moves the fence, so names do not come back.
- */
-function claimName(pool: NodePool, machine: Machine): string {
-  const turn = JSON.stringify([pool.metadata.uid, machine.metadata.uid, machine.status?.operation?.fence ?? 0]);
-  const hash = BigInt(`0x${createHash("sha256").update(turn).digest("hex").slice(0, 12)}`);
-  return `${pool.metadata.name}-${hash.toString(36).slice(-5).padStart(5, "0")}`;
 }

@@ -6,7 +6,7 @@ import { type Machine, NODE_CLAIM, type NodeClaim, type NodePool, type VirtualCl
 import type { EventRecorder, Kube } from "../../kube/index.ts";
 import type { TenantView } from "../demand.ts";
 import type { TenantApis } from "../tenants.ts";
-import { machineOf } from "../world/index.ts";
+import { type Drift, machineOf } from "../world/index.ts";
 
 /** What the parts of a claim's life read and touch. */
 export interface ClaimContext {
@@ -22,6 +22,8 @@ export interface ClaimContext {
   machine(name: string): Machine | undefined;
   pool(name: string): NodePool | undefined;
   cluster(ref: TenantRef): VirtualCluster | undefined;
+  /** Why a claim is not what would be made of it today. */
+  drift(claim: NodeClaim): Drift | undefined;
 }
 
 /**

@@ -2,6 +2,7 @@ import { FINALIZER_CLAIM } from "../../core/names.ts";
 import { NODE_CLAIM, type NodeClaim } from "../../core/resources.ts";
 import { activity } from "./activity.ts";
 import { type ClaimContext, type ClaimStep, factsOf, is, say } from "./claim.ts";
+import { drift } from "./drift.ts";
 import { initialization } from "./initialization.ts";
 import { launch } from "./launch.ts";
 import { liveness } from "./liveness.ts";
@@ -9,7 +10,7 @@ import { registration } from "./registration.ts";
 import { termination } from "./termination.ts";
 
 /** A claim's life, in order. */
-const LIFE: readonly ClaimStep[] = [launch, registration, initialization, activity, liveness];
+const LIFE: readonly ClaimStep[] = [launch, registration, initialization, activity, drift, liveness];
 
 /** While a claim goes, its pods and its machine are looked at so often; nudges come besides. */
 const TERMINATING_MS = 1_000;

@@ -14,6 +14,7 @@ import {
 import { NODE, type Node, POD, type Pod } from "../../kube/index.ts";
 import { memoryApiserver } from "../apiserver.fixture.ts";
 import type { TenantView } from "../demand.ts";
+import type { Drift } from "../world/index.ts";
 import type { ClaimContext } from "./claim.ts";
 import { reconcileClaim } from "./controller.ts";
 
@@ -109,6 +110,7 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
   for (const one of start.pods ?? []) await tenant.kube.create(POD, one);
 
   let watched = true;
+  let drifted: Drift | undefined;
   let lastPodEvent: Date | undefined;
   const get = () => host.kube.get(NODE_CLAIM, "gpu-abcde");
   const theMachine = () => host.kube.get(MACHINE, "gpu-1");
@@ -152,6 +154,7 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
         machine: () => machineNow,
         pool: () => pool,
         cluster: () => cluster,
+        drift: () => drifted,
       };
       await reconcileClaim(now, context);
     }
@@ -174,6 +177,9 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
     /** What the tenant answers to a revocation from here on. */
     refuseRevoking(error: Error | undefined) {
       refusal = error;
+    },
+    drift(found: Drift | undefined) {
+      drifted = found;
     },
     unwatch() {
       watched = false;

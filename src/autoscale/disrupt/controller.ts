@@ -1,20 +1,24 @@
 import type { Logger } from "pino";
 import type { Clock } from "../../core/clock.ts";
-import { condition, isTrue } from "../../core/conditions.ts";
-import { parseDuration } from "../../core/duration.ts";
+import { isTrue } from "../../core/conditions.ts";
 import { reasonOf } from "../../core/errors.ts";
-import { LABEL_NODEPOOL } from "../../core/names.ts";
-import { NODE_CLAIM, type NodeClaim, type NodePool } from "../../core/resources.ts";
-import { type EventRecorder, type Kube, POD } from "../../kube/index.ts";
-import { factsOf } from "../claim/claim.ts";
+import { TAINT_DISRUPTED } from "../../core/names.ts";
+import { NODE_CLAIM, type NodeClaim } from "../../core/resources.ts";
+import { type EventRecorder, type Kube, keyOf, NODE, POD } from "../../kube/index.ts";
+import { type ClaimFacts, factsOf } from "../claim/claim.ts";
+import { taintDisrupted } from "../claim/drain.ts";
+import { createClaim } from "../claims.ts";
 import type { TenantView } from "../demand.ts";
-import { plan } from "../plan/index.ts";
+import { type Action, type Disruption, disruptions, plan, type World } from "../plan/index.ts";
 import { isWorkload, type Known, worldOf } from "../world/index.ts";
-import { type Disruption, type DisruptionNode, type DisruptionPool, type DisruptionWorld, disruptions } from "./disruptions.ts";
 
-const DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt";
+/** On a NodeClaim: the claim it was made to replace; that one goes when this one is initialised. */
+export const ANNOTATION_REPLACES = "ironwright.dev/replaces";
+
 const MOST_MS = 10_000;
 const LEAST_MS = 1_000;
+/** A machine is not given up for a better use sooner than it takes to get one: drain, wipe, install, join. */
+const TURNAROUND_S = 600;
 
 export interface Disrupter {
   start(): void;
@@ -29,9 +33,11 @@ export interface DisrupterOptions {
   readonly events: EventRecorder;
   known(): Known;
   view(tenant: string): TenantView | undefined;
+  /** The claim was made: it is part of the world before any watch says so. */
+  created(claim: NodeClaim): void;
 }
 
-/** Gives nodes back that nobody needs: decides on what is known, confirms on fresh state, deletes the claim. */
+/** Gives nodes up that nobody needs, or that others may claim: decides on what is known, confirms on fresh state. */
 export function disrupter(options: DisrupterOptions): Disrupter {
   const { clock, log } = options;
   const ending = new AbortController();
@@ -42,7 +48,7 @@ export function disrupter(options: DisrupterOptions): Disrupter {
     while (!ending.signal.aborted) {
       wake = new AbortController();
       const waitMs = await round(options).catch((error: unknown) => {
-        log.warn({ reason: reasonOf(error) }, "looking for nodes to give back failed");
+        log.warn({ reason: reasonOf(error) }, "looking for nodes to give up failed");
         return MOST_MS;
       });
       await clock.sleep(LEAST_MS, ending.signal).catch(() => {});
@@ -64,77 +70,154 @@ export function disrupter(options: DisrupterOptions): Disrupter {
 
 async function round(options: DisrupterOptions): Promise<number> {
   const known = options.known();
-  const now = options.clock.now();
-  const decided = disruptions(disruptionWorld(known, options), now);
+  const world = worldFor(known);
+  const planned = plan(world);
+  const decided = disruptions(world, planned);
+  const deeds = [
+    ...replacements(known).map((one) => ({ about: one.old.metadata.name, done: () => finishReplacement(one, known, options) })),
+    ...(planned.actions ?? []).map((one) => ({ about: one.node, done: () => takeBack(one, known, options) })),
+    ...decided.now.map((one) => ({ about: one.nodes.join(", "), done: () => carryOut(one, known, options) })),
+  ];
   // side by side: a tenant whose apiserver hangs or refuses keeps nobody else's nodes
   await Promise.all(
-    decided.now.map((one) =>
-      carryOut(one, known, options).catch((error: unknown) => {
-        options.log.warn({ claim: one.claim, reason: reasonOf(error) }, "a node could not be given back; it is tried again");
+    deeds.map(({ about, done }) =>
+      done().catch((error: unknown) => {
+        options.log.warn({ about, reason: reasonOf(error) }, "a node could not be given up; it is tried again");
       }),
     ),
   );
-  return decided.next ? Math.min(MOST_MS, Math.max(LEAST_MS, decided.next.getTime() - now.getTime())) : MOST_MS;
+  return Math.min(MOST_MS, Math.max(LEAST_MS, (decided.nextInS ?? Number.POSITIVE_INFINITY) * 1_000));
 }
 
-function disruptionWorld(known: Known, options: DisrupterOptions): DisruptionWorld {
-  const wanted = new Set(
-    plan(worldOf(known))
-      .placements.filter((one) => !one.planned)
-      .map((one) => `${one.tenant}/${one.node}`),
-  );
-  return {
-    pools: known.pools.map(poolOf),
-    nodes: known.claims.flatMap((claim) => {
-      const facts = factsOf(claim);
-      const view = facts && options.view(facts.tenant);
-      return facts && view ? [nodeOf(claim, facts.machine, view, wanted.has(`${facts.tenant}/${facts.machine}`))] : [];
-    }),
-  };
+/** Nodes whose tenant is not watched now are there, but nothing is known of their pods: they are left alone. */
+function worldFor(known: Known): World {
+  const world = worldOf(known);
+  return { ...world, policy: { ...world.policy, turnaroundS: world.policy?.turnaroundS ?? TURNAROUND_S } };
 }
 
-function poolOf(pool: NodePool): DisruptionPool {
-  const { consolidateAfter = "0s", budgets } = pool.spec.disruption ?? {};
-  return {
-    name: pool.metadata.name,
-    // what cannot be read releases nothing
-    consolidateAfterMs: parseDuration(consolidateAfter) ?? Number.POSITIVE_INFINITY,
-    ...(budgets ? { budgets } : {}),
-  };
-}
-
-function nodeOf(claim: NodeClaim, machine: string, view: TenantView, wanted: boolean): DisruptionNode {
-  const node = view.node(machine);
-  const since = [
-    claim.status?.lastPodEventTime,
-    condition(claim.status?.conditions, "Initialized")?.lastTransitionTime,
-    view.lastPodEvent(machine)?.toISOString(),
-    view.since.toISOString(),
-  ].map((text) => Date.parse(text ?? ""));
-  return {
-    claim: claim.metadata.name,
-    pool: claim.metadata.labels?.[LABEL_NODEPOOL] ?? "",
-    initialized: isTrue(claim.status?.conditions, "Initialized") && node !== undefined,
-    leaving: claim.metadata.deletionTimestamp !== undefined,
-    empty: !view.podsOn(machine).some(isWorkload),
-    quietSince: new Date(Math.max(...since.filter((time) => !Number.isNaN(time)))),
-    wanted,
-    doNotDisrupt: [node, claim].some((one) => one?.metadata.annotations?.[DO_NOT_DISRUPT] === "true"),
-    created: new Date(claim.metadata.creationTimestamp ?? Number.NaN),
-    expireAfterMs: parseDuration(claim.spec.expireAfter ?? "Never") ?? Number.POSITIVE_INFINITY,
-  };
+/** A claim of the plan, with the tenant's view; nothing when one of them is gone meanwhile. */
+function find(tenant: string, node: string, known: Known, options: DisrupterOptions) {
+  for (const claim of known.claims) {
+    const facts = factsOf(claim);
+    if (!facts || facts.tenant !== tenant || facts.machine !== node || claim.metadata.deletionTimestamp) continue;
+    const view = options.view(tenant);
+    return view && { claim, facts, view };
+  }
+  return undefined;
 }
 
 async function carryOut(decision: Disruption, known: Known, options: DisrupterOptions): Promise<void> {
-  const claim = known.claims.find((one) => one.metadata.name === decision.claim);
-  const facts = claim && factsOf(claim);
-  const view = facts && options.view(facts.tenant);
-  if (!claim || !facts || !view) return;
-  if (decision.reason === "Empty") {
-    const { items } = await view.kube.list(POD, { fieldSelector: `spec.nodeName=${facts.machine}` });
-    if (items.some(isWorkload)) return;
+  const found = decision.nodes.flatMap((node) => find(decision.tenant, node, known, options) ?? []);
+  if (found.length < decision.nodes.length) return;
+  for (const { facts, view } of found) if (!(await isAsDecided(decision, facts, view))) return;
+  if (decision.how === "replace") {
+    await beginReplacement(decision, found, known, options);
+    return;
   }
-  options.log.info({ claim: facts.name, machine: facts.machine, reason: decision.reason }, "giving a node back");
-  options.events.record(claim, "Normal", `Disrupted${decision.reason}`, decision.message);
+  for (const { claim, facts } of found) await giveUp(claim, facts, decision.reason, decision.message, options);
+}
+
+/** Pods that came since may not be disturbed without having been asked about. */
+async function isAsDecided(decision: Disruption, facts: ClaimFacts, view: TenantView): Promise<boolean> {
+  if (decision.reason === "Expired") return true;
+  const { items } = await view.kube.list(POD, { fieldSelector: `spec.nodeName=${facts.machine}` });
+  return items.filter(isWorkload).every((pod) => decision.pods.includes(keyOf(pod)));
+}
+
+async function giveUp(claim: NodeClaim, facts: ClaimFacts, reason: string, message: string, options: DisrupterOptions): Promise<void> {
+  options.log.info({ claim: facts.name, machine: facts.machine, reason }, "giving a node up");
+  options.events.record(claim, "Normal", `Disrupted${reason}`, message);
   await options.kube.delete(NODE_CLAIM, facts.name, { uid: facts.uid });
+}
+
+// ── replacing: the new node first ────────────────────────────────────────────────────────────────────────────────
+
+interface Found {
+  readonly claim: NodeClaim;
+  readonly facts: ClaimFacts;
+  readonly view: TenantView;
+}
+
+/** Claims first, then the taint: a daemon that dies between the two has made a claim that is given back when it stays empty. */
+async function beginReplacement(decision: Disruption, found: readonly Found[], known: Known, options: DisrupterOptions): Promise<void> {
+  const replaces = found.map(({ facts }) => `${facts.name}/${facts.uid}`).join(",");
+  const notes = { [ANNOTATION_REPLACES]: replaces };
+  for (const [nth, claim] of decision.replacements.entries()) {
+    if (!(await createClaim(claim, nth, known, options, notes))) return;
+  }
+  for (const { claim, facts, view } of found) {
+    options.log.info({ claim: facts.name, machine: facts.machine, reason: decision.reason }, "replacing a node");
+    options.events.record(claim, "Normal", `Disrupted${decision.reason}`, `${decision.message}; its replacement comes first`);
+    const node = await view.kube.get(NODE, facts.machine);
+    if (node) await taintDisrupted(view, node);
+  }
+}
+
+interface Replacement {
+  readonly old: NodeClaim;
+  readonly by: readonly NodeClaim[];
+}
+
+/** The nodes that wait for their replacement, and those that waited in vain: tainted, with nobody to replace them. */
+function replacements(known: Known): Replacement[] {
+  const alive = known.claims.filter((claim) => !claim.metadata.deletionTimestamp);
+  return alive.flatMap((old) => {
+    const name = `${old.metadata.name}/${old.metadata.uid}`;
+    const by = alive.filter((one) => one.metadata.annotations?.[ANNOTATION_REPLACES]?.split(",").includes(name));
+    return by.length > 0 || isTainted(old, known) ? [{ old, by }] : [];
+  });
+}
+
+function isTainted(claim: NodeClaim, known: Known): boolean {
+  const facts = factsOf(claim);
+  const node = known.tenants.find((one) => one.tenant === facts?.tenant)?.nodes.find((one) => one.metadata.name === facts?.machine);
+  return node?.spec.taints?.some((taint) => taint.key === TAINT_DISRUPTED) ?? false;
+}
+
+async function finishReplacement({ old, by }: Replacement, known: Known, options: DisrupterOptions): Promise<void> {
+  const facts = factsOf(old);
+  const found = facts && find(facts.tenant, facts.machine, known, options);
+  if (!found) return;
+  if (by.length > 0 && by.every((one) => isTrue(one.status?.conditions, "Initialized"))) {
+    await giveUp(found.claim, found.facts, "Replaced", "its replacement is initialised", options);
+    return;
+  }
+  if (by.length > 0) {
+    // a daemon that died after the claims had no time for the taint
+    const node = isTainted(old, known) ? undefined : await found.view.kube.get(NODE, found.facts.machine);
+    if (node) await taintDisrupted(found.view, node);
+    return;
+  }
+  const node = await found.view.kube.get(NODE, found.facts.machine);
+  const taints = node?.spec.taints ?? [];
+  const kept = taints.filter((taint) => taint.key !== TAINT_DISRUPTED);
+  if (!node || kept.length === taints.length) return;
+  options.log.info({ claim: found.facts.name, machine: found.facts.machine }, "a node's replacement did not come up; the node stays");
+  await found.view.kube.patch(NODE, found.facts.machine, undefined, {
+    metadata: { resourceVersion: node.metadata.resourceVersion },
+    spec: { taints: kept },
+  });
+}
+
+// ── taking machines back for others ──────────────────────────────────────────────────────────────────────────────
+
+/** What is wiped and given follows by itself: the claim's end releases the machine, and the next plans give it. */
+async function takeBack(action: Action, known: Known, options: DisrupterOptions): Promise<void> {
+  const found = find(action.from, action.node, known, options);
+  if (!found) return;
+  const { claim, facts, view } = found;
+  if (action.verb === "evict") await evict(action.pods, view);
+  else if (action.verb === "release" || (action.verb === "drain" && action.to !== action.from))
+    await giveUp(claim, facts, "Reclaimed", action.reason, options);
+  else if (action.verb === "drain") await evict(action.pods, view);
+}
+
+/** Their controllers make them again, and the scheduler lets the more important ones in first. */
+async function evict(pods: readonly string[], view: TenantView): Promise<void> {
+  for (const key of pods) {
+    const pod = view.pod(key);
+    if (!pod || pod.metadata.deletionTimestamp) continue;
+    const { name, namespace = "", uid } = pod.metadata;
+    await view.kube.evict(namespace, name, uid === undefined ? {} : { uid });
+  }
 }

@@ -47,7 +47,7 @@ test("when to look again", () => {
 
 test("what is wrong with a budget is said", () => {
   expect(budgetProblem({ nodes: "some" })).toContain("nodes");
-  expect(budgetProblem({ nodes: "1", schedule: "@daily" })).toContain("go together");
+  expect(budgetProblem({ nodes: "1", schedule: "@daily" })).toContain("goes together");
   expect(budgetProblem({ nodes: "1", schedule: "60 * * * *", durationS: 1 })).toContain("schedule");
   expect(budgetProblem({ nodes: "1", ...OFFICE })).toBeUndefined();
 });

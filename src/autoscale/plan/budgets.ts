@@ -29,7 +29,7 @@ export function nextChange(budgets: readonly Budget[], now: number): number | un
 /** What cannot be read of a budget; such a one allows nothing. */
 export function budgetProblem({ nodes, schedule, durationS }: Budget): string | undefined {
   if (!/^(?:[0-9]+|(?:100|[0-9]{1,2})%)$/.test(nodes)) return `nodes: ${JSON.stringify(nodes)}; expected a number or a percentage`;
-  if ((schedule === undefined) !== (durationS === undefined)) return "schedule and duration go together";
+  if ((schedule === undefined) !== (durationS === undefined)) return "schedule: goes together with duration";
   if (schedule !== undefined && !parseSchedule(schedule))
     return `schedule: ${JSON.stringify(schedule)}; expected five fields of cron, in UTC`;
   if (durationS !== undefined && !(durationS >= 0)) return "duration: expected one such as 8h";

@@ -2,8 +2,9 @@ import { isTrue } from "../../core/conditions.ts";
 import { ANNOTATION_MACHINE, LABEL_NODEPOOL, LABEL_TENANT, TAINT_DISRUPTED, tenantText } from "../../core/names.ts";
 import { add, ONE, parseResources, type Resources, sum } from "../../core/quantity.ts";
 import type { Machine, MachineClass, NodeClaim, NodePool, OSImage, Taint, VirtualCluster } from "../../core/resources.ts";
-import type { DaemonSet, Node, Pod } from "../../kube/index.ts";
+import type { DaemonSet, Node, Pod, PodDisruptionBudget } from "../../kube/index.ts";
 import type { MachineSupply, NodeSupply, PendingPod, TenantWorld, World } from "../plan/index.ts";
+import { nodeDisruption } from "./disruption.ts";
 import { machineSupply } from "./machines.ts";
 import {
   daemonOf,
@@ -39,6 +40,9 @@ export interface KnownTenant {
   readonly pods: readonly Pod[];
   readonly nodes: readonly Node[];
   readonly daemonSets: readonly DaemonSet[];
+  readonly budgets?: readonly PodDisruptionBudget[];
+  /** When a pod last came to a node or left it, as far as anybody saw; never earlier than the watch began. */
+  readonly lastPodEvents?: (node: string) => Date;
 }
 
 /** Looks names up in what is known. */
@@ -62,7 +66,7 @@ export function worldOf(known: Known): World {
   const machines = known.machines.map((machine) => machineSupply(machine, claimed, known.now));
   const supply = new Map(machines.map((one) => [one.name, one]));
   const around = surroundings(known);
-  return { machines, tenants: known.tenants.map((tenant) => tenantWorld(tenant, known, around, supply)) };
+  return { now: known.now.getTime() / 1_000, machines, tenants: known.tenants.map((tenant) => tenantWorld(tenant, known, around, supply)) };
 }
 
 /** The machine a claim names. */
@@ -77,12 +81,12 @@ function tenantWorld(tenant: KnownTenant, known: Known, around: PoolSurroundings
   const ofClaims = claims.flatMap((claim) => {
     const name = machineOf(claim);
     if (name === undefined) return [];
-    return [nodeSupply(name, claim, nodes.get(name), supply.get(name), bound.get(name) ?? [])];
+    return [nodeSupply(name, claim, nodes.get(name), supply.get(name), bound.get(name) ?? [], tenant, known.now)];
   });
   const claimed = new Set(ofClaims.map((one) => one.name));
   const others = tenant.nodes
     .filter((node) => !claimed.has(node.metadata.name))
-    .map((node) => nodeSupply(node.metadata.name, undefined, node, undefined, bound.get(node.metadata.name) ?? []));
+    .map((node) => nodeSupply(node.metadata.name, undefined, node, undefined, bound.get(node.metadata.name) ?? [], tenant, known.now));
   const mine = known.pools.filter((pool) => {
     const ref = judgePool(pool, around).tenant;
     return ref !== undefined && tenantText(ref) === tenant.tenant;
@@ -125,12 +129,16 @@ function nodeSupply(
   node: Node | undefined,
   machine: MachineSupply | undefined,
   pods: readonly Pod[],
+  tenant: KnownTenant,
+  now: Date,
 ): NodeSupply {
   const initialized = claim ? isTrue(claim.status?.conditions, "Initialized") : true;
   const pool = claim?.metadata.labels?.[LABEL_NODEPOOL];
+  const work = pods.filter(isWorkload).map((pod) => runningPod(pod, tenant.budgets, now));
   return {
     name,
-    ...(pool === undefined ? {} : { pool }),
+    ...(pool === undefined ? {} : { pool, machine: name }),
+    ...(claim ? nodeDisruption(claim, node, tenant.lastPodEvents?.(name), work.length === 0, now) : {}),
     since: claim?.metadata.annotations?.[ANNOTATION_ORDER] ?? claim?.metadata.creationTimestamp ?? "",
     labels: { ...(initialized ? {} : claim?.metadata.labels), ...node?.metadata.labels },
     taints: taintsOf(claim, node, initialized),
@@ -142,7 +150,7 @@ function nodeSupply(
     used: sum(pods.map((pod) => add(podRequests(pod.spec), new Map([["pods", ONE]])))),
     hostPorts: pods.flatMap((pod) => hostPorts(pod.spec)),
     daemons: pods.filter(isOfDaemonSet).flatMap(daemonNames),
-    pods: pods.filter((pod) => !isOfDaemonSet(pod)).map(runningPod),
+    pods: work,
   };
 }
 

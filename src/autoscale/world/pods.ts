@@ -1,7 +1,8 @@
 import { add, largest, ONE, parseResources, type Resources } from "../../core/quantity.ts";
 import type { Requirement } from "../../core/resources.ts";
-import { type Container, type DaemonSet, keyOf, type Pod, type PodSpec } from "../../kube/index.ts";
+import { type Container, type DaemonSet, keyOf, type Pod, type PodDisruptionBudget, type PodSpec } from "../../kube/index.ts";
 import type { Daemon, HostPort, PendingPod, PodNeeds, RunningPod, Toleration } from "../plan/index.ts";
+import { podDisruption } from "./disruption.ts";
 import { wishesOf } from "./neighbours.ts";
 
 /** The scheduler's own verdict: no node there is will do. Gated pods have another reason, preemptors have a node in sight. */
@@ -41,8 +42,9 @@ export function pendingPod(pod: Pod): PendingPod {
 }
 
 /** A pod that is bound to a node, as its neighbours see it. */
-export function runningPod(pod: Pod): RunningPod {
+export function runningPod(pod: Pod, budgets: readonly PodDisruptionBudget[] = [], now = new Date(0)): RunningPod {
   return {
+    ...podDisruption(pod, budgets, now),
     key: keyOf(pod),
     labels: pod.metadata.labels ?? {},
     priority: pod.spec.priority ?? 0,

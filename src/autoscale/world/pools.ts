@@ -3,7 +3,8 @@ import { LABEL_NODEPOOL, LABEL_TENANT, parseTenant, type TenantRef } from "../..
 import { parseQuantity, parseResources } from "../../core/quantity.ts";
 import { requirementProblem } from "../../core/requirements.ts";
 import { MACHINE_CLASS, type MachineClass, type NodePool, type OSImage, type VirtualCluster } from "../../core/resources.ts";
-import type { PoolWorld } from "../plan/index.ts";
+import { budgetProblem, type PoolWorld } from "../plan/index.ts";
+import { poolDisruption } from "./disruption.ts";
 
 /** On a NodePool: `allow` lets pods that ask for no accelerator claim machines that have some. */
 export const ANNOTATION_PLAIN_PODS = "ironwright.dev/plain-pods-on-gpu-machines";
@@ -78,17 +79,12 @@ function templateProblems(pool: NodePool): string[] {
 }
 
 function disruptionProblems(pool: NodePool): string[] {
-  const { consolidateAfter, budgets = [] } = pool.spec.disruption ?? {};
+  const { consolidateAfter } = pool.spec.disruption ?? {};
   return [
     ...durationProblem("spec.disruption.consolidateAfter", consolidateAfter, true),
-    ...budgets.flatMap((budget, n) => {
-      const field = `spec.disruption.budgets[${n}]`;
-      const number = /^(?:[0-9]+|(?:100|[0-9]{1,2})%)$/.test(budget.nodes)
-        ? []
-        : [`${field}.nodes: ${JSON.stringify(budget.nodes)}; expected a number or a percentage`];
-      const pair =
-        (budget.schedule === undefined) === (budget.duration === undefined) ? [] : [`${field}: schedule and duration go together`];
-      return [...number, ...pair];
+    ...poolDisruption(pool).budgets.flatMap((budget, n) => {
+      const problem = budgetProblem(budget);
+      return problem === undefined ? [] : [`spec.disruption.budgets[${n}].${problem}`];
     }),
     ...(pool.spec.replicas === undefined ? [] : ["spec.replicas: pools of a fixed size are not supported yet"]),
   ];
@@ -131,6 +127,7 @@ export function poolWorld(pool: NodePool, around: PoolSurroundings): PoolWorld {
     taints: template.spec.taints ?? [],
     startupTaints: template.spec.startupTaints ?? [],
     limits: parseResources(limits),
+    disruption: poolDisruption(pool),
     plainPodsOnAccelerators: pool.metadata.annotations?.[ANNOTATION_PLAIN_PODS] === "allow",
   };
 }

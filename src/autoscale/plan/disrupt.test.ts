@@ -1,0 +1,155 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { sum } from "../../core/quantity.ts";
+import { disruptions } from "./disrupt.ts";
+import type { NodeSupply, PoolDisruption, RunningPod, World } from "./world.ts";
+import { machine, needs, node, pod, pool, tenant, world } from "./worlds.fixture.ts";
+
+const SIZE = { cpu: 16, memory: 64 };
+const FREELY: PoolDisruption = { policy: "WhenEmptyOrUnderutilized", consolidateAfterS: 0, budgets: [] };
+
+function running(name: string, cpu: number, more: Partial<RunningPod> = {}): RunningPod {
+  return { key: `default/${name}`, labels: {}, priority: 0, needs: needs({ cpu, memory: 1 }), ageS: 3_600, ...more };
+}
+
+function up(name: string, pods: readonly RunningPod[] = [], more: Partial<NodeSupply> = {}): NodeSupply {
+  const used = sum(pods.map((one) => one.needs.requests));
+  return node(name, SIZE, { pool: "p", machine: name, pods, used, ageS: 3_600, quietForS: 3_600, emptyForS: 3_600, ...more });
+}
+
+function of(nodes: readonly NodeSupply[], disruption: Partial<PoolDisruption> = {}, more: Partial<World> = {}): World {
+  const own = nodes.map((one) => machine(one.name, SIZE, { unavailable: "in use" }));
+  const one = tenant("a", { nodes, pools: [pool("p", { disruption: { ...FREELY, ...disruption } })] });
+  return { ...world(own, one), ...more };
+}
+
+const said = (of: World) => disruptions(of).now.map((one) => `${one.reason} ${one.how} ${one.nodes.join("+")}`);
+
+describe("empty nodes", () => {
+  test("are given back consolidateAfter after the last pod event, and it is said when", () => {
+    const due = { consolidateAfterS: 300 };
+    expect(said(of([up("n1", [], { emptyForS: 301 })], due))).toEqual(["Empty delete n1"]);
+    const early = disruptions(of([up("n1", [], { emptyForS: 290 })], due));
+    expect([early.now, early.nextInS]).toEqual([[], 10]);
+    expect(said(of([up("n1")], { consolidateAfterS: "never" }))).toEqual([]);
+  });
+
+  test.each<[string, Partial<NodeSupply>]>([
+    ["is not initialised", { initialized: false }],
+    ["is leaving already", { leaving: true }],
+    ["was asked to be left alone", { doNotDisrupt: true }],
+    ["belongs to a pool nobody knows", { pool: "other" }],
+  ])("not one that %s", (_name, more) => {
+    expect(said(of([up("n1", [], more)]))).toEqual([]);
+  });
+
+  test("not one a waiting pod is expected on", () => {
+    const { tenants, ...rest } = of([up("n1")]);
+    const wanted = { ...rest, tenants: tenants.map((one) => ({ ...one, pods: [pod("x", { cpu: 1, memory: 1 })] })) };
+    expect(said(wanted)).toEqual([]);
+  });
+
+  test("the longest empty goes first within the budget, and what keeps the others is said", () => {
+    const found = disruptions(of([up("n1", [], { emptyForS: 40 }), up("n2", [], { emptyForS: 90 })], { budgets: [{ nodes: "1" }] }));
+    expect(found.now.map((one) => one.nodes)).toEqual([["n2"]]);
+    expect(found.held).toEqual([{ tenant: "acme.a", node: "n1", reason: "the pool's disruption budget (1 of 2 nodes)" }]);
+  });
+});
+
+describe("under-utilised nodes", () => {
+  test("a machine is kept at least as long as it takes to get one", () => {
+    const young = [up("n1", [running("a", 2)], { ageS: 60 }), up("n2", [running("b", 2)], { ageS: 60 })];
+    expect(said(of(young))).toHaveLength(1);
+    const slow = disruptions(of(young, {}, { policy: { turnaroundS: 600 } }));
+    expect([slow.now, slow.nextInS]).toEqual([[], 540]);
+  });
+
+  test("a tenant that waits for machines is left alone", () => {
+    const { tenants, ...rest } = of([up("n1", [running("a", 2)]), up("n2", [running("b", 2)])], {}, {});
+    const busy = {
+      ...rest,
+      machines: [...rest.machines, machine("free", SIZE)],
+      tenants: tenants.map((one) => ({ ...one, pods: [pod("x", { cpu: 15, memory: 1 })] })),
+    };
+    expect(said(busy)).toEqual([]);
+  });
+
+  test("a node where a gang runs is nobody's saving", () => {
+    expect(said(of([up("n1", [running("a", 2, { gang: "g" })]), up("n2", [running("b", 15)])]))).toEqual([]);
+  });
+
+  test("Balanced: little saved for many disturbed is not worth it", () => {
+    const crowd = Array.from({ length: 8 }, (_, nth) => running(`c${nth}`, 1));
+    const nodes = [
+      up("n1", crowd),
+      up("n2", [running("b", 1)], { doNotDisrupt: true }),
+      up("n3", [running("d", 15)], { doNotDisrupt: true }),
+    ];
+    expect(said(of(nodes))).toEqual(["Underutilized delete n1"]);
+    const cheap = nodes.map((one) => ({ ...one, cost: one.name === "n1" ? 0.1 : 5 }));
+    expect(said(of(cheap, { policy: "Balanced" }))).toEqual([]);
+  });
+});
+
+test("an expired node goes, up or not, budget or not; then its time is said of the others", () => {
+  const nodes = [up("n1", [running("a", 16)], { ageS: 500, initialized: false }), up("n2", [running("b", 16)], { ageS: 100 })];
+  const found = disruptions(of(nodes, { expireAfterS: 400, budgets: [{ nodes: "0" }] }));
+  expect(found.now.map((one) => `${one.reason} ${one.nodes}`)).toEqual(["Expired n1"]);
+  expect(found.nextInS).toBe(300);
+});
+
+describe("in any world", () => {
+  const one = fc.record({
+    pods: fc.array(fc.integer({ min: 1, max: 10 }), { maxLength: 3 }),
+    leaving: fc.boolean(),
+    blocked: fc.boolean(),
+    drifted: fc.boolean(),
+    initialized: fc.boolean(),
+  });
+  const some = fc.array(one, { minLength: 1, maxLength: 5 });
+  const nodesOf = (list: readonly (typeof one extends fc.Arbitrary<infer T> ? T : never)[]) =>
+    list.map(({ pods, leaving, blocked, drifted, initialized }, n) =>
+      up(
+        `n${n}`,
+        pods.map((cpu, m) => running(`p${n}-${m}`, cpu, blocked ? { blockedBy: "pdb" } : {})),
+        { leaving, initialized, ...(drifted ? { drifted: "yes" } : {}) },
+      ),
+    );
+
+  test("never more at once than the budget, whatever the order", () => {
+    fc.assert(
+      fc.property(some, fc.nat(4), (list, most) => {
+        const nodes = nodesOf(list);
+        const budgets = [{ nodes: String(most) }];
+        const found = disruptions(of(nodes, { budgets }));
+        const going = nodes.filter((node) => node.leaving).length;
+        expect(found.now.flatMap((each) => each.nodes).length).toBeLessThanOrEqual(Math.max(0, most - going));
+        expect(disruptions(of([...nodes].reverse(), { budgets }))).toEqual(found);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("consolidation makes no pod pending: what moves fits beside what stays", () => {
+    fc.assert(
+      fc.property(some, (list) => {
+        const nodes = nodesOf(list.map((each) => ({ ...each, drifted: false })));
+        const found = disruptions(of(nodes)).now.filter((each) => each.reason === "Underutilized");
+        const gone = new Set(found.flatMap((each) => each.nodes));
+        const cpu = (pods: readonly RunningPod[]) => pods.map((each) => Number((each.needs.requests.get("cpu") ?? 0n) / 1_000_000_000n));
+        const free = nodes
+          .filter((each) => !gone.has(each.name) && !each.leaving && each.initialized)
+          .map((each) => 16 - cpu(each.pods ?? []).reduce((a, b) => a + b, 0));
+        const moving = nodes.filter((each) => gone.has(each.name)).flatMap((each) => cpu(each.pods ?? []));
+        expect(fits(moving, free)).toBe(true);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+/** By trying every way. */
+function fits([first, ...rest]: readonly number[], free: readonly number[]): boolean {
+  if (first === undefined) return true;
+  return free.some((room, at) => room >= first && fits(rest, free.with(at, room - first)));
+}
