@@ -145,7 +145,8 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
 
   function makeOffer(client: Client, address: number, at: number): void {
     const before = offerOf.get(client.key);
-    if (before) withdraw(before);
+    // the same again takes the old one's place: keys deleted and set over and over make a Map slow (its chains keep the deleted)
+    if (before && before.address !== address) withdraw(before);
     const offer = { client: client.key, address, until: at + OFFER_MS };
     offers.set(address, offer);
     offerOf.set(client.key, offer);
