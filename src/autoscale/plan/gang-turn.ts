@@ -47,7 +47,7 @@ export function gangOf(turn: Turn, name: string, kinds: readonly PodKind[]): Gan
 }
 
 function leftOf(kind: PodKind, from: number, outcome: GangOutcome): Left {
-  if ("placed" in outcome) return { kind, from };
+  if ("placed" in outcome) return { kind, from, reason: `gang ${kind.gang} has as many members as there is room for` };
   return { kind, from, reason: outcome.reason, ...(outcome.hint === undefined ? {} : { hint: outcome.hint }) };
 }
 
@@ -140,7 +140,7 @@ function berthsOf(turn: Turn, kind: PodKind, topology: GangTopology): readonly B
   const neighbours = new Neighbours(cluster, kind, last, offers);
   const most = kind.pods.length;
   const berths: Berths[] = [];
-  for (const site of cluster.inOrder(kind)) {
+  for (const site of cluster.sites.all) {
     goal.work.done += 1;
     const room = Math.min(cluster.room(kind, site, most), kind.oneEach ? 1 : most, neighbours.cap(site.kind, site.index));
     if (room > 0)
@@ -220,7 +220,7 @@ function refused(gang: Gang, short: GangShort, why: string | undefined): GangOut
   const where = level === undefined ? "" : `, at most in one ${shortName(level)}${domain === undefined ? "" : ` (${domain})`}`;
   const missing = needs - fits;
   return {
-    reason: `gang ${gang.name} starts whole or not at all: ${fits} of ${needs} members have a place${where}${why === undefined ? "" : `; ${why}`}`,
+    reason: `gang ${gang.name} starts whole or not at all: it needs ${needs} places at once, there are ${fits}${where}${why === undefined ? "" : `; ${why}`}`,
     hint:
       why ??
       `${missing} more ${missing === 1 ? "place" : "places"}${domain === undefined ? "" : ` in ${shortName(level ?? "")} ${domain}`}`,

@@ -35,6 +35,10 @@ export class Quotas implements Referee {
     return this.problem(cluster, [machine], kind.maxRuntimeS);
   }
 
+  hint(cluster: Cluster, lot: Lot): string | undefined {
+    return this.quota(cluster, [lot.like])?.hint;
+  }
+
   /** Why a tenant may not have machines as well, for work that ends after so long, or undefined. */
   problem(cluster: Cluster, machines: readonly MachineSupply[], maxRuntimeS?: number): string | undefined {
     const tenant = nameOf(cluster);

@@ -48,6 +48,7 @@ class Reclaim {
   private readonly lost = new Map<string, string>();
   private readonly inTheWay: readonly Candidate[];
   private readonly tried = new Set<Left>();
+  private readonly broken: { readonly victim: Candidate; readonly pods: readonly RunningPod[] }[] = [];
 
   constructor(world: World, turns: readonly Turn[], quotas: Quotas, fleet: Fleet) {
     this.world = world;
@@ -63,6 +64,7 @@ class Reclaim {
       const helped = left.kind.gang === undefined ? this.forPods(turn, left) : this.forGang(turn, left);
       if (!helped) this.tried.add(left);
     }
+    for (const { victim, pods } of this.broken) this.breakGangs(victim, pods);
     for (const turn of this.turns) this.giveBackBroken(turn);
     return { actions: this.actions, lost: this.lost };
   }
@@ -180,7 +182,7 @@ class Reclaim {
       } else this.takeOver(turn, lead, one);
     }
     tryGang(turn, name, kinds);
-    for (const one of victims) if (one.turn === turn) this.breakGangs(one, lower(one.node, lead.priority));
+    for (const one of victims) if (one.turn === turn) this.broken.push({ victim: one, pods: lower(one.node, lead.priority) });
   }
 
   /** The node goes, its machine is wiped and given to who takes it. */
@@ -201,7 +203,7 @@ class Reclaim {
     this.quotas.lost(victim.turn.cluster, machine);
     victim.turn.cluster.shut(victim.site);
     turn.adopt(choice, this.onItsWay(machine), kind);
-    this.breakGangs(victim, node.pods ?? []);
+    this.broken.push({ victim, pods: node.pods ?? [] });
     return true;
   }
 

@@ -9,6 +9,8 @@ export interface Referee {
   before(a: Cluster, b: Cluster): number;
   /** Why a tenant may not take a machine of a lot for pods of a kind now; undefined when it may. */
   refuses(cluster: Cluster, lot: Lot, kind: PodKind): string | undefined;
+  /** The smallest change after which it would not refuse, where there is one. */
+  hint(cluster: Cluster, lot: Lot): string | undefined;
   /**
    * A tenant gets a machine.
    * @param maxRuntimeS after which what it is for has ended

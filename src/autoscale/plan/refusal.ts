@@ -28,6 +28,7 @@ function refusalOf(turn: Turn, { kind, from, reason, hint }: Left): Refusal {
   const told = turn.cluster.demand.outlets.map(({ pool, outlet }) => ofPool(turn, kind, pool, outlet, neighbours));
   const pools = told.map((one) => one.refusal);
   const lead = reason ?? leadOf(turn, kind, told);
+  const help = hint ?? quotaHint(turn, kind);
   return {
     tenant: turn.cluster.demand.world.tenant,
     pods: from === 0 ? kind.keys : kind.keys.slice(from),
@@ -37,8 +38,21 @@ function refusalOf(turn: Turn, { kind, from, reason, hint }: Left): Refusal {
     ].join("; "),
     pools,
     ...(kind.gang === undefined ? {} : { gang: kind.gang }),
-    ...(hint === undefined ? {} : { hint }),
+    ...(help === undefined ? {} : { hint: help }),
   };
+}
+
+/** The smallest change of a quota that would help, where it is quota that keeps free machines from a kind. */
+function quotaHint(turn: Turn, kind: PodKind): string | undefined {
+  for (const { pool, outlet } of turn.cluster.demand.outlets) {
+    if (pool.problem !== undefined || pool.replicas !== undefined) continue;
+    for (const { lot } of outlet.verdict(kind.needs).offers) {
+      if (lot.like.unavailable !== undefined || turn.goal.fleet.available(lot, 1) === 0) continue;
+      const hint = turn.goal.referee.hint(turn.cluster, lot);
+      if (hint !== undefined) return hint;
+    }
+  }
+  return undefined;
 }
 
 interface Told {
@@ -64,7 +78,8 @@ function ofPool(turn: Turn, kind: PodKind, pool: PoolWorld, outlet: Outlet, neig
     const known = types.get(type);
     types.set(type, { free: (known?.free ?? 0) + free, all: (known?.all ?? 0) + lot.size });
     if (lot.like.unavailable === undefined) say("in use", lot.size - free);
-    const reason = refusal(turn.cluster, kind, pool, outlet, offer, turn.goal) ?? blocked(turn, outlet, offer, neighbours);
+    const reason =
+      refusal(turn.cluster, kind, pool, outlet, offer, turn.goal) ?? blocked(turn, outlet, offer, neighbours, kind.gang !== undefined);
     if (lot.like.unavailable !== undefined) say(lot.like.unavailable, lot.size);
     else if (free > 0) {
       say(reason, free);
@@ -89,11 +104,11 @@ function typeOf(offer: Offer): string {
   return typeof type === "string" ? type : "any";
 }
 
-function blocked(turn: Turn, outlet: Outlet, offer: Offer, neighbours: Neighbours | undefined): string {
+function blocked(turn: Turn, outlet: Outlet, offer: Offer, neighbours: Neighbours | undefined, gang: boolean): string {
   const { demand } = turn.cluster;
   const place = demand.classOf(offer, outlet, demand.openOf(offer));
   if (neighbours && neighbours.cap(place, NEW_HOST) <= 0) return neighbours.why(place, NEW_HOST);
-  return "free only after this plan";
+  return gang ? "free, but not enough of them for the gang" : "free only after this plan";
 }
 
 /** The one thing to know first. */

@@ -185,7 +185,7 @@ export class Shares {
       if (kept <= 0 || wanted <= 0 || missing <= 0) continue;
       return {
         limit: "lending limit",
-        reason: `quota: lending limit: ${this.unit(at)} that are free are kept for other tenants: ${kept}`,
+        reason: `quota: lending limit: ${kept} ${this.unit(at)} that other tenants own and do not lend stay free`,
         hint: `${missing} more ${unit}, or other tenants that lend ${missing} more`,
       };
     }
