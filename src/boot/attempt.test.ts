@@ -149,6 +149,10 @@ describe("the slowest step", () => {
     expect(slowestStep(steps, history)).toBe("ipxe");
   });
 
+  test("is found also when its own boot is part of a short history", () => {
+    expect(slowestStep(steps, [usual("hello", 9, 9, 9), usual("initrd", 0.1, 0.1, 0.1, 5)])).toBe("initrd");
+  });
+
   test("with history and nothing unusual is none; two boots are no history", () => {
     expect(slowestStep(steps, [usual("hello", 9, 10, 11)])).toBeUndefined();
     expect(slowestStep(steps, [usual("ipxe", 1, 1)])).toBe("hello");

@@ -159,14 +159,16 @@ export function historyOf(step: Step, seconds: readonly number[]): StepHistory {
   return { step, count: sorted.length, median: at(0.5), p90: at(0.9) };
 }
 
-/** The step that cost most beyond what is usual for the model; without history, the longest. Undefined when nothing was slow. */
+/**
+ * The step that cost most beyond what is usual for the model: more than a second, and more than half as much again. Without history,
+ * the longest. Undefined when nothing was slow. The boot that is judged may be part of the history, so its p90 is no measure.
+ */
 export function slowestStep(steps: readonly StepTime[], history: readonly StepHistory[]): Step | undefined {
-  const usual = new Map(history.filter(({ count }) => count >= ENOUGH).map((one) => [one.step, one]));
-  const judged = steps.filter(({ step }) => usual.has(step));
-  const late = (one: StepTime) => one.seconds - (usual.get(one.step)?.median ?? 0);
-  if (judged.length > 0) {
-    const slow = judged.filter((one) => one.seconds > (usual.get(one.step)?.p90 ?? 0));
-    return slow.sort((a, b) => late(b) - late(a))[0]?.step;
-  }
+  const usual = new Map(history.filter(({ count }) => count >= ENOUGH).map(({ step, median }) => [step, median]));
+  const judged = steps.flatMap(({ step, seconds }) => {
+    const median = usual.get(step);
+    return median === undefined ? [] : [{ step, late: seconds - median, isSlow: seconds - median > Math.max(1, median / 2) }];
+  });
+  if (judged.length > 0) return judged.filter(({ isSlow }) => isSlow).sort((a, b) => b.late - a.late)[0]?.step;
   return [...steps].sort((a, b) => b.seconds - a.seconds)[0]?.step;
 }

@@ -1,11 +1,13 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { askDaemon, type LeasesAnswer, type TimelineAnswer } from "../../src/api/index.ts";
 import { peers } from "../bench/peers.ts";
 import { createMatrixWorld, type MatrixWorld, SERVER, type TestMachine } from "./boot-matrix-world.ts";
 
+const run = promisify(execFile);
 const ironwright = fileURLToPath(new URL("../../bin/ironwright", import.meta.url));
 
 let world: MatrixWorld;
@@ -91,4 +93,20 @@ test("its lease is listed with its machine, and metrics count what happened", as
   expect(await command("get", "leases")).toMatch(new RegExp(`^ADDRESS .*\\n${address} +${machine.mac} +gpu-07 +bound +in 2d$`, "m"));
   await world.clients.udhcpc.lease(world.network.plug("s", [{ name: "eth0", bridge: "prov0" }]));
   expect(await command("get", "refusals", "-o", "wide")).toMatch(/^boot: unknown machine +1 +\d+s +.*client=a DHCP client/m);
+  const { stdout } = await run("curl", ["-sSf", "--unix-socket", join(world.directory, "run", "daemon.sock"), "http://daemon/metrics"]);
+  for (const [metric, least] of [
+    ['ironwright_dhcp_received_total{interface="prov0",type="discover"}', 3],
+    ['ironwright_dhcp_sent_total{interface="prov0",type="ack"}', 3],
+    ['ironwright_dhcp_answer_seconds_count{interface="prov0"}', 6],
+    ["ironwright_dhcp_lease_commit_size_count", 1],
+    ['ironwright_dhcp_leases{interface="prov0",state="leased"}', 2],
+    ['ironwright_dhcp_pool_addresses{interface="prov0"}', 90],
+    ['ironwright_tftp_transfers_total{interface="prov0",end="done"}', 2],
+    ['ironwright_boot_http_responses_total{interface="prov0",asset="kernel",code="200"}', 1],
+    ['ironwright_boot_attempts_total{end="inspected"}', 1],
+    ['ironwright_boot_refused_total{reason="boot: unknown machine"}', 1],
+  ] as const) {
+    const line = stdout.split("\n").find((one) => one.startsWith(`${metric} `)) ?? `${metric} missing`;
+    expect(Number(line.slice(metric.length + 1)), line).toBeGreaterThanOrEqual(least);
+  }
 });
