@@ -10,8 +10,8 @@ import {
   type Kube,
   NODE,
   type Node,
+  PDB,
   POD,
-  POD_DISRUPTION_BUDGET,
   type Pod,
   type PodDisruptionBudget,
   type Reflector,
@@ -128,7 +128,7 @@ export function demand(options: { tenants: TenantApis; clock: Clock; log: Logger
     });
     const budgets: Reflector<PodDisruptionBudget> = reflector({
       ...common,
-      kind: POD_DISRUPTION_BUDGET,
+      kind: PDB,
       onChange: () => complete && onChange({ kind: "other", tenant }),
     });
     const events = eventRecorder({ kube, component: "ironwright", clock, log });

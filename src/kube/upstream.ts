@@ -254,13 +254,6 @@ export const CONFIG_MAP: Kind<ConfigMap> = { ...core, kind: "ConfigMap", plural:
 export const NAMESPACE: Kind<Namespace> = { ...core, kind: "Namespace", plural: "namespaces", namespaced: false };
 export const SERVICE_ACCOUNT: Kind<ServiceAccount> = { ...core, kind: "ServiceAccount", plural: "serviceaccounts", namespaced: true };
 export const EVENT: Kind<Event> = { ...core, kind: "Event", plural: "events", namespaced: true };
-export const POD_DISRUPTION_BUDGET: Kind<PodDisruptionBudget> = {
-  group: "policy",
-  version: "v1",
-  kind: "PodDisruptionBudget",
-  plural: "poddisruptionbudgets",
-  namespaced: true,
-};
 export const DAEMON_SET: Kind<DaemonSet> = { ...apps, kind: "DaemonSet", plural: "daemonsets", namespaced: true };
 export const DEPLOYMENT: Kind<Deployment> = { ...apps, kind: "Deployment", plural: "deployments", namespaced: true };
 export const CSR: Kind<CertificateSigningRequest> = {

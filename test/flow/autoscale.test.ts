@@ -173,7 +173,7 @@ async function join(name: string): Promise<void> {
     { status: { capacity: allocatable, allocatable, conditions: [{ type: "Ready", status: "True" }] } },
     { subresource: "status" },
   );
-  await vi.waitFor(async () => expect(condition((await onlyClaim()).status?.conditions, "Registered")?.status).toBe("True"), WAIT);
+  await vi.waitFor(async () => expect(condition((await claimOn(name))?.status?.conditions, "Registered")?.status).toBe("True"), WAIT);
   const node = await tenantKube.get(NODE, name);
   const taints = (node?.spec.taints ?? []).filter((one) => one.key !== "node.kubernetes.io/not-ready");
   await tenantKube.patch(NODE, name, undefined, { spec: { taints } });
@@ -196,6 +196,11 @@ async function onlyClaim(): Promise<NodeClaim> {
   const { items } = await kube.list(NODE_CLAIM);
   expect(items).toHaveLength(1);
   return items[0] as NodeClaim;
+}
+
+async function claimOn(machineName: string): Promise<NodeClaim | undefined> {
+  const { items } = await kube.list(NODE_CLAIM);
+  return items.find((one) => one.metadata.annotations?.["ironwright.dev/machine"] === machineName);
 }
 
 async function truths(): Promise<string[]> {
@@ -233,7 +238,10 @@ describe("from a pending pod to a claim on a machine, and back", () => {
     expect(claim.metadata.annotations?.["ironwright.dev/machine"]).toBe("gpu-1");
     expect((await kube.get(MACHINE, "gpu-1"))?.spec.claimRef?.uid).toBe(claim.metadata.uid);
     await vi.waitFor(
-      async () => expect(await eventsOf("b")).toContain("FailedScheduling: No machine for this pod: pool gpu: 0/1 machines: 1 in use"),
+      async () =>
+        expect((await eventsOf("b")).join()).toContain(
+          "FailedScheduling: No machine for this pod: no free host (type h100: 0 of 1); pool gpu: 0/1 machines: 1 in use",
+        ),
       WAIT,
     );
     await vi.waitFor(async () => expect((await eventsOf("a")).join()).toContain("machine gpu-1"), WAIT);
@@ -324,6 +332,32 @@ describe("from a pending pod to a claim on a machine, and back", () => {
     await vi.waitFor(async () => expect(revoked).toHaveLength(1), WAIT);
     await release("gpu-1");
     await vi.waitFor(onlyClaim, WAIT);
+  });
+
+  test("a node whose pool has changed goes when its replacement is up, and not before", async () => {
+    await pool({ consolidateAfter: "Never", budgets: [{ nodes: "1", reasons: ["Drifted"] }] });
+    await machine("gpu-1");
+    await gpuPod("a", 2);
+    await startScaler();
+    await vi.waitFor(onlyClaim, WAIT);
+    await join("gpu-1");
+    await vi.waitFor(async () => expect(await truths()).toContain("Initialized"), WAIT);
+    await bind("a", "gpu-1");
+    await machine("gpu-2");
+    await kube.patch(NODE_POOL, "gpu", undefined, { spec: { template: { metadata: { labels: { tier: "platinum" } } } } });
+    await vi.waitFor(async () => expect(await claimOn("gpu-2")).toBeDefined(), WAIT);
+    const old = await claimOn("gpu-1");
+    expect(condition(old?.status?.conditions, "Drifted")).toMatchObject({ status: "True", reason: "NodePoolDrifted" });
+    expect((await claimOn("gpu-2"))?.metadata.annotations?.["ironwright.dev/replaces"]).toBe(`${old?.metadata.name}/${old?.metadata.uid}`);
+    const tainted = async () => (await tenantKube.get(NODE, "gpu-1"))?.spec.taints?.map((one) => one.key);
+    await vi.waitFor(async () => expect(await tainted()).toContain("karpenter.sh/disrupted"), WAIT);
+    expect((await claimOn("gpu-1"))?.metadata.deletionTimestamp).toBeUndefined();
+    await vi.waitFor(async () => expect((await kube.get(MACHINE, "gpu-2"))?.spec.claimRef).toBeDefined(), WAIT);
+    await stopScaler();
+    await startScaler();
+    await join("gpu-2");
+    await vi.waitFor(async () => expect((await claimOn("gpu-1"))?.metadata.deletionTimestamp).toBeDefined(), WAIT);
+    expect(condition((await claimOn("gpu-2"))?.status?.conditions, "Initialized")?.status).toBe("True");
   });
 
   test("a pool that is not right says which field, and nothing is claimed", async () => {
