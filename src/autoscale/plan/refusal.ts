@@ -108,7 +108,7 @@ function blocked(turn: Turn, outlet: Outlet, offer: Offer, neighbours: Neighbour
   const { demand } = turn.cluster;
   const place = demand.classOf(offer, outlet, demand.openOf(offer));
   if (neighbours && neighbours.cap(place, NEW_HOST) <= 0) return neighbours.why(place, NEW_HOST);
-  return gang ? "free, but not enough of them for the gang" : "free only after this plan";
+  return gang ? "free, but no place for the whole gang" : "free only after this plan";
 }
 
 /** The one thing to know first. */

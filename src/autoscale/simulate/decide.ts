@@ -48,6 +48,9 @@ function by<T>(key: (one: T) => string): (a: T, b: T) => number {
   return (a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0);
 }
 
+/** What a scenario calls a deed. */
+const SAID: Readonly<Record<string, string>> = { evict: "drain", release: "delete" };
+
 class Teller {
   private readonly setting: Setting;
 
@@ -122,7 +125,7 @@ class Teller {
     };
     if (verb === "give") return { ...common, verb, subject: machine ?? node, rest: to === undefined ? "" : `to ${to}` };
     if (verb === "wipe") return { ...common, verb, subject: machine ?? node, rest: "" };
-    return { ...common, verb: verb === "evict" ? "drain" : verb, subject: node, rest: "" };
+    return { ...common, verb: SAID[verb] ?? verb, subject: node, rest: "" };
   }
 
   disruption({ tenant, nodes, how, reason, replacements, pods, message }: Disruption): Action[] {

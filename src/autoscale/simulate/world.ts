@@ -128,7 +128,7 @@ class Mapping {
     const waiting = given.pods.filter((pod) => (pod.tenant ?? NOBODY) === name && pod.on === undefined && !isGone(pod));
     const pods = waiting.flatMap((pod) => this.pending(pod, name));
     const gangs = given.gangs.filter((gang) => (gang.tenant ?? NOBODY) === name);
-    const members = gangs.flatMap((gang) => this.members(gang, name, nodes));
+    const members = gangs.flatMap((gang) => this.members(gang, name, nodes, moving));
     return {
       tenant: name,
       pools: pools.map((pool) => this.pool(pool)),
@@ -171,14 +171,15 @@ class Mapping {
     }));
   }
 
-  private members(gang: form.Gang, tenant: string, nodes: readonly NodeSupply[]): PendingPod[] {
+  private members(gang: form.Gang, tenant: string, nodes: readonly NodeSupply[], moving: readonly PendingPod[]): PendingPod[] {
     const running = nodes
       .filter((node) => !node.leaving)
       .flatMap((node) => node.pods ?? [])
       .filter((pod) => pod.gang === gang.id).length;
     const named = this.given.pods.some((pod) => pod.gang === gang.id && pod.on === undefined);
     const needs = needsOf(gang.pod);
-    const count = named ? 0 : Math.max(0, (gang.size ?? gang.min) - running);
+    const moved = moving.filter((pod) => pod.gang === gang.id).length;
+    const count = named ? 0 : Math.max(0, (gang.size ?? gang.min) - running - moved);
     return Array.from({ length: count }, () => ({
       key: this.name(gang.pod, tenant, gang.id),
       since: since(gang.waitS ?? gang.pod.waitS ?? 0),
