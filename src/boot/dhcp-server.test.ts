@@ -187,6 +187,120 @@ describe("relays", () => {
   });
 });
 
+describe("leases", () => {
+  const seconds = (of: { frame: Frame }, code: number) => readOption(code, of.frame.options.get(code) ?? new Uint8Array());
+
+  test("T1 is half of a lease and T2 seven eighths (RFC 2131 §4.4.5)", () => {
+    const offer = segment({ at: { lease: { machines: 8000, others: 800 } } }).ask(discoverFrom("52:54:00:00:00:01"));
+    expect([OPTION.leaseSeconds, OPTION.renewalSeconds, OPTION.rebindingSeconds].map((code) => seconds(offer, code))).toEqual([
+      800, 400, 700,
+    ]);
+  });
+
+  test.each([
+    [600, 600],
+    [5, 60],
+    [0xffffffff, 3600],
+  ])("who asks for %i s gets %i s", (wanted, given) => {
+    const offer = segment({}).ask(discoverFrom("52:54:00:00:00:01", { [OPTION.leaseSeconds]: bytes(wanted) }));
+    expect(seconds(offer, OPTION.leaseSeconds)).toBe(given);
+  });
+
+  test("RFC 4361: an identifier is the client, whatever NIC it comes by", () => {
+    const { ask } = segment({});
+    const duid = { [OPTION.clientIdentifier]: Buffer.from("ff0000000100030001525400000001", "hex") };
+    const held = ask(selecting(discoverFrom("52:54:00:00:00:01", duid), ask(discoverFrom("52:54:00:00:00:01", duid)).frame.yourAddress));
+    expect(ask(discoverFrom("52:54:00:00:00:02", duid)).frame.yourAddress).toBe(held.frame.yourAddress);
+    // RFC 6842
+    expect(text(held.frame.options.get(OPTION.clientIdentifier))).toBe(text(duid[OPTION.clientIdentifier]));
+  });
+});
+
+describe("what proves nothing", () => {
+  const mac = "52:54:00:00:00:01";
+  const message = (type: number, options: Record<number, Uint8Array>, fields: Partial<Frame> = {}) =>
+    discoverFrom(mac, { [OPTION.messageType]: Uint8Array.of(type), ...options }, fields);
+  function holding() {
+    const one = segment({ pool: ["10.77.0.10", "10.77.0.10"] });
+    const held = one.ask(discoverFrom(mac)).frame.yourAddress;
+    one.ask(selecting(discoverFrom(mac), held));
+    return { ...one, held };
+  }
+
+  test("a release of another's address, or to another server, or from elsewhere", () => {
+    const { server, held, ask, refused } = holding();
+    const release = (options: Record<number, Uint8Array>, address: number, from = peer) =>
+      server.answer(message(MESSAGE.release, options, { clientAddress: address }), from);
+    release({}, held + 1);
+    release({ [OPTION.serverIdentifier]: bytes(address("10.77.0.9")) }, held);
+    release({}, held, { address: "10.77.0.66", port: 68 });
+    expect(server.answer(discoverFrom("52:54:00:00:00:02"), peer)).toBeUndefined();
+    expect(refused()).toMatchObject({ "dhcp: a release of what it does not hold": 1, "dhcp: sent from another address than it names": 1 });
+    release({ [OPTION.serverIdentifier]: bytes(OWN) }, held, { address: ipv4Text(held), port: 68 });
+    expect(ask(discoverFrom("52:54:00:00:00:02")).frame.yourAddress).toBe(held);
+  });
+
+  test("a decline of what was never given", () => {
+    const { server, held, ask, refused } = holding();
+    server.answer(
+      discoverFrom("52:54:00:00:00:09", { [OPTION.messageType]: Uint8Array.of(MESSAGE.decline), [OPTION.requestedAddress]: bytes(held) }),
+      peer,
+    );
+    server.answer(
+      message(MESSAGE.decline, { [OPTION.requestedAddress]: bytes(held), [OPTION.serverIdentifier]: bytes(address("10.77.0.9")) }),
+      peer,
+    );
+    server.answer(message(MESSAGE.decline, {}), peer);
+    expect(refused()).toEqual({ "dhcp: a decline of what it was not given": 2, "boot: unknown machine": 1 });
+    expect(ask(discoverFrom(mac)).frame.yourAddress).toBe(held);
+  });
+
+  test("an inform from another network, a renewal from another address, a message longer than any client's", () => {
+    const { server, held, refused } = holding();
+    server.answer(message(MESSAGE.inform, {}, { clientAddress: address("10.9.9.9") }), peer);
+    server.answer(message(MESSAGE.request, {}, { clientAddress: held }), { address: "10.77.0.66", port: 68 });
+    server.answer(new Uint8Array(5000), peer);
+    server.answer(message(MESSAGE.ack, {}), peer);
+    expect(refused()).toMatchObject({
+      "dhcp: an inform from another network": 1,
+      "dhcp: sent from another address than it names": 1,
+      "dhcp: oversized": 1,
+      "dhcp: a server's message": 1,
+    });
+  });
+});
+
+describe("where it is not the only server", () => {
+  const one = () => segment({ at: { authoritative: false } });
+  const request = (wanted: string) =>
+    discoverFrom("52:54:00:00:00:01", {
+      [OPTION.messageType]: Uint8Array.of(MESSAGE.request),
+      [OPTION.requestedAddress]: bytes(address(wanted)),
+    });
+
+  test("clients with another's address are left alone", () => {
+    const { server, refused } = one();
+    expect(server.answer(request("192.168.1.5"), peer)).toBeUndefined();
+    expect(refused()).toEqual({ "dhcp: not ours to refuse": 1 });
+  });
+
+  test("who chose this server and then wants something else is refused all the same", () => {
+    const { ask } = one();
+    ask(discoverFrom("52:54:00:00:00:01"));
+    expect(type(ask(selecting(discoverFrom("52:54:00:00:00:01"), address("10.77.0.199"))))).toBe(MESSAGE.nak);
+  });
+});
+
+test("RFC 4390: InfiniBand without a client identifier is nobody, and is answered by broadcast without a hardware address", () => {
+  const { server, ask, refused } = segment({});
+  const infiniband = { hardwareType: 32, hardwareAddress: new Uint8Array() };
+  expect(server.answer(discoverFrom("52:54:00:00:00:01", {}, infiniband), peer)).toBeUndefined();
+  expect(refused()).toEqual({ "dhcp: no-identity": 1 });
+  const id = Buffer.from("ff00000000000200000002c9000002c90300112233", "hex");
+  const offer = ask(discoverFrom("52:54:00:00:00:01", { [OPTION.clientIdentifier]: id }, infiniband));
+  expect([offer.to.address, offer.frame.hardwareType, offer.frame.hardwareAddress.length]).toEqual(["255.255.255.255", 32, 0]);
+});
+
 test("no datagram throws, and the next good client is answered", () => {
   const { server, ask } = segment({ known: [machine] });
   const datagram = fc.oneof(
