@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { startApi } from "./api/index.ts";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
 import { bmcKeeper, connectBmc } from "./bmc/index.ts";
-import { type BootPlane, createBootPlane, netbootingFile } from "./boot/index.ts";
+import { type BootPlane, checkInterfaces, createBootPlane, netbootingFile } from "./boot/index.ts";
 import type { Artifacts } from "./config/artifacts.ts";
 import type { Config } from "./config/index.ts";
 import { systemClock } from "./core/clock.ts";
@@ -146,6 +147,7 @@ async function insist<T>(start: () => Promise<T>, log: Logger): Promise<T> {
 }
 
 function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings, metrics: Metrics): BootPlane {
+  checkInterfaces(config.boot.interfaces, networkInterfaces());
   return createBootPlane({
     config: { ...config.boot, dataDir: config.dataDir },
     sockets,

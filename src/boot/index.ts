@@ -13,5 +13,6 @@ export type {
   Sign,
   Stage,
 } from "./contract.ts";
+export { checkInterfaces, type HostAddress } from "./interfaces.ts";
 export { type BootPlaneOptions, createBootPlane, netbootingFile } from "./plane.ts";
 export { inheritedSockets, type Sockets, socketArguments } from "./sockets.ts";
