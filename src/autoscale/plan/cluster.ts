@@ -1,8 +1,10 @@
 import { ONE, type Resources } from "../../core/quantity.ts";
 import { intersectValues, type Requirements } from "../../core/requirements.ts";
+import type { Request } from "./amounts.ts";
 import type { Demand } from "./demand.ts";
 import type { Fleet } from "./fleet.ts";
 import type { PodKind } from "./kinds.ts";
+import type { Needs } from "./needs.ts";
 import { named } from "./outlet.ts";
 import { type Opening, type Site, type SiteClass, Sites } from "./sites.ts";
 import { portsConflict } from "./taints.ts";
@@ -41,6 +43,8 @@ export class Cluster {
   private readonly comingPlain: Site[] = [];
   private readonly comingAccelerated: Site[] = [];
   private readonly changes: Change[] = [];
+  /** By list of places and needs: how many places from the beginning are full. */
+  private readonly starts = new Map<readonly Site[], Map<number, number>>();
 
   constructor(demand: Demand, carried: readonly Carried[], fleet: Fleet) {
     this.demand = demand;
@@ -61,11 +65,23 @@ export class Cluster {
   }
 
   /** Places in the order pods of a kind try them: up before coming, and a kind that wants no accelerator where there are none. */
-  *inOrder(kind: PodKind): Iterable<Site> {
-    if (kind.needs.accelerators === 0) yield* this.upPlain;
-    yield* this.upAccelerated;
-    if (kind.needs.accelerators === 0) yield* this.comingPlain;
-    yield* this.comingAccelerated;
+  inOrder(kind: PodKind): readonly (readonly Site[])[] {
+    return kind.needs.accelerators > 0
+      ? [this.upAccelerated, this.comingAccelerated]
+      : [this.upPlain, this.upAccelerated, this.comingPlain, this.comingAccelerated];
+  }
+
+  /** Where in a list the first place is that has room for one more pod of these needs: those before it are full. */
+  firstWithRoom(needs: Needs, request: Request, list: readonly Site[]): number {
+    let starts = this.starts.get(list);
+    if (!starts) {
+      starts = new Map();
+      this.starts.set(list, starts);
+    }
+    let at = starts.get(needs.place) ?? 0;
+    while (at < list.length && this.sites.room((list[at] as Site).index, request, 1) === 0) at += 1;
+    starts.set(needs.place, at);
+    return at;
   }
 
   /** How many more pods of a kind there is room for, neighbours apart; 0 where its terms, taints or ports forbid it. */
@@ -116,6 +132,7 @@ export class Cluster {
 
   /** Takes back everything since the mark; machines go back to the fleet. */
   rollback(mark: number): void {
+    this.starts.clear();
     while (this.changes.length > mark) {
       const change = this.changes.pop();
       if (change?.did === "put") {

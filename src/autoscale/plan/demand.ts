@@ -67,7 +67,9 @@ export class Demand {
     const running = world.nodes.flatMap((node) => (node.leaving ? [] : (node.pods ?? [])));
     this.topology = new Topology(world);
     const faces = this.enrol(running);
-    const kinds = kindsOf(world, table, faces, this.topology, this.columns);
+    const kinds = kindsOf(world, table, faces, this.topology, (needs) =>
+      this.columns === market.columns ? market.request(needs) : this.columns.request(needs.source.requests),
+    );
     const ranking = {
       choices: (kind: PodKind) =>
         this.outlets.reduce((sum, { outlet }) => sum + outlet.verdict(kind.needs).offers.reduce((all, one) => all + one.lot.size, 0), 0),

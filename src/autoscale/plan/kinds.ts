@@ -1,4 +1,4 @@
-import type { Columns, Request } from "./amounts.ts";
+import type { Request } from "./amounts.ts";
 import type { Needs, NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
 import { keysOf } from "./terms.ts";
@@ -74,7 +74,13 @@ export class Faces {
 }
 
 /** The tenant's pods by kind, in no promised order. */
-export function kindsOf(world: TenantWorld, table: NeedsTable, faces: Faces, topology: Topology, columns: Columns): PodKind[] {
+export function kindsOf(
+  world: TenantWorld,
+  table: NeedsTable,
+  faces: Faces,
+  topology: Topology,
+  request: (needs: Needs) => Request | undefined,
+): PodKind[] {
   const kinds = new Map<string, { needs: Needs; pods: PendingPod[] }>();
   for (const pod of world.pods) {
     const needs = table.of(pod.needs);
@@ -100,7 +106,7 @@ export function kindsOf(world: TenantWorld, table: NeedsTable, faces: Faces, top
       ...(first.maxRuntimeS === undefined ? {} : { maxRuntimeS: first.maxRuntimeS }),
       pods,
       keys: pods.map((pod) => pod.key),
-      request: columns.request(needs.source.requests),
+      request: request(needs),
       rules,
       oneEach: needs.source.hostPorts.length > 0 || rules.anti.some((rule) => rule.self && rule.counter.level < 0),
       ...(problem === undefined ? {} : { problem }),
@@ -120,7 +126,7 @@ export interface Ranking {
 interface Standing {
   readonly kind: PodKind;
   readonly step: number;
-  /** 0: it needs a node each; 1: it minds its neighbours; 2: it does not. */
+  /** 0: it needs a node each; 1: it is spread over nodes; 2: it minds its neighbours; 3: it does not. */
   readonly mind: number;
   readonly share: number;
   /** Sizes of one class are within a factor of two. */
@@ -151,7 +157,7 @@ export function inOrder(kinds: readonly PodKind[], ranking: Ranking): { readonly
     return {
       kind,
       step: stepOf(ranking.choices(kind)),
-      mind: kind.oneEach || rules.spread.some((rule) => rule.counter.level < 0) ? 0 : minds ? 1 : 2,
+      mind: kind.oneEach ? 0 : rules.spread.some((rule) => rule.counter.level < 0) ? 1 : minds ? 2 : 3,
       share,
       size: share > 0 ? Math.floor(Math.log2(share)) : Number.NEGATIVE_INFINITY,
     };
@@ -188,7 +194,7 @@ function fine(a: Standing, b: Standing): number {
 }
 
 function mix(standings: readonly Standing[], batches: Batch[]): void {
-  const mixed = standings.length > 1 && standings.every((one) => one.mind === 2 && one.kind.gang === undefined);
+  const mixed = standings.length > 1 && standings.every((one) => one.mind === 3 && one.kind.gang === undefined);
   if (!mixed) {
     for (const { kind } of standings) batches.push({ kind, skip: 0, most: kind.pods.length });
     return;

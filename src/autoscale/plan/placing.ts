@@ -24,6 +24,10 @@ export class Placing {
   /** Pods of the kind that were placed before. */
   readonly skip: number;
   private stage = 0;
+  /** Places of this stage that may take more once others have. */
+  private open: readonly Site[] = [];
+  /** How many of the cluster's places this stage has looked at. */
+  private seen = 0;
 
   /** @param skip pods of the kind that are placed already @param most of those after them */
   constructor(
@@ -47,7 +51,7 @@ export class Placing {
 
   /** Fills what there is and says which machine to open next; undefined when all are placed or nothing more can be done. */
   next(): Choice | undefined {
-    for (; this.left > 0 && this.kind.request; this.stage += 1) {
+    for (; this.left > 0 && this.kind.request; this.advance()) {
       const stage = this.stages[this.stage];
       if (!stage) return undefined;
       const offers = needsOffers(stage, this.kind) ? openable(this.cluster, this.kind, this.goal, this.within) : [];
@@ -63,43 +67,69 @@ export class Placing {
     return undefined;
   }
 
-  /** Puts pods on places there are, until no more go. */
+  private advance(): void {
+    this.stage += 1;
+    this.open = [];
+    this.seen = 0;
+  }
+
+  /** Puts pods on places there are, until no more go. Places that took all they can at this stage are not tried again. */
   private fill(stage: Stage, neighbours: Neighbours): void {
-    const { cluster, kind } = this;
-    let sites: Site[] = [];
+    const again = stage.spread.length > 0 || stage.affinity.length > 0;
+    let rest: Site[] = [];
+    const visit = (site: Site) => {
+      const room = this.cluster.room(this.kind, site, this.left);
+      if (room === 0) return;
+      const most = neighbours.free ? room : Math.min(room, neighbours.cap(site.kind, site.index));
+      if (most > 0) {
+        this.put(site, most);
+        if (!neighbours.free) neighbours.refresh();
+      }
+      if (again && most < room) rest.push(site);
+    };
+    // each sweep raises the emptiest domains, which lets the others take more
+    for (let before = -1; this.left > 0 && before !== this.placed; ) {
+      before = this.placed;
+      const known = this.open;
+      rest = [];
+      this.goal.work.done += known.length;
+      for (let n = 0; n < known.length && this.left > 0; n += 1) visit(known[n] as Site);
+      this.lookAtMore(stage, visit);
+      this.open = rest;
+    }
+  }
+
+  /** Visits the places this stage has not looked at yet, as far as labels, taints and room go, while pods are left. */
+  private lookAtMore(stage: Stage, visit: (site: Site) => void): void {
+    const { cluster, kind, goal } = this;
+    const { request } = kind;
+    const { all } = cluster.sites;
+    if (!request || this.seen === all.length) return;
     const allowed = new Map<SiteClass, boolean>();
-    for (const site of cluster.inOrder(kind)) {
-      this.goal.work.done += 1;
-      if (kind.request && cluster.sites.room(site.index, kind.request, 1) === 0) continue;
+    const look = (site: Site) => {
       let fits = allowed.get(site.kind);
       if (fits === undefined) {
         fits = this.allows(stage, site.kind);
         allowed.set(site.kind, fits);
       }
-      if (!fits) continue;
-      if (neighbours.free) {
-        this.put(site, cluster.room(kind, site, this.left));
-        if (this.left === 0) return;
-      } else sites.push(site);
-    }
-    // each sweep raises the emptiest domains, which lets the others take more
-    for (let before = -1; sites.length > 0 && this.left > 0 && before !== this.placed; ) {
-      before = this.placed;
-      const rest: Site[] = [];
-      for (const site of sites) {
-        this.goal.work.done += 1;
-        const room = cluster.room(kind, site, this.left);
-        if (room === 0) continue;
-        const most = Math.min(room, neighbours.cap(site.kind, site.index));
-        if (most > 0) {
-          this.put(site, most);
-          neighbours.refresh();
-          if (this.left === 0) return;
-        }
-        if (most < room) rest.push(site);
+      if (fits) visit(site);
+    };
+    if (this.seen > 0) {
+      goal.work.done += all.length - this.seen;
+      for (let index = this.seen; index < all.length && this.left > 0; index += 1) {
+        const site = all[index] as Site;
+        if (cluster.sites.room(index, request, 1) > 0) look(site);
       }
-      sites = stage.spread.length > 0 || stage.affinity.length > 0 ? rest : [];
+    } else {
+      for (const list of cluster.inOrder(kind)) {
+        for (let n = cluster.firstWithRoom(kind.needs, request, list); n < list.length && this.left > 0; n += 1) {
+          goal.work.done += 1;
+          const site = list[n] as Site;
+          if (cluster.sites.room(site.index, request, 1) > 0) look(site);
+        }
+      }
     }
+    this.seen = all.length;
   }
 
   private put(site: Site, times: number): void {
@@ -117,7 +147,7 @@ export class Placing {
     return this.within?.(place.labels) ?? true;
   }
 
-  /** Pods that follow their own like begin in the domain that holds them all: the fewest new machines, then the tightest. */
+  /** Pods that follow their own like begin in the domain that holds them all: the fewest new machines, then the roomiest, since more of them come. */
   private begin(stage: Stage, neighbours: Neighbours, offers: ReturnType<typeof openable>): void {
     const starting = stage.affinity.filter((rule) => rule.self && rule.counter.total === 0).map((rule) => rule.counter);
     if (starting.length === 0) return;
@@ -160,7 +190,7 @@ export class Placing {
         !best ||
         fits > best.fits ||
         (fits === best.fits &&
-          (buys < best.buys || (buys === best.buys && (spare < best.spare || (spare === best.spare && name < best.key)))));
+          (buys < best.buys || (buys === best.buys && (spare > best.spare || (spare === best.spare && name < best.key)))));
       if (better) {
         best = { key: name, fits, buys, spare };
         for (const counter of starting) neighbours.beginAt(counter, domainOf(counter, one.place, one.index));

@@ -1,6 +1,6 @@
 import type { Requirements } from "../../core/requirements.ts";
 import type { PodKind } from "./kinds.ts";
-import type { SpreadRule, TermRule } from "./topology.ts";
+import { NO_RULES, type SpreadRule, type TermRule } from "./topology.ts";
 import type { Policy } from "./world.ts";
 
 /** What pods of a kind insist on at one try; later stages insist on less. */
@@ -18,13 +18,16 @@ export interface Stage {
   readonly hostsAreAll: boolean;
 }
 
+const PLAIN: readonly Stage[] = [{ opens: true, affinity: [], anti: [], spread: [], avoids: false, hostsAreAll: false }];
+
 /**
  * All that a pod wishes at first; then one wish less at a time, as Karpenter relaxes them: preferred pod affinity,
  * preferred pod anti-affinity, preferred node affinity (each the heaviest first), soft spread, taints that steer away.
  * `rank` tries all of that on places there are, and claims a machine only when no wish is left to give up.
  */
-export function stagesOf(kind: PodKind, preferences: NonNullable<Policy["preferences"]>, steering: boolean): Stage[] {
+export function stagesOf(kind: PodKind, preferences: NonNullable<Policy["preferences"]>, steering: boolean): readonly Stage[] {
   const { rules, needs } = kind;
+  if (rules === NO_RULES && needs.preferred.length === 0 && !steering) return PLAIN;
   const wishes = preferences !== "ignore";
   const affinity = wishes ? rules.softAffinity : [];
   const anti = wishes ? rules.softAnti : [];

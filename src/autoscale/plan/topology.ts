@@ -58,7 +58,7 @@ export interface Rules {
   readonly counted: readonly Counter[];
 }
 
-const NO_RULES: Rules = {
+export const NO_RULES: Rules = {
   spread: [],
   softSpread: [],
   affinity: [],
