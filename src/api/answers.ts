@@ -2,9 +2,11 @@ import type { PodExplanation } from "../autoscale/index.ts";
 import type { Attempt, BootEvent, LeaseView, RefusalView, StepHistory } from "../boot/index.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 
-/** `GET /v1/leases` */
+/** `GET /v1/leases?from=0`: a part of them, so that answering holds up no server that boots meanwhile. */
 export interface LeasesAnswer {
   readonly items: readonly LeaseView[];
+  /** Where the next part begins; absent in the last. */
+  readonly next?: number;
 }
 
 /** `GET /v1/boot/refusals` */

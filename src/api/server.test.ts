@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLog, createMetrics } from "../observe/index.ts";
-import type { TimelineAnswer } from "./answers.ts";
+import type { LeasesAnswer, TimelineAnswer } from "./answers.ts";
 import { askDaemon } from "./client.ts";
 import { type Api, type ApiParts, startApi } from "./server.ts";
 
@@ -52,6 +52,27 @@ test("only its owner may open the socket; a stale one of a killed daemon is no h
   writeFileSync(socket, "left behind");
   api = await startApi(parts(), { socket });
   expect(await askDaemon(socket, "/v1/boot/refusals")).toMatchObject({ items: [{ reason: "dhcp: op", count: 2 }] });
+});
+
+test("leases come in parts, each lease once", async () => {
+  const many = Array.from({ length: 4_500 }, (_, at) => ({
+    ...lease,
+    address: `10.0.${at >> 8}.${at & 255}`,
+    state: "bound" as const,
+    expires: "",
+  }));
+  const { boot } = parts();
+  api = await startApi(parts({ boot: { ...boot, leases: () => many } }), { socket });
+  const seen: string[] = [];
+  let asked = 0;
+  for (let from: number | undefined = 0; from !== undefined; asked += 1) {
+    const part: LeasesAnswer = await askDaemon(socket, `/v1/leases?from=${from}`);
+    seen.push(...part.items.map(({ address }) => address));
+    from = part.next;
+  }
+  expect(seen).toEqual(many.map(({ address }) => address));
+  expect(asked).toBe(3);
+  await expect(askDaemon(socket, "/v1/leases?from=-1")).rejects.toMatchObject({ code: "IRW_API_REQUEST" });
 });
 
 test("a machine's boots come with what is usual for its model; one nobody knows is said to be so", async () => {

@@ -3,10 +3,10 @@ import { connect } from "node:net";
 import { dirname } from "node:path";
 import Fastify, { type FastifyInstance } from "fastify";
 import type { PodExplanation } from "../autoscale/index.ts";
-import type { BootPlane } from "../boot/index.ts";
+import type { BootPlane, LeaseView } from "../boot/index.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
-import { type PodAnswer, problemOf, type TimelineAnswer } from "./answers.ts";
+import { type LeasesAnswer, type PodAnswer, problemOf, type TimelineAnswer } from "./answers.ts";
 
 /** What the API tells of; handed in as values, so that it works while parts of the daemon are still starting. */
 export interface ApiParts {
@@ -67,7 +67,7 @@ export function createRoutes(parts: ApiParts): FastifyInstance {
   const app = Fastify({ forceCloseConnections: true });
   addMetrics(app, metrics);
 
-  app.get("/v1/leases", () => ({ items: boot.leases() }));
+  app.get<{ Querystring: { from?: string } }>("/v1/leases", ({ query }) => leasesFrom(boot, Number(query.from ?? 0)));
   app.get("/v1/boot/refusals", () => ({ items: boot.refusals() }));
   app.get<{ Params: { name: string } }>("/v1/machines/:name/timeline", ({ params: { name } }): TimelineAnswer => {
     const attempts = boot.attempts(name);
@@ -97,6 +97,20 @@ export function createRoutes(parts: ApiParts): FastifyInstance {
     return reply.status(status).send(problemOf(error));
   });
   return app;
+}
+
+const LEASES_AT_ONCE = 2_000;
+
+function leasesFrom(boot: Pick<BootPlane, "leases">, from: number): LeasesAnswer {
+  if (!Number.isSafeInteger(from) || from < 0) throw new IronwrightError("IRW_API_REQUEST", { problem: "from is not a whole number" });
+  const items: LeaseView[] = [];
+  let at = 0;
+  for (const lease of boot.leases()) {
+    if (items.length === LEASES_AT_ONCE) return { items, next: at };
+    if (at >= from) items.push(lease);
+    at += 1;
+  }
+  return { items };
 }
 
 function addMetrics(app: FastifyInstance, metrics: Metrics): void {

@@ -1,5 +1,6 @@
 import { stringify } from "yaml";
 import type { LeasesAnswer, RefusalsAnswer } from "../api/index.ts";
+import type { LeaseView } from "../boot/index.ts";
 import { ask } from "./daemon.ts";
 import type { GlobalOptions } from "./options.ts";
 import { age, span, table } from "./print.ts";
@@ -9,14 +10,23 @@ export const bootLists = ["leases", "refusals"] as const;
 export type BootList = (typeof bootLists)[number];
 
 export async function renderedList(global: GlobalOptions, list: BootList, form: string | undefined): Promise<string> {
-  const path = { leases: "/v1/leases", refusals: "/v1/boot/refusals" }[list];
-  const answer = await ask<LeasesAnswer | RefusalsAnswer>(global, path);
+  const answer = list === "leases" ? await allLeases(global) : await ask<RefusalsAnswer>(global, "/v1/boot/refusals");
   if (form === "json") return JSON.stringify(answer, null, 2);
   if (form === "yaml") return stringify(answer).trimEnd();
   if (form !== undefined && form !== "wide") throw new Error(`-o ${form}: there are wide, json and yaml`);
   return list === "leases"
     ? leaseTable(answer as LeasesAnswer, new Date(), form === "wide")
     : refusalTable(answer as RefusalsAnswer, new Date(), form === "wide");
+}
+
+async function allLeases(global: GlobalOptions): Promise<LeasesAnswer> {
+  const items: LeaseView[] = [];
+  for (let from: number | undefined = 0; from !== undefined; ) {
+    const part: LeasesAnswer = await ask(global, `/v1/leases?from=${from}`);
+    items.push(...part.items);
+    from = part.next;
+  }
+  return { items };
 }
 
 export function leaseTable({ items }: LeasesAnswer, now: Date, wide: boolean): string {

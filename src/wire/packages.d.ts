@@ -52,7 +52,9 @@ declare module "dhcp/lib/protocol.js" {
 }
 
 declare module "tftp/lib/client.js" {
-  const Client: new (options: Readonly<Record<string, string | number>>) => {
+  const Client: new (
+    options: Readonly<Record<string, string | number>>,
+  ) => {
     get(remote: string, local: string, done: (error?: Error) => void): void;
   };
   export = Client;

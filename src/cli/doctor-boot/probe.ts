@@ -312,4 +312,5 @@ await new Promise<void>((resolve, reject) => {
 socket.setBroadcast(true);
 socket.on("message", onDatagram);
 await (plan.task === "relay" ? relay(socket) : boot(socket));
-socket.close();
+// a connection that is still being tried would keep the process for seconds
+process.exit(0);
