@@ -3,11 +3,13 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { benchDhcp } from "./boot-dhcp.ts";
 import { benchHttp } from "./boot-http.ts";
+import { benchPaper } from "./boot-paper.ts";
 import { aligned, type BootPart, type BootPartOptions } from "./boot-part.ts";
 import { benchTftp } from "./boot-tftp.ts";
 
 const parts: Readonly<Record<string, (options: BootPartOptions) => Promise<BootPart>>> = {
   dhcp: benchDhcp,
+  paper: benchPaper,
   tftp: benchTftp,
   http: benchHttp,
 };

@@ -50,6 +50,7 @@ export function layWire(name: string, addresses: { readonly here: string; readon
 /** A boot plane in its own process, as the daemon runs it, with sockets that the native program opened. */
 export interface BootProcess {
   readonly pid: number;
+  readonly dataDir: string;
   call(method: keyof BootPlane, ...args: readonly unknown[]): Promise<unknown>;
   kill(): Promise<void>;
   end(): Promise<void>;
@@ -94,6 +95,7 @@ export async function startBootProcess(wire: Wire, options: BootProcessOptions):
   await answer(0);
   return {
     pid: child.pid ?? 0,
+    dataDir: config.dataDir,
     call(call, ...args) {
       last += 1;
       child.stdin.write(`${JSON.stringify({ id: last, call, args })}\n`);

@@ -1,0 +1,74 @@
+import type { BootRecord } from "../../src/boot/index.ts";
+import { paperServers } from "../../src/rack/index.ts";
+import { layPaperWire, startPaperRack } from "../flow/paper-rack.ts";
+import { type BootPart, type BootPartOptions, percentile } from "./boot-part.ts";
+import { type BootProcess, layWire, startBootProcess, type Wire } from "./wire.ts";
+
+const AT = {
+  name: "prov0",
+  address: "10.77.0.1/16",
+  pool: { from: "10.77.16.0", to: "10.77.31.255" },
+  mode: "reservation",
+  routerAdvertisements: false,
+} as const;
+const SERVERS = 1000;
+const KILLS = 10;
+const patienceMs = 1000;
+
+/** Many SIMULATED servers at once, and a boot plane that is killed: how long they wait. */
+export async function benchPaper({ quick, say }: BootPartOptions): Promise<BootPart> {
+  const wire = layPaperWire("iw-bench-paper", layWire);
+  const count = quick ? 200 : SERVERS;
+  const figures: Record<string, number> = {};
+  try {
+    let server = await begin(wire, count);
+    const leases = await startPaperRack(wire, { count, patienceMs, seed: 1, leaseOnly: true });
+    figures["paper servers"] = count;
+    figures["all leased s"] = round(leases.seconds);
+    figures["not leased"] = leases.failed.length;
+    say(`${count} paper servers leased in ${leases.seconds.toFixed(2)} s, ${leases.failed.length} failed`);
+
+    const boots = await startPaperRack(wire, { count, patienceMs, seed: 2 });
+    const answers = boots.booted.flatMap((boot) => boot.answerMs);
+    figures["all booted s"] = round(boots.seconds);
+    figures["not booted"] = boots.failed.length;
+    figures["DHCP answer p50 ms while all boot"] = round(percentile(answers, 0.5));
+    figures["DHCP answer p99 ms while all boot"] = round(percentile(answers, 0.99));
+    say(`${count} booted at once in ${boots.seconds.toFixed(1)} s, ${boots.failed.length} failed`);
+
+    const silences: number[] = [];
+    for (let kill = 0; kill < (quick ? 2 : KILLS); kill++) {
+      await server.kill();
+      const killed = performance.now();
+      // one client that asks without a pause: its first answer ends the silence
+      const asking = startPaperRack(wire, { count: 1, patienceMs: 20, seed: 3 + kill, leaseOnly: true, tries: 200 });
+      server = await startBootProcess(wire, { interfaces: [AT] });
+      await asking;
+      silences.push((performance.now() - killed) / 1000);
+    }
+    await server.end();
+    figures["answering again after SIGKILL p99 s"] = round(percentile(silences, 0.99));
+    say(`answering again after SIGKILL: ${silences.map((one) => one.toFixed(2)).join(", ")} s`);
+  } finally {
+    wire.remove();
+  }
+  return {
+    ratios: {},
+    figures,
+    table: [["paper servers (simulated)", "figure"], ...Object.entries(figures).map(([name, value]) => [name, String(value)])],
+  };
+}
+
+async function begin(wire: Wire, count: number): Promise<BootProcess> {
+  const server = await startBootProcess(wire, { interfaces: [AT] });
+  for (const { name, mac } of paperServers(count)) {
+    const nonce = `${name}-nonce-0123456789abcdef`.slice(0, 40);
+    const intent = { boot: "installer", nonce, authorizedKey: "ssh-ed25519 AAAAC3Nz", kernelArguments: [] } as const;
+    await server.call("remember", { machine: name, macs: [mac], hostname: name, intent } satisfies BootRecord);
+  }
+  return server;
+}
+
+function round(value: number): number {
+  return Number(value.toFixed(3));
+}
