@@ -36,11 +36,11 @@ const because = (text: RegExp) => ({ boot: "nothing", because: expect.stringMatc
 const secure: readonly [string, BootFacts, Purpose, BootPolicy, unknown][] = [
   ["UEFI PXE gets shim", { kind: "pxe", arch: "x64-uefi" }, attempt, required, { boot: "tftp", file: "shimx64.efi" }],
   [
-    "UEFI HTTP Boot gets shim",
+    "UEFI HTTP Boot gets nothing: the signed GRUB has no HTTP",
     { kind: "http", arch: "x64-uefi" },
     attempt,
     required,
-    { boot: "http", url: `${server}/boot/n0nce/shimx64.efi` },
+    because(/let the firmware try PXE/),
   ],
   ["arm64 without shim gets nothing", { kind: "pxe", arch: "arm64-uefi" }, attempt, required, because(/shimaa64.efi is not installed/)],
   [
@@ -49,6 +49,13 @@ const secure: readonly [string, BootFacts, Purpose, BootPolicy, unknown][] = [
     attempt,
     { ...required, present: new Set(["shimx64.efi", "snponly.efi"]) },
     because(/grubx64.efi is not installed/),
+  ],
+  [
+    "a kernel that the shim would not run is not booted",
+    { kind: "pxe", arch: "x64-uefi" },
+    attempt,
+    { ...required, unsigned: "it is not signed" },
+    because(/installer's kernel is refused: it is not signed/),
   ],
   ["BIOS gets nothing", { kind: "pxe", arch: "bios" }, attempt, required, because(/BIOS has none/)],
   ["iPXE gets nothing", { kind: "ipxe", arch: "x64-uefi" }, attempt, required, because(/iPXE is not signed/)],

@@ -25,6 +25,8 @@ export interface BootPolicy {
   /** Names of the network boot programs there are. */
   readonly present: ReadonlySet<string>;
   readonly secureBoot: SecureBoot;
+  /** Why a shim would not run the installer's kernel; undefined when it would. */
+  readonly unsigned?: string | undefined;
   /** Unknown machines: those that run iPXE are told by a script, are given iPXE to be told, or are left to others. */
   readonly unknown: "tell" | "boot" | "leave";
 }
@@ -66,21 +68,27 @@ export function bootAnswer(facts: BootFacts, purpose: Purpose, policy: BootPolic
     // iPXE alone says so on the screen: by HTTP it goes to those with a nonce only, and nowhere may it run unsigned
     if (policy.unknown !== "boot" || facts.kind !== "pxe" || policy.secureBoot === "required") return { boot: "nothing", because };
   }
+  if (facts.kind === "http" && policy.secureBoot === "required") return { boot: "nothing", because: NO_HTTP };
   const program = programFor(facts.arch, policy);
   if (typeof program !== "string") return { boot: "nothing", because: program.because };
   if (facts.kind === "pxe") return { boot: "tftp", file: program };
   return { boot: "http", url: `${server}/boot/${purpose.nonce}/${program}` };
 }
 
+/** It would stop at a prompt of its own. */
+const NO_HTTP = "Secure Boot is required here, and Debian's signed GRUB boots by PXE alone: let the firmware try PXE before HTTP Boot";
 const UNSIGNED = "Secure Boot is required here and iPXE is not signed";
 
-function programFor(arch: Arch, { secureBoot, present }: BootPolicy): string | { readonly because: string } {
+function programFor(arch: Arch, { secureBoot, present, unsigned }: BootPolicy): string | { readonly because: string } {
   if (arch === "unknown") return { because: "its architecture (option 93) is not known here" };
   if (secureBoot === "required") {
     const pair = signed[arch];
     if (!pair) return { because: "Secure Boot is required here and BIOS has none" };
     const missing = pair.find((name) => !present.has(name));
-    return missing === undefined ? pair[0] : { because: `Secure Boot is required here and ${missing} is not installed` };
+    if (missing !== undefined) return { because: `Secure Boot is required here and ${missing} is not installed` };
+    return unsigned === undefined
+      ? pair[0]
+      : { because: `Secure Boot is required here and the installer's kernel is refused: ${unsigned}` };
   }
   const program = programs[arch];
   if (program === undefined) return { because: "its architecture (option 93) is not known here" };

@@ -13,6 +13,8 @@ export interface BootChoiceOptions {
   /** Network boot programs there are. */
   readonly programs: ReadonlySet<string>;
   readonly secureBoot: SecureBoot;
+  /** Why a shim would not run the installer's kernel. */
+  readonly unsigned?: string | undefined;
   readonly unknown: BootPolicy["unknown"];
   readonly guard: LoopGuard;
   readonly journal: Journal;
@@ -36,6 +38,7 @@ export function createBootChoice(options: BootChoiceOptions): BootChoice {
       server: options.http,
       present: options.programs,
       secureBoot: secureBoot ?? options.secureBoot,
+      unsigned: options.unsigned,
       unknown: options.unknown,
     };
     const purpose = purposeOf(record);

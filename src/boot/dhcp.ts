@@ -21,6 +21,8 @@ export interface DhcpOptions {
   /** HTTP address of the boot plane on this network. */
   readonly http: string;
   readonly programs: ReadonlySet<string>;
+  /** Why a shim would not run the installer's kernel. */
+  readonly unsigned?: string | undefined;
   readonly machines: Machines;
   /** NICs of known machines that have no address yet, of all interfaces. */
   owed(): number;

@@ -18,6 +18,7 @@ import { createRecords } from "./records.ts";
 import { createRefusals } from "./refusals.ts";
 import { loadScripts } from "./script.ts";
 import { createSegment, type Segment } from "./segment.ts";
+import { whyUnsigned } from "./signed-image.ts";
 import type { Sockets } from "./sockets.ts";
 import { openBootStore } from "./store.ts";
 
@@ -121,6 +122,8 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
   return {
     async start() {
       const programs = programsIn(assets);
+      const shim = programs.get("shimx64.efi") ?? programs.get("shimaa64.efi");
+      const unsigned = shim && whyUnsigned(assets.kernel, shim);
       carrier = await startCarrier({ native: options.native, clock, log });
       const files = createBootFiles();
       const bodies = createBodySender({ carrier, files, clock });
@@ -139,6 +142,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
           log,
           assets,
           programs,
+          unsigned,
           onHello,
           guard,
           owed,

@@ -44,20 +44,27 @@ const LOOKS_LIKE: Readonly<Record<string, string>> = {
   "’": "",
 };
 
-const NAMES = ["installer", "disk", "unknown", "loop", "problem"] as const;
+const FILES = {
+  installer: "installer.ipxe",
+  disk: "disk.ipxe",
+  unknown: "unknown.ipxe",
+  loop: "loop.ipxe",
+  problem: "problem.ipxe",
+  grub: "grub.cfg",
+  "grub-nothing": "grub-nothing.cfg",
+} as const;
 
-export type ScriptName = (typeof NAMES)[number];
+export type ScriptName = keyof typeof FILES;
 
-/** The scripts of `pxe/`, with `{{name}}` filled in. */
+/** The scripts of `pxe/` for iPXE and GRUB, with `{{name}}` filled in. */
 export interface Scripts {
   render(name: ScriptName, values: Readonly<Record<string, ScriptValue>>): string;
 }
 
 /** @param directory of the templates, read once */
 export function loadScripts(directory: URL | string): Scripts {
-  const read = (name: ScriptName) =>
-    readFileSync(typeof directory === "string" ? `${directory}/${name}.ipxe` : new URL(`${name}.ipxe`, directory), "utf8");
-  const templates = new Map(NAMES.map((name) => [name, read(name)]));
+  const read = (file: string) => readFileSync(typeof directory === "string" ? `${directory}/${file}` : new URL(file, directory), "utf8");
+  const templates = new Map(Object.entries(FILES).map(([name, file]) => [name, read(file)]));
   return { render: (name, values) => fillIn(templates.get(name) ?? "", values) };
 }
 

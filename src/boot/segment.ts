@@ -9,6 +9,7 @@ import { createConflictProbe } from "./conflict-probe.ts";
 import type { BootAssets, BootInterface, InstallerHello } from "./contract.ts";
 import { type Addresses, createDhcp } from "./dhcp.ts";
 import { serveDhcp } from "./dhcp-socket.ts";
+import { createGrubFiles } from "./grub.ts";
 import type { BodySender } from "./http-body.ts";
 import { createBootHttp } from "./http-server.ts";
 import type { Journal } from "./journal.ts";
@@ -30,6 +31,8 @@ export interface SegmentOptions {
   readonly bodies: BodySender;
   readonly assets: BootAssets;
   readonly programs: ReadonlyMap<string, string>;
+  /** Why a shim would not run the installer's kernel. */
+  readonly unsigned: string | undefined;
   readonly records: Records;
   readonly leases: LeaseStore;
   readonly guard: LoopGuard;
@@ -80,6 +83,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
     ...options,
     socket: tftpSocket,
     address,
+    grub: createGrubFiles({ ...options, address, http, machineAt }),
     mtu: (client) => mtuOf(at.name, network, parseIpv4(client)),
     onEnd: noteTransfer,
   });
@@ -87,7 +91,8 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   function noteTransfer(transfer: TftpEnd): void {
     const machine = machineAt(transfer.peer)?.machine;
     const { what, how } = toldOf(transfer);
-    if (machine) journal.add(machine, "tftp", `${transfer.file} ${how}`, { what, file: transfer.file });
+    const stage = transfer.file === "kernel" || transfer.file === "initrd" ? transfer.file : "tftp";
+    if (machine) journal.add(machine, stage, `${transfer.file} ${how}`, { what, file: transfer.file });
     log.debug({ interface: at.name, ...transfer }, "TFTP transfer ended");
   }
 

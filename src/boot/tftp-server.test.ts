@@ -33,6 +33,7 @@ beforeEach(async () => {
     socket: listening,
     address: SERVER,
     programs,
+    grub: (name, peer) => (name === "grub/grub.cfg" ? { name: "grub.cfg", content: Buffer.from(`echo ${peer}`) } : undefined),
     files: createBootFiles(),
     carrier: await startCarrier({ native: undefined, clock: systemClock, log: pino({ level: "silent" }) }),
     mtu: () => 1500,
@@ -47,6 +48,12 @@ afterEach(() => {
   listening.close();
   client.socket.close();
   rmSync(directory, { recursive: true });
+});
+
+test("what is made for a client is fetched like a file", async () => {
+  request("/grub/grub.cfg", {});
+  const { packet } = await client.next();
+  expect(packet).toEqual({ kind: "data", block: 1, data: Buffer.from("echo 127.0.0.1") });
 });
 
 test("a file is fetched, from the address that was asked", async () => {

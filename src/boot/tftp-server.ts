@@ -4,6 +4,7 @@ import { reasonOf } from "../core/errors.ts";
 import { encodeTftp, parseTftp, TFTP_ERROR, type TftpPacket } from "../wire/index.ts";
 import type { BootFile, BootFiles } from "./boot-files.ts";
 import type { Carrier, Ending } from "./carrier.ts";
+import type { GrubFile } from "./grub.ts";
 import type { Refusals } from "./refusals.ts";
 import { sendBySocket } from "./tftp-socket.ts";
 import { negotiate } from "./tftp-transfer.ts";
@@ -15,6 +16,8 @@ export interface TftpServerOptions {
   readonly address: string;
   /** Path of a network boot program by name. Nothing else is served. */
   readonly programs: ReadonlyMap<string, string>;
+  /** What GRUB fetches beside itself. */
+  grub(name: string, client: string): GrubFile | undefined;
   readonly files: BootFiles;
   readonly carrier: Carrier;
   /** The largest packet that reaches a client whole. */
@@ -36,11 +39,17 @@ export interface TftpEnd {
   readonly seconds: number;
 }
 
+/** A path, or what was made for this client alone. */
+interface TftpFile {
+  readonly name: string;
+  readonly content: string | Buffer;
+}
+
 const TRANSFERS_PER_CLIENT = 8;
 const TRANSFERS = 1024;
 
 /** RFC 1350 for reading only: decides who gets which file with which options. Carries network boot programs; all else goes by HTTP. */
-export function serveTftp(options: TftpServerOptions): { stop(): void } {
+export function serveTftp(options: TftpServerOptions): { readonly active: number; stop(): void } {
   const { socket, refusals, clock, files, carrier } = options;
   /** By client's address and port. */
   const running = new Map<string, AbortController>();
@@ -58,9 +67,9 @@ export function serveTftp(options: TftpServerOptions): { stop(): void } {
     if (packet.kind === "error") return refusals.count("tftp: an error out of the blue", { from: peer.address });
     if (packet.kind !== "read") return refuse(peer, TFTP_ERROR.illegal, "not a request");
     if (packet.mode !== "octet") return refuse(peer, TFTP_ERROR.illegal, "only mode octet is served");
-    const name = packet.file.replace(/^[/\\]+/, "");
-    const path = options.programs.get(name);
-    if (path === undefined) return refuse(peer, TFTP_ERROR.notFound, "no such boot program");
+    const asked = packet.file.replace(/^[/\\]+/, "");
+    const file = options.grub(asked, peer.address) ?? program(asked);
+    if (!file) return refuse(peer, TFTP_ERROR.notFound, "no such boot program");
     const key = `${peer.address}:${peer.port}`;
     // the request came twice: its transfer is under way and answers by itself
     if (running.has(key)) return;
@@ -70,9 +79,9 @@ export function serveTftp(options: TftpServerOptions): { stop(): void } {
     running.set(key, ending);
     ofClient.set(peer.address, own + 1);
     try {
-      await transfer(name, path, packet, peer, ending.signal);
+      await transfer(file, packet, peer, ending.signal);
     } catch (error) {
-      refusals.count("tftp: failed", { file: name, from: peer.address, error: reasonOf(error) });
+      refusals.count("tftp: failed", { file: file.name, from: peer.address, error: reasonOf(error) });
     } finally {
       running.delete(key);
       const left = (ofClient.get(peer.address) ?? 1) - 1;
@@ -81,21 +90,25 @@ export function serveTftp(options: TftpServerOptions): { stop(): void } {
     }
   }
 
+  function program(name: string): TftpFile | undefined {
+    const content = options.programs.get(name);
+    return content === undefined ? undefined : { name, content };
+  }
+
   function refuse(peer: RemoteInfo, code: number, message: string): void {
     refusals.count(`tftp: ${message}`, { from: peer.address });
     socket.send(encodeTftp({ kind: "error", code, message }), peer.port, peer.address, () => {});
   }
 
   async function transfer(
-    name: string,
-    path: string,
+    { name, content }: TftpFile,
     packet: Extract<TftpPacket, { kind: "read" | "write" }>,
     peer: RemoteInfo,
     signal: AbortSignal,
   ): Promise<void> {
-    const file = await files.look(path);
+    const file = typeof content === "string" ? await files.look(content) : content;
     if (!file) {
-      refusals.count("tftp: the file is gone", { file: path });
+      refusals.count("tftp: the file is gone", { file: name });
       return refuse(peer, TFTP_ERROR.notFound, `${name} is not there any more`);
     }
     const started = clock.now().getTime();
@@ -111,12 +124,16 @@ export function serveTftp(options: TftpServerOptions): { stop(): void } {
   }
 
   async function send(
-    file: BootFile,
+    file: BootFile | Buffer,
     packet: Extract<TftpPacket, { kind: "read" | "write" }>,
     peer: RemoteInfo,
     signal: AbortSignal,
   ): Promise<Ending> {
-    const { granted, ...agreed } = negotiate(packet.options, file.size, options.mtu(peer.address));
+    const size = Buffer.isBuffer(file) ? file.length : file.size;
+    const { granted, ...agreed } = negotiate(packet.options, size, options.mtu(peer.address));
+    const bySocket = (content: Buffer) =>
+      sendBySocket({ content, options: { granted, ...agreed }, from: options.address, to: peer }, clock, signal);
+    if (Buffer.isBuffer(file)) return bySocket(file);
     const optionAck = granted.size > 0 ? Buffer.from(encodeTftp({ kind: "optionAck", options: granted })).toString("base64") : "";
     const { path, version } = file;
     const byHelper = carrier.tftp(
@@ -126,10 +143,14 @@ export function serveTftp(options: TftpServerOptions): { stop(): void } {
     if (byHelper) return byHelper;
     const content = await files.content(file);
     if (!content) return { how: "failed", why: "it changed meanwhile, or is too large", bytes: 0, strangers: 0, malformed: 0 };
-    return sendBySocket({ content, options: { granted, ...agreed }, from: options.address, to: peer }, clock, signal);
+    return bySocket(content);
   }
 
   return {
+    /** Transfers under way. */
+    get active() {
+      return running.size;
+    },
     stop() {
       socket.off("message", onMessage);
       for (const ending of running.values()) ending.abort();

@@ -143,6 +143,19 @@ describe("alone on the network", () => {
       expect(stages).toContain("script");
       return "snponly.efi by HTTP, script, kernel";
     });
+
+    row("OVMF with Secure Boot, shim and GRUB", network, async () => {
+      const machine = await world.machine("secure", { secureBoot: "required" });
+      const { stages, console } = await world.boot(machine, "uefi-secure", SOAK ? "hello" : /Linux version/);
+      expect(stages.slice(0, 5)).toEqual(["dhcp", "tftp", "script", "kernel", "initrd"]);
+      expect(console).toContain("NBP filename is shimx64.efi");
+      return "shim, GRUB, signed kernel runs";
+    });
+    row("OVMF with Secure Boot, iPXE", network, async () => {
+      const { console } = await world.boot(await world.machine("unsigned"), "uefi-secure", /Security Violation|Access Denied/);
+      expect(console).toContain("NBP filename is snponly.efi");
+      return "refused by the firmware: not signed";
+    });
   });
 });
 
