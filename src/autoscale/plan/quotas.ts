@@ -60,6 +60,11 @@ export class Quotas implements Referee {
     return this.shares.owns(nameOf(cluster), this.sum(machines));
   }
 
+  /** Whether a tenant needs a machine it has for a window of its own. */
+  reserved(cluster: Cluster, machine: MachineSupply): boolean {
+    return this.windows.reserves(nameOf(cluster), machine.name);
+  }
+
   /** What a node is in the unit of its tenant's quota. */
   amount(cluster: Cluster, capacity: Resources): number {
     return this.shares.inUnitOf(nameOf(cluster), this.shares.measure(capacity));

@@ -273,6 +273,7 @@ class Reclaim {
   /** Busy machines only for what the tenant owns, idle ones for whatever it may have. */
   private mayTake(turn: Turn, kind: PodKind, victims: readonly Candidate[]): boolean {
     const machines = victims.flatMap((one) => one.machine ?? []);
+    if (victims.some((one) => one.machine && this.quotas.reserved(one.turn.cluster, one.machine))) return false;
     if (victims.some((one) => !one.idle)) return this.quotas.owns(turn.cluster, machines);
     return this.quotas.problem(turn.cluster, machines, kind.maxRuntimeS) === undefined;
   }
@@ -325,8 +326,9 @@ class Reclaim {
       if (typeof verdict === "string") return [];
       const found = this.fleet.find(node.machine ?? node.name);
       const idle = verdict.idle && site.here.length === 0;
+      const priority = Math.max(verdict.priority, ...site.here.map((one) => one.kind.priority));
       const amount = this.quotas.amount(turn.cluster, node.capacity);
-      return [{ ...verdict, idle, tenant: world.tenant, amount, turn, site, machine: found?.machine, lot: found?.lot }];
+      return [{ ...verdict, idle, priority, tenant: world.tenant, amount, turn, site, machine: found?.machine, lot: found?.lot }];
     });
   }
 }

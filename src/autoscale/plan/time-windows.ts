@@ -11,6 +11,8 @@ export class Windows {
   private readonly windows: readonly Window[];
   private readonly turnaroundS: number;
   private readonly instants: readonly Instant[];
+  /** By window: machines that suit it and are its tenant's already. */
+  private readonly held: readonly number[];
   /** The windows a machine suits, by the machine. */
   private readonly kinds = new Map<string, Kind>();
 
@@ -22,6 +24,10 @@ export class Windows {
     const starts = [...new Set(this.windows.map((one) => Math.max(0, one.startsInS)))].sort((a, b) => a - b);
     const holders = new Map(world.tenants.flatMap((tenant) => nodesOf(tenant).map((node) => [node.machine, node])));
     this.instants = starts.map((at) => this.instant(at, world.machines, holders));
+    this.held = this.windows.map((window, at) => {
+      const mine = [...holders.values()].filter((one) => one.tenant === window.tenant);
+      return mine.filter((one) => this.kinds.get(one.machine)?.suits.includes(at)).length;
+    });
   }
 
   /** Why a tenant may not open a machine for work that ends after so many seconds (absent: nobody knows when), or undefined. */
@@ -60,6 +66,16 @@ export class Windows {
     return () => {
       for (const back of undo) back();
     };
+  }
+
+  /** Whether a tenant that has a machine needs it for its own windows: nobody takes it back then. */
+  reserves(tenant: string, machine: string): boolean {
+    const kind = this.kinds.get(machine);
+    if (!kind) return false;
+    return kind.suits.some((at) => {
+      const window = this.windows[at];
+      return window?.tenant === tenant && (this.held[at] ?? 0) <= (window.count ?? Number.POSITIVE_INFINITY);
+    });
   }
 
   private sort(machine: MachineSupply, known: Map<string, Kind>): void {
