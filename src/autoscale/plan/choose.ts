@@ -46,8 +46,24 @@ export interface Openable {
 }
 
 /** What could be opened for a kind now, whatever its neighbours say. */
-export function openable(cluster: Cluster, kind: PodKind, goal: Goal, within?: Within): Openable[] {
+export function openable(cluster: Cluster, kind: PodKind, goal: Goal, within?: Within): readonly Openable[] {
   if (kind.priority < goal.expendableBelow) return [];
+  if (within || kind.needs.byName) return openableNow(cluster, kind, goal, within);
+  const key = `${kind.needs.place} ${kind.priority} ${kind.maxRuntimeS ?? ""}`;
+  const known = cluster.openable;
+  if (known.version !== goal.fleet.version) {
+    known.version = goal.fleet.version;
+    known.lists.clear();
+  }
+  let list = known.lists.get(key);
+  if (!list) {
+    list = openableNow(cluster, kind, goal);
+    known.lists.set(key, list);
+  }
+  return list;
+}
+
+function openableNow(cluster: Cluster, kind: PodKind, goal: Goal, within?: Within): Openable[] {
   const all: Openable[] = [];
   for (const { pool, outlet } of cluster.demand.outlets) {
     if (pool.problem !== undefined || pool.replicas !== undefined) continue;

@@ -1,6 +1,7 @@
 import { ONE, type Resources } from "../../core/quantity.ts";
 import { intersectValues, type Requirements } from "../../core/requirements.ts";
 import type { Request } from "./amounts.ts";
+import type { Openable } from "./choose.ts";
 import type { Demand } from "./demand.ts";
 import type { Fleet } from "./fleet.ts";
 import type { PodKind } from "./kinds.ts";
@@ -35,6 +36,8 @@ export class Cluster {
   readonly sites: Sites;
   /** Machines the tenant has or gets. */
   held: number;
+  /** What could be opened, by needs; as of one moment of the fleet. */
+  readonly openable = { version: -1, lists: new Map<string, readonly Openable[]>() };
   private readonly fleet: Fleet;
   private readonly opens = new Map<number, Requirements>();
   private readonly usage = new Map<string, Map<string, bigint>>();

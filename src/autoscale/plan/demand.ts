@@ -143,7 +143,8 @@ export class Demand {
 
   /** What is left open of an offer once topology is counted by it: a domain is one value. */
   openOf(offer: Offer): Requirements {
-    if (offer.open.size === 0 || !this.topology.keys.some((key) => offer.open.has(key))) return offer.open;
+    if (offer.open.size === 0) return offer.open;
+    if (!this.topology.keys.some((key) => offer.open.has(key))) return offer.open;
     const settled = labelsOf(offer.open);
     return new Map(
       [...offer.open].map(([key, set]) => {

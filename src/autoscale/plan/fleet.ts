@@ -29,6 +29,8 @@ export interface Mentioned {
 /** The inventory by lots: who is free, who was taken. The same for all tenants. */
 export class Fleet {
   readonly lots: readonly Lot[];
+  /** Changes whenever a machine is taken or given back. */
+  version = 0;
   private readonly made = new Map<number, number>();
   private readonly known: ReadonlySet<string>;
   private readonly byName = new Map<string, { readonly lot: Lot; readonly machine: MachineSupply }>();
@@ -78,6 +80,7 @@ export class Fleet {
 
   /** The next machine of a lot: the one of the first name, or the first that will do. */
   take(lot: Lot, willDo?: (machine: MachineSupply) => boolean): MachineSupply | undefined {
+    this.version += 1;
     if (lot.endless) {
       let number = (this.made.get(lot.id) ?? 0) + 1;
       while (this.known.has(`${lot.like.name}-${number}`)) number += 1;
@@ -95,6 +98,7 @@ export class Fleet {
   }
 
   giveBack(lot: Lot, machine: MachineSupply): void {
+    this.version += 1;
     // what was taken from who has it is not free when it is not taken after all
     if (lot.endless || lot.like.unavailable !== undefined) return;
     let at = lot.free.length;

@@ -1,6 +1,6 @@
+import type { Openable } from "./choose.ts";
 import type { Cluster } from "./cluster.ts";
 import type { PodKind } from "./kinds.ts";
-import type { Offer, Outlet } from "./outlet.ts";
 import type { SiteClass } from "./sites.ts";
 import type { Stage } from "./stages.ts";
 import { type Counter, countOf, type SpreadRule } from "./topology.ts";
@@ -31,7 +31,7 @@ export class Neighbours {
   /** Of pods that follow pods which are nowhere. */
   readonly lost: boolean;
 
-  constructor(cluster: Cluster, kind: PodKind, stage: Stage, offers: readonly { readonly outlet: Outlet; readonly offer: Offer }[]) {
+  constructor(cluster: Cluster, kind: PodKind, stage: Stage, offers: readonly Openable[]) {
     this.kind = kind;
     this.stage = stage;
     this.free = stage.spread.length + stage.affinity.length + stage.anti.length + kind.rules.repelledBy.length === 0;
@@ -153,12 +153,19 @@ export function domainOf(counter: Counter, place: SiteClass, index: number): num
 }
 
 /** Where a spread looks: the domains of nodes that count, and of machines that could become such nodes now. */
-function domainsOf(
-  cluster: Cluster,
-  counter: Counter,
-  stage: Stage,
-  offers: readonly { readonly outlet: Outlet; readonly offer: Offer }[],
-): ReadonlySet<number> {
+function domainsOf(cluster: Cluster, counter: Counter, stage: Stage, offers: readonly Openable[]): ReadonlySet<number> {
+  if (counter.level >= 0 && offers.length > 0) {
+    const key = `${counter.level} ${counter.among?.id ?? ""}`;
+    const known = looked.get(offers) ?? new Map<string, ReadonlySet<number>>();
+    looked.set(offers, known);
+    const domains = known.get(key) ?? domainsNow(cluster, counter, stage, offers);
+    known.set(key, domains);
+    return domains;
+  }
+  return domainsNow(cluster, counter, stage, offers);
+}
+
+function domainsNow(cluster: Cluster, counter: Counter, stage: Stage, offers: readonly Openable[]): ReadonlySet<number> {
   const domains = new Set<number>();
   if (counter.level < 0) {
     if (stage.hostsAreAll) for (const site of cluster.sites.all) if (site.kind.counts(counter.among)) domains.add(site.index);
@@ -172,3 +179,6 @@ function domainsOf(
   for (const { outlet, offer } of offers) add(cluster.demand.classOf(offer, outlet, cluster.demand.openOf(offer)));
   return domains;
 }
+
+/** Domains by what could be opened: such a list stands as long as no machine is taken, and so do the tenant's places. */
+const looked = new WeakMap<readonly Openable[], Map<string, ReadonlySet<number>>>();

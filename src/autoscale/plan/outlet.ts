@@ -2,10 +2,9 @@ import { LABEL_INSTANCE_TYPE, LABEL_NODEPOOL } from "../../core/names.ts";
 import { type Resources, sum } from "../../core/quantity.ts";
 import { FIELD_NAME, type Requirements, requirementsOf } from "../../core/requirements.ts";
 import type { RootDevice } from "../../core/resources.ts";
-import { type Columns, type Request, timesIn } from "./amounts.ts";
+import { type Columns, held, type Request, timesIn } from "./amounts.ts";
 import type { Fleet, Lot } from "./fleet.ts";
 import { acceleratorsIn, type Needs } from "./needs.ts";
-import { order } from "./order.ts";
 import { blockingTaint, taintText } from "./taints.ts";
 import { failsOn, type Labels, meets, OWN_NAME } from "./terms.ts";
 import type { ClassWorld, MachineSupply, PoolWorld } from "./world.ts";
@@ -21,15 +20,21 @@ export interface Offer {
   readonly accelerators: number;
   readonly carriesImage: boolean;
   readonly cost: number;
+  readonly memory: number;
+  readonly cpu: number;
   /** Where it stands among the outlet's by waste: accelerators, cost, the image it carries already, memory, cpu. */
   rank: number;
 }
 
 /** Where pods of some needs can go in a pool, and why not elsewhere. */
 export interface Verdict {
+  /** The least wasteful first. */
   readonly offers: readonly Offer[];
+  readonly suits: ReadonlySet<Offer>;
   readonly because: readonly { readonly reason: string; readonly count: number }[];
 }
+
+const NOTHING_OPEN: Requirements = new Map();
 
 /** Keys that are facts of a machine: a pool may ask for them, it cannot make them true. */
 const FACTS: ReadonlySet<string> = new Set([
@@ -108,7 +113,7 @@ export class Outlet {
       if (reason === undefined) offers.push(offer);
       else because.set(reason, (because.get(reason) ?? 0) + offer.lot.size);
     }
-    const fresh = { offers, because: [...because].map(([reason, count]) => ({ reason, count })) };
+    const fresh = { offers, suits: new Set(offers), because: [...because].map(([reason, count]) => ({ reason, count })) };
     this.verdicts.set(needs.place, fresh);
     return fresh;
   }
@@ -171,6 +176,7 @@ export class Outlet {
     }
     // a node carries its own name: whoever asks for one is asked of each machine
     const labels: Labels = (key) => own(key) ?? open.get(key);
+    const nothing = open.size === 0 ? NOTHING_OPEN : open;
     const due = this.daemons.filter(
       (one) => !blockingTaint(pool.taints, one.source.tolerations) && one.terms.some((term) => failsOn(labels, term) === undefined),
     );
@@ -181,12 +187,14 @@ export class Outlet {
     return {
       lot,
       labels,
-      open,
+      open: nothing,
       daemons,
       free,
       accelerators: acceleratorsIn(machine.allocatable),
       carriesImage: image !== undefined && image === machine.imageSha256,
       cost: machine.cost ?? 1,
+      memory: held("memory", machine.allocatable.get("memory") ?? 0n),
+      cpu: held("cpu", machine.allocatable.get("cpu") ?? 0n),
       rank: 0,
     };
   }
@@ -198,13 +206,12 @@ export function named(machine: MachineSupply, common: Labels): Labels {
 }
 
 function byWaste(a: Offer, b: Offer): number {
-  const amount = (offer: Offer, name: string) => offer.lot.like.allocatable.get(name) ?? 0n;
   return (
     a.accelerators - b.accelerators ||
     a.cost - b.cost ||
     Number(b.carriesImage) - Number(a.carriesImage) ||
-    order(amount(a, "memory"), amount(b, "memory")) ||
-    order(amount(a, "cpu"), amount(b, "cpu"))
+    a.memory - b.memory ||
+    a.cpu - b.cpu
   );
 }
 

@@ -1,7 +1,6 @@
 import type { Goal } from "./choose.ts";
 import { refusal } from "./choose.ts";
 import type { Carried, Cluster } from "./cluster.ts";
-import { order } from "./order.ts";
 import type { Offer } from "./outlet.ts";
 import type { Site } from "./sites.ts";
 import { failsOn } from "./terms.ts";
@@ -32,25 +31,29 @@ function smaller(cluster: Cluster, site: Site, goal: Goal): Offer | undefined {
   if (kinds.some((kind) => kind.needs.byName)) return undefined;
   const first = kinds[0];
   if (!first) return undefined;
-  const width = mine.free.length;
   const row = site.index * cluster.sites.width;
   const used = mine.free.map((amount, column) => amount - (cluster.sites.free[row + column] as number));
-  const possible = kinds.map((kind) => new Set(outlet.verdict(kind.needs).offers));
+  const verdicts = [...new Set(kinds.map((kind) => outlet.verdict(kind.needs)))];
+  const [lead, ...others] = verdicts;
   let best: Offer | undefined;
-  for (const offer of outlet.verdict(first.needs).offers) {
+  // they come in the order of their waste
+  for (const offer of lead?.offers ?? []) {
     goal.work.done += 1;
-    if (offer === mine || offer.lot === mine.lot || (offer.open !== mine.open && !sameOpen(offer, mine))) continue;
-    if (waste(offer, mine) >= 0 || (best && compare(offer, best) >= 0)) continue;
-    if (!possible.every((one) => one.has(offer))) continue;
+    if (offer.rank >= mine.rank || (best && offer.rank > best.rank)) break;
+    if (best && nameOf(offer) > nameOf(best)) continue;
+    if (!fits(offer.free, used) || !sameOpen(offer, mine) || !others.every((one) => one.suits.has(offer))) continue;
     if ((offer.lot.like.readyInS ?? 0) > (mine.lot.like.readyInS ?? 0)) continue;
     if ((offer.lot.like.failures?.count ?? 0) > (mine.lot.like.failures?.count ?? 0)) continue;
-    let holds = true;
-    for (let column = 0; column < width && holds; column += 1) holds = (used[column] as number) <= (offer.free[column] as number);
-    if (!holds || !sameDomains(cluster, offer, mine) || !asLiked(kinds, offer, mine, goal)) continue;
+    if (!sameDomains(cluster, offer, mine) || !asLiked(kinds, offer, mine, goal)) continue;
     if (refusal(cluster, first, pool, outlet, offer, goal) !== undefined) continue;
     best = offer;
   }
   return best;
+}
+
+function fits(free: Float64Array, used: Float64Array): boolean {
+  for (let column = 0; column < free.length; column += 1) if ((used[column] as number) > (free[column] as number)) return false;
+  return true;
 }
 
 /** A domain that was counted stays what it is. */
@@ -59,6 +62,7 @@ function sameDomains(cluster: Cluster, one: Offer, other: Offer): boolean {
 }
 
 function sameOpen(one: Offer, other: Offer): boolean {
+  if (one.open === other.open) return true;
   return one.open.size === other.open.size && [...one.open].every(([key, set]) => other.open.get(key) === set);
 }
 
@@ -69,17 +73,7 @@ function asLiked(kinds: readonly Site["here"][number]["kind"][], offer: Offer, m
   );
 }
 
-function waste(a: Offer, b: Offer): number {
-  const amount = (offer: Offer, name: string) => offer.lot.like.allocatable.get(name) ?? 0n;
-  return (
-    a.cost - b.cost ||
-    a.accelerators - b.accelerators ||
-    order(amount(a, "memory"), amount(b, "memory")) ||
-    order(amount(a, "cpu"), amount(b, "cpu"))
-  );
-}
-
-function compare(a: Offer, b: Offer): number {
-  const name = (offer: Offer) => offer.lot.free[offer.lot.free.length - 1]?.name ?? offer.lot.like.name;
-  return waste(a, b) || Number(b.carriesImage) - Number(a.carriesImage) || order(name(a), name(b));
+/** Of the machine that would be taken next. */
+function nameOf({ lot }: Offer): string {
+  return lot.free[lot.free.length - 1]?.name ?? lot.like.name;
 }
