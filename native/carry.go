@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,11 +41,14 @@ func carry([]string) error {
 	if !isUnix {
 		return errors.New("NODE_CHANNEL_FD is not a Unix socket")
 	}
+	engines := min(runtime.NumCPU(), mostBodyEngines)
+	// one for each engine, which may keep it while it waits, and what listens here needs its own
+	runtime.GOMAXPROCS(runtime.NumCPU() + engines + 1)
 	c := &carrier{channel: channel, files: newFileCache()}
 	if c.tftp, err = newTftpEngine(c); err != nil {
 		return err
 	}
-	for range min(runtime.NumCPU(), 4) {
+	for range engines {
 		engine, err := newBodyEngine(c)
 		if err != nil {
 			return err
@@ -53,6 +58,11 @@ func carry([]string) error {
 	c.say(map[string]any{"ready": true})
 	return c.listen()
 }
+
+const mostBodyEngines = 4
+
+// tick is how long an engine with work waits at most before it looks for what is overdue.
+const tick = 10 * time.Millisecond
 
 // order is one message of the parent; one of its fields is set.
 type order struct {
@@ -213,10 +223,23 @@ func (p poller) nudge() {
 }
 
 // wait fills events; timeout in milliseconds, -1 for none. The wake-up itself is read and not reported.
+//
+// A short wait is kept from Go's scheduler: to give its processor back and to get one again costs more than what most waits end
+// with. There are processors enough, see carry.
 func (p poller) wait(events []unix.EpollEvent, timeout int) []unix.EpollEvent {
-	n, err := unix.EpollWait(p.epoll, events, timeout)
-	if err != nil {
-		return nil // interrupted
+	var n int
+	if timeout < 0 {
+		var err error
+		if n, err = unix.EpollWait(p.epoll, events, timeout); err != nil {
+			return nil // interrupted
+		}
+	} else {
+		r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
+			uintptr(timeout), 0, 0)
+		if errno != 0 {
+			return nil
+		}
+		n = int(r)
 	}
 	for i, event := range events[:n] {
 		if int(event.Fd) == p.wake {

@@ -43,8 +43,6 @@ const (
 	// longestTrain is how many datagrams one call sends: UDP_MAX_SEGMENTS of Linux before 6.9.
 	longestTrain = 64
 	mostTrained  = 65_000
-	// tick is how often it is looked for answers that are overdue.
-	tick = 10 * time.Millisecond
 )
 
 type tftpTransfer struct {
@@ -243,7 +241,7 @@ func (e *tftpEngine) finish(t *tftpTransfer, how, why string) {
 func (e *tftpEngine) receive(t *tftpTransfer, flags int) {
 	var from unix.RawSockaddrInet4
 	size := uint32(unsafe.Sizeof(from))
-	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(t.fd), uintptr(unsafe.Pointer(&e.buffer)), uintptr(len(e.buffer)), uintptr(flags),
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(t.fd), uintptr(unsafe.Pointer(&e.buffer)), uintptr(len(e.buffer)), uintptr(flags),
 		uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
 		return // nothing there, or the ICMP answer of a client that is gone: the tries run out

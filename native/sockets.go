@@ -22,6 +22,9 @@ type listener struct {
 
 const firstFd = 3
 
+// receiveBuffer holds what a rack of servers that boot at once sends before the daemon comes to read it.
+const receiveBuffer = 4 << 20
+
 // sockets opens sockets bound to one interface each, which Node cannot, and becomes the given command with them inherited by
 // systemd's protocol (sd_listen_fds(3)):
 //
@@ -122,6 +125,12 @@ func (l listener) open() (int, error) {
 	if l.network == "udp" {
 		if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_BROADCAST, 1); err != nil {
 			return 0, err
+		}
+		// beyond the limit of unprivileged processes; who may not has the limit
+		if syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, receiveBuffer) != nil {
+			if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, receiveBuffer); err != nil {
+				return 0, err
+			}
 		}
 	}
 	if l.device != "" {

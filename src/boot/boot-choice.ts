@@ -10,6 +10,8 @@ import type { Refusals } from "./refusals.ts";
 export interface BootChoiceOptions {
   /** HTTP address of the boot plane on this network. */
   readonly http: string;
+  /** The same for UEFI HTTP Boot: by HTTPS where firmware trusts the certificate. */
+  readonly httpBoot: string;
   /** Network boot programs there are. */
   readonly programs: ReadonlySet<string>;
   readonly secureBoot: SecureBoot;
@@ -35,7 +37,7 @@ export function createBootChoice(options: BootChoiceOptions): BootChoice {
 
   function choose(request: Request, { record, secureBoot }: Who): BootAnswer {
     const policy = {
-      server: options.http,
+      server: request.kind === "http" ? options.httpBoot : options.http,
       present: options.programs,
       secureBoot: secureBoot ?? options.secureBoot,
       unsigned: options.unsigned,

@@ -51,6 +51,7 @@ export function segment(options: SegmentFixture) {
       ...options.at,
     },
     http: "http://10.77.0.1:8080",
+    httpBoot: "http://10.77.0.1:8080",
     programs: new Set(options.programs ?? ["undionly.kpxe", "snponly.efi"]),
     machines: {
       byHardware: (hardware) => known.find((record) => record.macs.includes(hardware)),

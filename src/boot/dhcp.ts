@@ -20,6 +20,8 @@ export interface DhcpOptions {
   readonly at: BootInterface;
   /** HTTP address of the boot plane on this network. */
   readonly http: string;
+  /** The same for UEFI HTTP Boot. */
+  readonly httpBoot: string;
   readonly programs: ReadonlySet<string>;
   /** Why a shim would not run the installer's kernel. */
   readonly unsigned?: string | undefined;

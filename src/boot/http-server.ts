@@ -1,5 +1,5 @@
-import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
-import { createServer as createHttpsServer } from "node:https";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions, type ServerResponse } from "node:http";
+import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import { z } from "zod";
 import type { Clock } from "../core/clock.ts";
@@ -9,6 +9,7 @@ import type { BootAssets, BootRecord, InstallerHello, Stage } from "./contract.t
 import type { BodySender } from "./http-body.ts";
 import { fileAnswer } from "./http-conditions.ts";
 import type { Journal } from "./journal.ts";
+import type { HttpMeter } from "./meters.ts";
 import type { InstallerRecord, Records } from "./records.ts";
 import type { Refusals } from "./refusals.ts";
 import { type Scripts, screenWords } from "./script.ts";
@@ -26,6 +27,7 @@ export interface HttpServerOptions {
   readonly journal: Journal;
   readonly refusals: Refusals;
   readonly clock: Clock;
+  readonly meter?: HttpMeter | undefined;
   /** A new hello, kept already. */
   onHello(hello: InstallerHello, machine: string): void;
 }
@@ -59,15 +61,19 @@ export interface TlsIdentity {
   readonly key: string;
 }
 
-/**
- * Boot assets by HTTP, to the machine whose current nonce is in the URL and to nobody else.
- * @param identity by HTTPS when there is one
- */
-export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentity): Server {
+/** Boot assets by HTTP, to the machine whose current nonce is in the URL and to nobody else. */
+export function createBootHttp(options: HttpServerOptions): Server {
+  return withHandler(options, (listener) => createServer(LIMITS, listener));
+}
+
+/** The same by HTTPS. */
+export function createBootHttps(options: HttpServerOptions, { certificate, key }: TlsIdentity): HttpsServer {
+  return withHandler(options, (listener) => createHttpsServer({ ...LIMITS, cert: certificate, key }, listener));
+}
+
+function withHandler<S extends Server | HttpsServer>(options: HttpServerOptions, create: (listener: RequestListener) => S): S {
   const { records, assets, scripts, journal, refusals, files } = options;
-  const server = identity
-    ? createHttpsServer({ ...LIMITS, cert: identity.certificate, key: identity.key }, listener)
-    : createServer(LIMITS, listener);
+  const server = create(listener);
   server.maxHeadersCount = 64;
   server.maxConnections = CONNECTIONS;
   const connections = new Map<string, number>();
@@ -79,6 +85,7 @@ export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentit
   server.on("tlsClientError", (error: Error) => refusals.count("http: TLS", { error: error.message }));
 
   function listener(request: IncomingMessage, response: ServerResponse): void {
+    options.meter?.began(request, response);
     serve(request, response).catch((error: unknown) => {
       // without the nonce, which is a secret
       refusals.count("http: failed", { asset: request.url?.split("/").slice(3).join("/").slice(0, 60), error: reasonOf(error) });
@@ -110,7 +117,6 @@ export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentit
       const text = exit[2] === "ipxe" ? farewell(request, exit[1] ?? "") : undefined;
       return text === undefined ? answer(response, 404, "nothing to boot") : answer(response, 200, text);
     }
-
     const [, nonce = "", what = ""] = /^\/boot\/([A-Za-z0-9_-]+)\/(.+)$/.exec(path) ?? [];
     const record = records.byNonce(nonce);
     if (!record) return stranger(request, response, what);
@@ -193,6 +199,7 @@ export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentit
     const started = options.clock.now().getTime();
     const client = plainAddress(request.socket.remoteAddress);
     const sent = await options.bodies.send({ file: there, offset, length, client }, response);
+    options.meter?.sent(sent.bytes);
     const seconds = ((options.clock.now().getTime() - started) / 1000).toFixed(1);
     const whole = sent.bytes === length;
     const detail = whole
@@ -208,7 +215,8 @@ export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentit
     ] as const) {
       if (await files.look(path)) continue;
       refusals.count("http: the file is gone", { path });
-      journal.add(record.machine, "script", `the installer's ${what} is missing on the boot server`);
+      const because = `the installer's ${what} is missing on the boot server`;
+      journal.add(record.machine, "script", because, { what: "broken-off", because });
       return problem(
         response,
         record.machine,
@@ -234,7 +242,7 @@ export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentit
     const { mac, hostKey } = parsed.data;
     // while the body was on its way a new attempt may have begun
     if (!records.byNonce(record.intent.nonce)) return answer(response, 404, "not found");
-    if (!record.macs.includes(mac)) {
+    if (records.ownerOf(mac)?.machine !== record.machine) {
       refusals.count("http: hello of another machine", { machine: record.machine, mac });
       return answer(response, 403, `this attempt is not for ${mac}`);
     }

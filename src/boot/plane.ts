@@ -9,9 +9,11 @@ import { createBootFiles } from "./boot-files.ts";
 import { type Carrier, startCarrier } from "./carrier.ts";
 import type { BootAssets, BootConfig, BootPlane, InstallerHello, LeaseView } from "./contract.ts";
 import { createBodySender } from "./http-body.ts";
+import { type BootIdentity, openBootIdentity } from "./https.ts";
 import { createJournal } from "./journal.ts";
 import { openLeaseLog } from "./lease-log.ts";
 import { createLoopGuard } from "./loop-guard.ts";
+import { meterCommits } from "./meters.ts";
 import { createNetbooting } from "./netbooting.ts";
 import { createOwed } from "./owed.ts";
 import { createRecords } from "./records.ts";
@@ -53,6 +55,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
     onTrouble: (what, facts) => log.error(facts, what),
   });
   store.dropLeases();
+  if (metrics) meterCommits(metrics, leases);
   const journal = createJournal(clock, {
     store: openAttemptStore(join(config.dataDir, "attempts.sqlite")),
     ...(metrics ? { metrics } : {}),
@@ -62,6 +65,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
   const waiting = new Map<string, Set<(hello: InstallerHello) => void>>();
   const segments: Segment[] = [];
   let carrier: Carrier | undefined;
+  let identity: BootIdentity | undefined;
   const guard = createLoopGuard(clock);
   const netbooting = createNetbooting({
     path: netbootingFile(config.dataDir),
@@ -102,21 +106,16 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
     }
   }
 
-  function leasesOf({ name, book }: Segment): LeaseView[] {
+  function* leaseViews(): Iterable<LeaseView> {
     const now = clock.now().getTime();
-    return [...book.leases()].map(({ address, mac, client, expires }) => {
-      const machine = records.byHardware(mac)?.machine;
-      const state = client === "declined" ? "declined" : expires > now ? "bound" : "expired";
-      return {
-        interface: name,
-        address: ipv4Text(address),
-        mac,
-        client,
-        ...(machine ? { machine } : {}),
-        state,
-        expires: new Date(expires).toISOString(),
-      };
-    });
+    for (const { name, book } of segments) {
+      for (const { address, mac, client, expires } of book.leases()) {
+        const machine = records.ownerOf(mac)?.machine;
+        const state = client === "declined" ? "declined" : expires > now ? "bound" : "expired";
+        const common = { interface: name, address: ipv4Text(address), mac, client, ...(machine ? { machine } : {}) };
+        yield { ...common, state, expires: new Date(expires).toISOString() };
+      }
+    }
   }
 
   return {
@@ -125,11 +124,17 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
       const shim = programs.get("shimx64.efi") ?? programs.get("shimaa64.efi");
       const unsigned = shim && whyUnsigned(assets.kernel, shim);
       carrier = await startCarrier({ native: options.native, clock, log });
+      const { https } = config;
+      const listening = config.interfaces.filter(({ mode }) => mode !== "off").map(({ address }) => address.split("/")[0] ?? "");
+      identity =
+        https && (await openBootIdentity({ https, directory: join(config.dataDir, "boot-pki"), addresses: listening, clock, log }));
       const files = createBootFiles();
       const bodies = createBodySender({ carrier, files, clock });
       for (const at of config.interfaces) {
         if (at.mode === "off") continue;
         const parts = {
+          https,
+          identity,
           carrier,
           files,
           bodies,
@@ -146,6 +151,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
           onHello,
           guard,
           owed,
+          metrics,
         };
         const onBooting = at.routerAdvertisements ? netbooting.saw : () => {};
         segments.push(await createSegment({ ...parts, at, onBooting, httpPort: config.httpPort, sockets: options.sockets }));
@@ -157,6 +163,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
       stopping.abort();
       await Promise.all(segments.splice(0).map((segment) => segment.stop()));
       await carrier?.stop();
+      await identity?.stop();
       journal.close();
       await leases.close();
       store.close();
@@ -212,7 +219,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
     },
     attempts: (machine) => journal.attempts(machine),
     history: (model) => journal.history(model),
-    leases: () => segments.flatMap((segment) => leasesOf(segment)),
+    leases: leaseViews,
     timeline: (machine) => journal.timeline(machine),
     refused: () => refusals.all(),
     refusals: () => refusals.list(),

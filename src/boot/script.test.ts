@@ -50,9 +50,9 @@ test("whatever a message says, it stays on its line and means nothing to iPXE", 
       const lines = scripts.render("problem", { ...told, reason: screenWords(reason), next: screenWords(next) }).split("\n");
       expect(lines.length).toBe(expected.length);
       const differing = lines.filter((line, at) => line !== expected[at]);
-      for (const line of differing) expect(line).toMatch(/^echo (Why|What to do):( [A-Za-z0-9_.,:=/@%+~?![\]-]+)+$/);
+      expect(differing.every((line) => /^echo (Why|What to do):( [A-Za-z0-9_.,:=/@%+~?![\]-]+)+$/.test(line))).toBe(true);
     }),
-    { numRuns: 2000 },
+    { numRuns: 500 },
   );
 });
 

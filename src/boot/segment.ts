@@ -1,20 +1,22 @@
 import type { Socket } from "node:dgram";
 import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
-import type { Logger } from "../observe/index.ts";
+import type { Logger, Metrics } from "../observe/index.ts";
 import { parseIpv4, parseNetwork } from "../wire/index.ts";
 import type { BootFiles } from "./boot-files.ts";
 import type { Carrier } from "./carrier.ts";
 import { createConflictProbe } from "./conflict-probe.ts";
-import type { BootAssets, BootInterface, InstallerHello } from "./contract.ts";
+import type { BootAssets, BootHttps, BootInterface, InstallerHello } from "./contract.ts";
 import { type Addresses, createDhcp } from "./dhcp.ts";
 import { serveDhcp } from "./dhcp-socket.ts";
 import { createGrubFiles } from "./grub.ts";
 import type { BodySender } from "./http-body.ts";
-import { createBootHttp } from "./http-server.ts";
+import { createBootHttp, createBootHttps } from "./http-server.ts";
+import type { BootIdentity } from "./https.ts";
 import type { Journal } from "./journal.ts";
 import type { LeaseStore } from "./leases.ts";
 import type { LoopGuard } from "./loop-guard.ts";
+import { createDhcpMeter, createHttpMeter, meterAddresses, meterTftp, meterTransfers } from "./meters.ts";
 import { mtuOf } from "./mtu.ts";
 import type { Records } from "./records.ts";
 import type { Refusals } from "./refusals.ts";
@@ -25,6 +27,9 @@ import { serveTftp, type TftpEnd } from "./tftp-server.ts";
 export interface SegmentOptions {
   readonly at: BootInterface;
   readonly httpPort: number;
+  readonly https?: BootHttps | undefined;
+  /** What HTTPS is served with; present when `https` is. */
+  readonly identity?: BootIdentity | undefined;
   readonly sockets: Sockets;
   readonly files: BootFiles;
   readonly carrier: Carrier;
@@ -45,6 +50,7 @@ export interface SegmentOptions {
   readonly refusals: Refusals;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly metrics?: Metrics | undefined;
   onHello(hello: InstallerHello, machine: string): void;
 }
 
@@ -58,26 +64,37 @@ export interface Segment {
 }
 
 export async function createSegment(options: SegmentOptions): Promise<Segment> {
-  const { at, sockets, records, journal, refusals, clock, log } = options;
+  const { at, sockets, records, journal, refusals, clock, log, metrics } = options;
   const address = at.address.split("/")[0] ?? "";
   const http = `http://${address}:${options.httpPort}`;
   const pair = at.conflictProbe ? streamSocket(`probe@${at.name}`, sockets.get(`probe@${at.name}`)) : undefined;
   const probe = pair && createConflictProbe(pair, clock);
-  const dhcp = createDhcp({ ...options, probe, http, programs: new Set(options.programs.keys()), machines: records });
+  const httpBoot = options.https?.httpBoot ? `https://${address}:${options.https.port}` : http;
+  const dhcp = createDhcp({ ...options, probe, http, httpBoot, programs: new Set(options.programs.keys()), machines: records });
   const book = dhcp.addresses;
-  const machineAt = (client: string) => records.byHardware(book.macAt(parseIpv4(client) ?? 0) ?? "");
-  const web = createBootHttp({ ...options, machineAt });
+  const machineAt = (client: string) => records.ownerOf(book.macAt(parseIpv4(client) ?? 0) ?? "");
+  const served = { ...options, machineAt, meter: metrics && createHttpMeter(metrics, at.name) };
+  const web = createBootHttp(served);
+  const secure = options.identity && createBootHttps(served, options.identity.current());
 
   const dhcpSocket = await udpSocket(`dhcp@${at.name}`, sockets.get(`dhcp@${at.name}`));
   const bootsSocket = dhcp.boots && (await udpSocket(`pxe@${at.name}`, sockets.get(`pxe@${at.name}`)));
   const tftpSocket = await udpSocket(`tftp@${at.name}`, sockets.get(`tftp@${at.name}`) ?? { address, port: 69 });
   await listenHttp(web, `http@${at.name}`, sockets.get(`http@${at.name}`) ?? { address, port: options.httpPort });
+  if (options.https && options.identity && secure) {
+    const from = sockets.get(`https@${at.name}`) ?? { address, port: options.https.port };
+    await listenHttp(secure, `https@${at.name}`, from);
+    options.identity.follow(secure);
+    secure.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
+  }
   // a connection that cannot be accepted, for want of descriptors say, must not end the daemon
   web.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
   const { leases } = options;
-  const stopDhcp = serveDhcp({ socket: dhcpSocket, server: dhcp.server, leases, refusals, name: at.name });
+  const meter = metrics && createDhcpMeter(metrics, at.name);
+  const stopMeter = metrics && meterAddresses(metrics, at, () => dhcp.books.map(({ size }) => size));
+  const stopDhcp = serveDhcp({ socket: dhcpSocket, server: dhcp.server, leases, refusals, name: at.name, meter });
   const stopBoots =
-    dhcp.boots && bootsSocket && serveDhcp({ socket: bootsSocket, server: dhcp.boots, leases, refusals, name: `${at.name} (4011)` });
+    dhcp.boots && bootsSocket && serveDhcp({ socket: bootsSocket, server: dhcp.boots, leases, refusals, name: `${at.name} (4011)`, meter });
   const network = parseNetwork(at.address);
   const tftp = serveTftp({
     ...options,
@@ -88,11 +105,14 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
     onEnd: noteTransfer,
   });
 
+  const stopTransfers = metrics && meterTransfers(metrics, at.name, () => tftp.active);
+
   function noteTransfer(transfer: TftpEnd): void {
     const machine = machineAt(transfer.peer)?.machine;
     const { what, how } = toldOf(transfer);
     const stage = transfer.file === "kernel" || transfer.file === "initrd" ? transfer.file : "tftp";
     if (machine) journal.add(machine, stage, `${transfer.file} ${how}`, { what, file: transfer.file });
+    if (metrics) meterTftp(metrics, at.name, transfer);
     log.debug({ interface: at.name, ...transfer }, "TFTP transfer ended");
   }
 
@@ -101,6 +121,8 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
     http,
     book,
     async stop() {
+      stopMeter?.();
+      stopTransfers?.();
       tftp.stop();
       stopDhcp();
       stopBoots?.();
@@ -109,7 +131,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
         closed(dhcpSocket),
         closed(tftpSocket),
         ...(bootsSocket ? [closed(bootsSocket)] : []),
-        new Promise((resolve) => web.close(resolve).closeAllConnections()),
+        ...[web, secure].map((one) => one && new Promise((resolve) => one.close(resolve).closeAllConnections())),
       ]);
     },
   };

@@ -22,7 +22,7 @@ export function inheritedSockets(environment: Readonly<Record<string, string | u
 }
 
 /** The arguments by which `ironwright-native sockets` opens what {@link inheritedSockets} takes over. */
-export function socketArguments(boot: Pick<BootConfig, "interfaces" | "httpPort">): readonly string[] {
+export function socketArguments(boot: Pick<BootConfig, "interfaces" | "httpPort" | "https">): readonly string[] {
   return boot.interfaces
     .filter((at) => at.mode !== "off")
     .flatMap(({ name, address, mode, conflictProbe }) => {
@@ -39,6 +39,7 @@ export function socketArguments(boot: Pick<BootConfig, "interfaces" | "httpPort"
         `tftp@${name}=${own}:69@${name}`,
         "--tcp",
         `http@${name}=${own}:${boot.httpPort}@${name}`,
+        ...(boot.https ? ["--tcp", `https@${name}=${own}:${boot.https.port}@${name}`] : []),
       ];
     });
 }

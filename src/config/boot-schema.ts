@@ -146,6 +146,21 @@ export const bootSchema = z
   .strictObject({
     interfaces: z.array(bootInterface).default([]).describe("none: the boot plane is off"),
     httpPort: port.default(8080),
+    https: z
+      .strictObject({
+        port: port.default(8443),
+        certificate: z.string().optional().describe("a PEM file, with key; without them one of our own authority is made and renewed"),
+        key: z.string().optional().describe("the certificate's private key, a PEM file"),
+        httpBoot: z
+          .boolean()
+          .default(false)
+          .describe(
+            "send UEFI HTTP Boot here: only where <dataDir>/boot-pki/boot-ca.crt, or the certificate's authority, is enrolled in the firmware",
+          ),
+      })
+      .refine((https) => (https.certificate === undefined) === (https.key === undefined), "certificate and key come together")
+      .optional()
+      .describe("the same assets by HTTPS as well; without it there is HTTP alone"),
   })
   .superRefine((boot, context) => {
     for (const { path, message } of bootProblems(boot.interfaces))

@@ -22,22 +22,33 @@ export interface CertificateRequest {
   readonly sans?: readonly string[];
   readonly usages: readonly ("server" | "client")[];
   readonly days: number;
+  /** Of the new key; the authority's own is what it was made with. */
+  readonly algorithm?: CertificateAlgorithm;
 }
 
-const KEY_ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+/** `rsa` for boot firmware, which often knows nothing else. */
+export type CertificateAlgorithm = "ecdsa" | "rsa";
+
+const ALGORITHMS = {
+  ecdsa: { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" },
+  rsa: { name: "RSASSA-PKCS1-v1_5", modulusLength: 2048, publicExponent: Uint8Array.of(1, 0, 1), hash: "SHA-256" },
+} as const;
 const DAY_MS = 86_400_000;
 /** Clocks of nodes that have no battery run behind. */
 const BACKDATED_MS = 3_600_000;
 
 /** A new self-signed authority: one a purpose, so that a leaf of one is worth nothing to another. */
-export async function createCa(commonName: string, options: { readonly days?: number } = {}): Promise<KeyedCertificate> {
-  const keys = await newKeys();
+export async function createCa(
+  commonName: string,
+  options: { readonly days?: number; readonly algorithm?: CertificateAlgorithm } = {},
+): Promise<KeyedCertificate> {
+  const keys = await newKeys(options.algorithm);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serial(),
     name: [{ CN: [commonName] }],
     ...validity(options.days ?? 3650),
     keys,
-    signingAlgorithm: KEY_ALGORITHM,
+    signingAlgorithm: ALGORITHMS[options.algorithm ?? "ecdsa"],
     extensions: [
       new x509.BasicConstraintsExtension(true, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign | x509.KeyUsageFlags.digitalSignature, true),
@@ -49,9 +60,10 @@ export async function createCa(commonName: string, options: { readonly days?: nu
 
 /** A new key with a certificate for it. */
 export async function issue(request: CertificateRequest): Promise<KeyedCertificate> {
-  const keys = await newKeys();
+  const keys = await newKeys(request.algorithm);
   const authority = new x509.X509Certificate(request.ca.certificate);
-  const signingKey = await webcrypto.subtle.importKey("pkcs8", x509.PemConverter.decodeFirst(request.ca.key), KEY_ALGORITHM, false, [
+  const signingAlgorithm = authority.publicKey.algorithm.name === "ECDSA" ? ALGORITHMS.ecdsa : ALGORITHMS.rsa;
+  const signingKey = await webcrypto.subtle.importKey("pkcs8", x509.PemConverter.decodeFirst(request.ca.key), signingAlgorithm, false, [
     "sign",
   ]);
   const sans = request.sans ?? [];
@@ -62,10 +74,14 @@ export async function issue(request: CertificateRequest): Promise<KeyedCertifica
     ...validity(request.days, authority.notAfter),
     publicKey: keys.publicKey,
     signingKey,
-    signingAlgorithm: KEY_ALGORITHM,
+    signingAlgorithm,
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      // old TLS clients encrypt the session's key to an RSA server
+      new x509.KeyUsagesExtension(
+        x509.KeyUsageFlags.digitalSignature | (request.algorithm === "rsa" ? x509.KeyUsageFlags.keyEncipherment : 0),
+        true,
+      ),
       new x509.ExtendedKeyUsageExtension(request.usages.map((usage) => x509.ExtendedKeyUsage[`${usage}Auth`])),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
       await x509.AuthorityKeyIdentifierExtension.create(authority),
@@ -106,8 +122,8 @@ export function needsRenewal(certificate: string, now: Date): boolean {
   return validToDate.getTime() - now.getTime() < life / 3;
 }
 
-function newKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
+function newKeys(algorithm: CertificateAlgorithm = "ecdsa"): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey(ALGORITHMS[algorithm], true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
 }
 
 /** A leaf never outlives its authority. */

@@ -50,7 +50,12 @@ describe.each([
     ip("-n", there, "addr", "add", "10.77.0.9/24", "dev", "eth0");
     ip("-n", there, "link", "set", "eth0", "up");
     const at = { name: "prov0", address: "10.77.0.1/24", mode: "reservation", routerAdvertisements: false } as const;
-    const config = { interfaces: [{ ...at, pool: { from: "10.77.0.10", to: "10.77.0.200" } }], httpPort: 8080, dataDir: directory };
+    const config = {
+      interfaces: [{ ...at, pool: { from: "10.77.0.10", to: "10.77.0.200" } }],
+      httpPort: 8080,
+      https: { port: 8443, httpBoot: true },
+      dataDir: directory,
+    };
     const assets = { pxeDir: join(directory, "pxe"), kernel: join(directory, "kernel"), initrd: join(directory, "initrd") };
     server = await startBootPlane(here, config, assets, native);
     await server.call("remember", record);
@@ -117,6 +122,19 @@ describe.each([
     expect((await curl("-r", "299999-", `${url}/initrd`)).equals(initrd.subarray(-1))).toBe(true);
     const three = await curl(`${url}/initrd`, `${url}/kernel`, `${url}/initrd`);
     expect(three.equals(Buffer.concat([initrd, kernel, initrd]))).toBe(true);
+  });
+
+  test("curl by HTTPS, trusting our authority alone", async () => {
+    const secure = url.replace("http:", "https:").replace("8080", "8443");
+    const ca = join(directory, "boot-pki", "boot-ca.crt");
+    expect((await curl("--cacert", ca, `${secure}/kernel`)).equals(kernel)).toBe(true);
+    expect((await curl("--cacert", ca, `${secure}/script.ipxe`)).toString()).toContain(`kernel ${secure}/kernel`);
+    await expect(curl(`${secure}/kernel`)).rejects.toThrow(/certificate/);
+  });
+
+  test("a stranger in a transfer gets error 5, and the transfer goes on", async () => {
+    const peer = fileURLToPath(new URL("peer-tftp-stranger.ts", import.meta.url));
+    expect(JSON.parse(await inside(process.execPath, peer, "10.77.0.1", "snponly.efi"))).toEqual({ blocks: [1, 2], stranger: 5 });
   });
 
   test("a storm: 24 clients at once each get all of it, and a script meanwhile at once", async () => {
