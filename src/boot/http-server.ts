@@ -1,5 +1,5 @@
-import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
-import { createServer as createHttpsServer } from "node:https";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions, type ServerResponse } from "node:http";
+import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import { z } from "zod";
 import type { Clock } from "../core/clock.ts";
@@ -61,15 +61,19 @@ export interface TlsIdentity {
   readonly key: string;
 }
 
-/**
- * Boot assets by HTTP, to the machine whose current nonce is in the URL and to nobody else.
- * @param identity by HTTPS when there is one
- */
-export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentity): Server {
+/** Boot assets by HTTP, to the machine whose current nonce is in the URL and to nobody else. */
+export function createBootHttp(options: HttpServerOptions): Server {
+  return withHandler(options, (listener) => createServer(LIMITS, listener));
+}
+
+/** The same by HTTPS. */
+export function createBootHttps(options: HttpServerOptions, { certificate, key }: TlsIdentity): HttpsServer {
+  return withHandler(options, (listener) => createHttpsServer({ ...LIMITS, cert: certificate, key }, listener));
+}
+
+function withHandler<S extends Server | HttpsServer>(options: HttpServerOptions, create: (listener: RequestListener) => S): S {
   const { records, assets, scripts, journal, refusals, files } = options;
-  const server = identity
-    ? createHttpsServer({ ...LIMITS, cert: identity.certificate, key: identity.key }, listener)
-    : createServer(LIMITS, listener);
+  const server = create(listener);
   server.maxHeadersCount = 64;
   server.maxConnections = CONNECTIONS;
   const connections = new Map<string, number>();
@@ -113,7 +117,6 @@ export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentit
       const text = exit[2] === "ipxe" ? farewell(request, exit[1] ?? "") : undefined;
       return text === undefined ? answer(response, 404, "nothing to boot") : answer(response, 200, text);
     }
-
     const [, nonce = "", what = ""] = /^\/boot\/([A-Za-z0-9_-]+)\/(.+)$/.exec(path) ?? [];
     const record = records.byNonce(nonce);
     if (!record) return stranger(request, response, what);
@@ -239,7 +242,7 @@ export function createBootHttp(options: HttpServerOptions, identity?: TlsIdentit
     const { mac, hostKey } = parsed.data;
     // while the body was on its way a new attempt may have begun
     if (!records.byNonce(record.intent.nonce)) return answer(response, 404, "not found");
-    if (!record.macs.includes(mac)) {
+    if (records.ownerOf(mac)?.machine !== record.machine) {
       refusals.count("http: hello of another machine", { machine: record.machine, mac });
       return answer(response, 403, `this attempt is not for ${mac}`);
     }

@@ -9,6 +9,7 @@ import { createBootFiles } from "./boot-files.ts";
 import { type Carrier, startCarrier } from "./carrier.ts";
 import type { BootAssets, BootConfig, BootPlane, InstallerHello, LeaseView } from "./contract.ts";
 import { createBodySender } from "./http-body.ts";
+import { type BootIdentity, openBootIdentity } from "./https.ts";
 import { createJournal } from "./journal.ts";
 import { openLeaseLog } from "./lease-log.ts";
 import { createLoopGuard } from "./loop-guard.ts";
@@ -64,6 +65,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
   const waiting = new Map<string, Set<(hello: InstallerHello) => void>>();
   const segments: Segment[] = [];
   let carrier: Carrier | undefined;
+  let identity: BootIdentity | undefined;
   const guard = createLoopGuard(clock);
   const netbooting = createNetbooting({
     path: netbootingFile(config.dataDir),
@@ -122,11 +124,17 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
       const shim = programs.get("shimx64.efi") ?? programs.get("shimaa64.efi");
       const unsigned = shim && whyUnsigned(assets.kernel, shim);
       carrier = await startCarrier({ native: options.native, clock, log });
+      const { https } = config;
+      const listening = config.interfaces.filter(({ mode }) => mode !== "off").map(({ address }) => address.split("/")[0] ?? "");
+      identity =
+        https && (await openBootIdentity({ https, directory: join(config.dataDir, "boot-pki"), addresses: listening, clock, log }));
       const files = createBootFiles();
       const bodies = createBodySender({ carrier, files, clock });
       for (const at of config.interfaces) {
         if (at.mode === "off") continue;
         const parts = {
+          https,
+          identity,
           carrier,
           files,
           bodies,
@@ -155,6 +163,7 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
       stopping.abort();
       await Promise.all(segments.splice(0).map((segment) => segment.stop()));
       await carrier?.stop();
+      await identity?.stop();
       journal.close();
       await leases.close();
       store.close();

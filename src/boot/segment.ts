@@ -6,12 +6,13 @@ import { parseIpv4, parseNetwork } from "../wire/index.ts";
 import type { BootFiles } from "./boot-files.ts";
 import type { Carrier } from "./carrier.ts";
 import { createConflictProbe } from "./conflict-probe.ts";
-import type { BootAssets, BootInterface, InstallerHello } from "./contract.ts";
+import type { BootAssets, BootHttps, BootInterface, InstallerHello } from "./contract.ts";
 import { type Addresses, createDhcp } from "./dhcp.ts";
 import { serveDhcp } from "./dhcp-socket.ts";
 import { createGrubFiles } from "./grub.ts";
 import type { BodySender } from "./http-body.ts";
-import { createBootHttp } from "./http-server.ts";
+import { createBootHttp, createBootHttps } from "./http-server.ts";
+import type { BootIdentity } from "./https.ts";
 import type { Journal } from "./journal.ts";
 import type { LeaseStore } from "./leases.ts";
 import type { LoopGuard } from "./loop-guard.ts";
@@ -26,6 +27,9 @@ import { serveTftp, type TftpEnd } from "./tftp-server.ts";
 export interface SegmentOptions {
   readonly at: BootInterface;
   readonly httpPort: number;
+  readonly https?: BootHttps | undefined;
+  /** What HTTPS is served with; present when `https` is. */
+  readonly identity?: BootIdentity | undefined;
   readonly sockets: Sockets;
   readonly files: BootFiles;
   readonly carrier: Carrier;
@@ -65,15 +69,24 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const http = `http://${address}:${options.httpPort}`;
   const pair = at.conflictProbe ? streamSocket(`probe@${at.name}`, sockets.get(`probe@${at.name}`)) : undefined;
   const probe = pair && createConflictProbe(pair, clock);
-  const dhcp = createDhcp({ ...options, probe, http, programs: new Set(options.programs.keys()), machines: records });
+  const httpBoot = options.https?.httpBoot ? `https://${address}:${options.https.port}` : http;
+  const dhcp = createDhcp({ ...options, probe, http, httpBoot, programs: new Set(options.programs.keys()), machines: records });
   const book = dhcp.addresses;
-  const machineAt = (client: string) => records.byHardware(book.macAt(parseIpv4(client) ?? 0) ?? "");
-  const web = createBootHttp({ ...options, machineAt, meter: metrics && createHttpMeter(metrics, at.name) });
+  const machineAt = (client: string) => records.ownerOf(book.macAt(parseIpv4(client) ?? 0) ?? "");
+  const served = { ...options, machineAt, meter: metrics && createHttpMeter(metrics, at.name) };
+  const web = createBootHttp(served);
+  const secure = options.identity && createBootHttps(served, options.identity.current());
 
   const dhcpSocket = await udpSocket(`dhcp@${at.name}`, sockets.get(`dhcp@${at.name}`));
   const bootsSocket = dhcp.boots && (await udpSocket(`pxe@${at.name}`, sockets.get(`pxe@${at.name}`)));
   const tftpSocket = await udpSocket(`tftp@${at.name}`, sockets.get(`tftp@${at.name}`) ?? { address, port: 69 });
   await listenHttp(web, `http@${at.name}`, sockets.get(`http@${at.name}`) ?? { address, port: options.httpPort });
+  if (options.https && options.identity && secure) {
+    const from = sockets.get(`https@${at.name}`) ?? { address, port: options.https.port };
+    await listenHttp(secure, `https@${at.name}`, from);
+    options.identity.follow(secure);
+    secure.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
+  }
   // a connection that cannot be accepted, for want of descriptors say, must not end the daemon
   web.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
   const { leases } = options;
@@ -118,7 +131,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
         closed(dhcpSocket),
         closed(tftpSocket),
         ...(bootsSocket ? [closed(bootsSocket)] : []),
-        new Promise((resolve) => web.close(resolve).closeAllConnections()),
+        ...[web, secure].map((one) => one && new Promise((resolve) => one.close(resolve).closeAllConnections())),
       ]);
     },
   };
