@@ -33,7 +33,8 @@ export function serveDhcp(options: DhcpSocketOptions): () => void {
 
   socket.setBroadcast(true);
   try {
-    socket.setRecvBufferSize(RECEIVE_BUFFER);
+    // the native program may take more than this process may: asking again would make it less
+    if (socket.getRecvBufferSize() < RECEIVE_BUFFER) socket.setRecvBufferSize(RECEIVE_BUFFER);
   } catch (error) {
     refusals.count("dhcp: small receive buffer", { interface: name, error: reasonOf(error) });
   }

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { BootRecord } from "../../src/boot/index.ts";
 import { type Boot, type Fault, paperServers } from "../../src/rack/index.ts";
@@ -62,6 +63,17 @@ describe("a rack of paper servers, all switched on at once", () => {
     expect(await server.call("refused")).toMatchObject({ "dhcp: declined, the address is used by somebody else": 1 });
   });
 
+  test("what a thousand ask while the daemon is held up waits for it in the kernel", async () => {
+    process.kill(server.pid, "SIGSTOP");
+    const running = startPaperRack(wire, { count: 1000, patienceMs: 60_000, tries: 1, seed: 11, leaseOnly: true });
+    // more than a socket holds unless it was given more
+    await until(() => Promise.resolve(bytesWaiting() > 500_000));
+    process.kill(server.pid, "SIGCONT");
+    const run = await running;
+    expect(run.failed).toEqual([]);
+    expect(run.booted).toHaveLength(1000);
+  });
+
   test("killed in the middle, the boot plane goes on where it was: every server boots, with the address it was leased", async () => {
     await known(60);
     const before = await startPaperRack(wire, { count: 60, patienceMs: 400, seed: 9, leaseOnly: true });
@@ -75,6 +87,12 @@ describe("a rack of paper servers, all switched on at once", () => {
     expect(run.booted.map((boot) => Object.keys(boot.steps).at(-1))).toEqual(Array(60).fill("hello"));
   });
 });
+
+/** In the receive queue of the DHCP port, as the kernel counts them. */
+function bytesWaiting(): number {
+  const sockets = execFileSync("ip", ["netns", "exec", wire.here, "cat", "/proc/net/udp"], { encoding: "utf8" });
+  return Number.parseInt(/:0043 .{8}:0000 \S+ \S{8}:(\S{8})/.exec(sockets)?.[1] ?? "0", 16);
+}
 
 function addressesOf(boots: readonly Boot[]): Record<string, string> {
   return Object.fromEntries(boots.map((boot) => [boot.server.name, boot.address]));
