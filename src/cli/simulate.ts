@@ -1,7 +1,18 @@
 import { readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { Command, Option } from "commander";
-import { type Case, explained, lineOf, readCases, replay, sheetsOf, simulate, tally, tallyText } from "../autoscale/simulate/index.ts";
+import {
+  type Case,
+  explained,
+  lineOf,
+  readCases,
+  replay,
+  type Sheet,
+  sheetsOf,
+  simulate,
+  tally,
+  tallyText,
+} from "../autoscale/simulate/index.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import { plain, table } from "./print.ts";
 
@@ -76,7 +87,11 @@ function decideFile(cases: readonly Case[], options: Options): void {
     for (const problem of run.given.ignored) console.log(plain(`ignored ${problem.path}: ${problem.reason}`));
     const sheets = options.explain === undefined ? sheetsOf(run.outcome) : explained(run, options.explain).sheets;
     if (sheets.length === 0) console.log("nothing to do");
-    for (const sheet of sheets) console.log(plain(`${sheet.title}\n${table(sheet.head, sheet.rows).replace(/^/gm, "  ")}`));
+    for (const sheet of sheets) console.log(plain(`${sheet.title}\n${textOf(sheet).replace(/^/gm, "  ")}`));
     if (decided.length > 1) console.log("");
   }
+}
+
+function textOf({ head, rows }: Sheet): string {
+  return head.length > 0 ? table(head, rows) : rows.map(([name = "", ...text]) => `${`${name}:`.padEnd(12)} ${text.join(" ")}`).join("\n");
 }

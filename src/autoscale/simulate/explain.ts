@@ -1,4 +1,7 @@
-import { decide } from "./decide.ts";
+import { LABEL_INSTANCE_TYPE } from "../../core/names.ts";
+import { plan, type World } from "../plan/index.ts";
+import { carriedOut } from "./aftermath.ts";
+import { whatHelps } from "./help.ts";
 import type { Sheet } from "./print.ts";
 import type { Simulation } from "./replay.ts";
 
@@ -7,12 +10,12 @@ export interface Explanation {
   readonly pod: string;
   /** Nobody in the scenario is called so. */
   readonly unknown?: true;
-  readonly placed?: { readonly node: string; readonly fresh: boolean };
+  readonly placed?: readonly string[];
   readonly gates?: readonly string[];
   readonly reason?: string;
-  /** The smallest change that would help, where one was found. */
-  readonly help?: string;
-  /** One a machine class: how many machines failed what. */
+  /** Changes after which it would be placed, tried out; the smallest first. */
+  readonly help: readonly string[];
+  /** How many servers of each machine class and type failed what, once all others have theirs. */
   readonly classes: readonly ExplainedClass[];
   readonly sheets: readonly Sheet[];
 }
@@ -20,57 +23,94 @@ export interface Explanation {
 export interface ExplainedClass {
   readonly pool: string;
   readonly machineClass: string;
-  readonly machines: number;
+  readonly type: string;
+  readonly servers: number;
   readonly problem?: string;
   readonly because: readonly { readonly reason: string; readonly count: number }[];
 }
 
 /** Explains a pod by its name, its entry's id or its gang's. */
 export function explained(run: Simulation, name: string): Explanation {
-  const { setting, world, given } = run;
-  const keys = [...setting.pods].filter(([, pod]) => [pod.pod, pod.id, pod.gang].includes(name)).map(([key]) => key);
-  if (keys.length === 0) return withSheets({ pod: name, unknown: true, classes: [] });
-  const { plan } = decide(world, given.disrupt);
-  const isMine = (tenant: string, pods: readonly string[]) => pods.some((pod) => keys.includes(`${tenant}/${pod}`));
-  const placement = plan.placements.find((one) => isMine(one.tenant, one.pods));
-  const refusal = plan.refusals.find((one) => isMine(one.tenant, one.pods));
-  const gates = world.tenants
-    .flatMap((tenant) => tenant.pods.filter((pod) => keys.includes(`${tenant.tenant}/${pod.key}`)))
-    .flatMap((pod) => pod.gates ?? []);
+  const { setting, world } = run;
+  const keys = new Set([...setting.pods].filter(([, pod]) => [pod.pod, pod.id, pod.gang].includes(name)).map(([key]) => key));
+  if (keys.size === 0) return withSheets({ pod: name, unknown: true, help: [], classes: [] });
+  const planned = plan(world);
+  const mine = (tenant: string, pods: readonly string[]) => pods.filter((pod) => keys.has(`${tenant}/${pod}`));
+  const placed = planned.placements.flatMap((one) =>
+    mine(one.tenant, one.pods).map((pod) => `${nameOf(pod)} on ${one.node}${one.planned ? " (claimed)" : ""}`),
+  );
+  const running = world.tenants.flatMap((one) =>
+    one.nodes.flatMap((node) =>
+      mine(
+        one.tenant,
+        (node.pods ?? []).map((pod) => pod.key),
+      ).map((pod) => `${nameOf(pod)} on ${node.name}`),
+    ),
+  );
+  const gates = world.tenants.flatMap((one) =>
+    one.pods.filter((pod) => keys.has(`${one.tenant}/${pod.key}`)).flatMap((pod) => pod.gates ?? []),
+  );
+  const refusal = planned.refusals.find((one) => mine(one.tenant, one.pods).length > 0);
+  const waiting = new Set(planned.refusals.flatMap((one) => mine(one.tenant, one.pods).map((pod) => `${one.tenant}/${pod}`)));
+  const isWaiting = waiting.size > 0 || gates.length > 0;
+  const help = isWaiting ? whatHelps(world, waiting.size > 0 ? waiting : keys) : [];
   return withSheets({
     pod: name,
-    ...(placement && !refusal ? { placed: { node: placement.node, fresh: placement.planned } } : {}),
+    ...(placed.length + running.length > 0 ? { placed: [...placed, ...running] } : {}),
     ...(gates.length > 0 ? { gates: [...new Set(gates)] } : {}),
     ...(refusal ? { reason: refusal.reason } : {}),
-    ...(refusal?.hint === undefined ? {} : { help: refusal.hint }),
-    classes: (refusal?.pools ?? []).map(({ pool, machineClass, machines, problem, because }) => ({
+    help: help.length > 0 || refusal?.hint === undefined ? help : [refusal.hint],
+    classes: waiting.size > 0 ? classesOf(carriedOut(world, { plan: planned }), waiting) : [],
+  });
+}
+
+function nameOf(key: string): string {
+  return key.slice(key.indexOf("/") + 1);
+}
+
+/** Type by type: what the planner says when there is nothing but that type, and nobody else waits. */
+function classesOf(after: World, waiting: ReadonlySet<string>): ExplainedClass[] {
+  const typeOf = (machine: World["machines"][number]) => machine.nodeLabels[LABEL_INSTANCE_TYPE] ?? "";
+  const types = [...new Set([...after.machines, ...(after.catalog ?? [])].map(typeOf))].sort();
+  const tenants = after.tenants.map((one) => ({ ...one, pods: one.pods.filter((pod) => waiting.has(`${one.tenant}/${pod.key}`)) }));
+  return types.flatMap((type) => {
+    const { refusals } = plan({
+      ...after,
+      tenants,
+      machines: after.machines.filter((one) => typeOf(one) === type),
+      catalog: (after.catalog ?? []).filter((one) => typeOf(one) === type),
+    });
+    return (refusals[0]?.pools ?? []).map(({ pool, machineClass, machines, problem, because }) => ({
       pool,
       machineClass,
-      machines,
+      type,
+      servers: machines,
       because,
       ...(problem === undefined ? {} : { problem }),
-    })),
+    }));
   });
 }
 
 function withSheets(found: Omit<Explanation, "sheets">): Explanation {
+  const [smallest, ...others] = found.help;
   const said: [string, string][] = [
     ["unknown", found.unknown ? "the scenario has no such pod" : ""],
-    ["placed", found.placed ? `${found.placed.fresh ? "on a new claim of" : "on node"} ${found.placed.node}` : ""],
+    ["placed", (found.placed ?? []).join(", ")],
     ["gated", found.gates ? `it waits for its scheduling gates: ${found.gates.join(", ")}` : ""],
     ["waits", found.reason ?? ""],
-    ["would help", found.help ?? ""],
+    ["would help", smallest ?? (found.reason === undefined ? "" : "nothing that was tried, alone or by two")],
+    ...others.slice(0, 4).map((one): [string, string] => ["or", one]),
   ];
-  const rows = found.classes.flatMap(({ pool, machineClass, machines, problem, because }) =>
+  const rows = found.classes.flatMap(({ pool, machineClass, type, servers, problem, because }) =>
     (problem === undefined ? because.map((one) => [String(one.count), one.reason]) : [["all", problem]]).map(
-      ([count = "", reason = ""]) => [pool, machineClass, String(machines), count, reason],
+      ([count = "", reason = ""]) => [pool, machineClass, type, String(servers), count, reason],
     ),
   );
   return {
     ...found,
     sheets: [
-      { title: `Pod ${found.pod}`, head: ["", ""], rows: said.filter(([, text]) => text !== "") },
-      ...(rows.length > 0 ? [{ title: "Machine classes", head: ["POOL", "CLASS", "SERVERS", "FAILED", "WHY"], rows }] : []),
+      { title: `Pod ${found.pod}`, head: [], rows: said.filter(([, text]) => text !== "") },
+      ...(rows.length > 0 ? [{ title: "Machine classes", head: ["POOL", "CLASS", "TYPE", "SERVERS", "FAILED", "WHY"], rows }] : []),
     ],
   };
 }

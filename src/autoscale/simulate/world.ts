@@ -4,25 +4,22 @@ import { parseResources, sum } from "../../core/quantity.ts";
 import { matchesSelector } from "../../core/requirements.ts";
 import type { Requirement } from "../../core/resources.ts";
 import type {
-  Budget,
   Daemon,
-  Gang,
   NodeSupply,
   PendingPod,
   Policy,
   PoolDisruption,
   PoolWorld,
-  Quota,
   RunningPod,
   TenantWorld,
   WarmFloor,
   World,
 } from "../plan/index.ts";
 import type * as form from "./form.ts";
-import { labelOf } from "./labels.ts";
 import { needsOf, offerOf } from "./needs.ts";
 import type { PodName } from "./outcome.ts";
 import type { Given, Problem } from "./read.ts";
+import { budgetOf, gangOf, limitOf, quotaOf, share } from "./rules.ts";
 import { catalogOf, placeLabels, type Server, serversOf, serverUnder, typeLabels, windowsOf } from "./servers.ts";
 
 /** A scenario as the planner sees it, and how to say the planner's answer in the scenario's words. */
@@ -379,62 +376,4 @@ function isProtected(annotations: Readonly<Record<string, string>>, ageS: number
     const ms = parseDuration(value);
     return ms !== undefined && ageS * 1_000 < ms;
   });
-}
-
-function share(value: number | string, of: number): number {
-  if (typeof value === "number") return value;
-  const number = Number.parseInt(value, 10);
-  return value.endsWith("%") ? Math.ceil((of * number) / 100) : number;
-}
-
-function budgetOf(budget: NonNullable<form.Pool["budgets"]>[number]): Budget {
-  const { nodes } = budget;
-  const { reasons, schedule, duration } = { reasons: undefined, schedule: undefined, duration: undefined, ...budget };
-  return {
-    nodes,
-    ...(reasons === undefined ? {} : { reasons }),
-    ...(schedule === undefined ? {} : { schedule }),
-    // a length that cannot be read is no number: such a budget allows nothing
-    ...(duration === undefined ? {} : { durationS: (parseDuration(duration) ?? Number.NaN) / 1_000 }),
-  };
-}
-
-function limitOf(key: string, limit: string | number): [string, string | number] {
-  if (key === "mem") return ["memory", typeof limit === "number" ? `${limit}Gi` : limit];
-  return [key === "gpu" ? "nvidia.com/gpu" : key === "hosts" ? "nodes" : key, limit];
-}
-
-function quotaOf(tenant: form.Tenant): Quota {
-  const { nominal, borrow, lend, weight } = tenant;
-  const unit = ["hosts", "host", "machines", "nodes", "servers"].includes(tenant.unit)
-    ? "machines"
-    : tenant.unit === "gpu"
-      ? "nvidia.com/gpu"
-      : tenant.unit;
-  return {
-    ...(nominal === undefined ? {} : { nominal }),
-    ...(borrow === undefined ? {} : { borrow }),
-    ...(lend === undefined ? {} : { lend }),
-    weight,
-    unit,
-  };
-}
-
-function gangOf(gang: form.Gang): Gang {
-  const { required, preferred, slice } = gang.topo ?? {};
-  return {
-    name: gang.id,
-    min: gang.min,
-    size: gang.size ?? gang.min,
-    ...(gang.topo
-      ? {
-          topology: {
-            ...(required === undefined ? {} : { required: labelOf(required) }),
-            ...(preferred === undefined ? {} : { preferred: labelOf(preferred) }),
-            ...(slice === undefined ? {} : { slice: { size: slice.size, level: labelOf(slice.level) } }),
-          },
-        }
-      : {}),
-    ...(gang.maxRuntimeS === undefined ? {} : { maxRuntimeS: gang.maxRuntimeS }),
-  };
 }

@@ -1,0 +1,83 @@
+import { describe, expect, test } from "vitest";
+import { explained } from "./explain.ts";
+import { sheetsOf } from "./print.ts";
+import { simulate } from "./replay.ts";
+
+const H = { h: { cpu: 192, mem: 2048, gpu: 8 } };
+const why = (given: object, pod: string) => explained(simulate({ ...given }), pod);
+
+describe("--explain", () => {
+  test("a pod that is placed says where; one that nobody knows is said to be unknown", () => {
+    const given = { catalog: H, hosts: [{ type: "h", id: "one" }], pods: [{ id: "a", gpu: 8 }] };
+    expect(why(given, "a")).toMatchObject({ placed: ["a on one (claimed)"], help: [], classes: [] });
+    expect(why(given, "b").unknown).toBe(true);
+  });
+
+  test("each class and type with how many servers failed what, and what would help", () => {
+    const given = {
+      catalog: { ...H, s: { cpu: 16, mem: 64 } },
+      hosts: [
+        { type: "h", id: "one" },
+        { type: "h", state: "quarantined" },
+        { type: "s", n: 3 },
+      ],
+      pods: [{ id: "a", n: 2, gpu: 8 }],
+    };
+    const found = why(given, "a");
+    expect(found.reason).toContain("no free host (type h: 0 of 2)");
+    expect(found.classes.map(({ type, servers, because }) => [type, servers, because])).toEqual([
+      [
+        "h",
+        2,
+        expect.arrayContaining([
+          { reason: "in use", count: 1 },
+          { reason: "quarantined", count: 1 },
+        ]),
+      ],
+      ["s", 3, [{ reason: "lacks nvidia.com/gpu", count: 3 }]],
+    ]);
+    expect(found.help).toEqual(["1 more free server of type h"]);
+  });
+
+  test.each<[string, object, string]>([
+    [
+      "a taint",
+      { pools: [{ name: "p", taints: ["x=y:NoSchedule"] }], pods: [{ id: "a", gpu: 8 }] },
+      "a toleration of x=y:NoSchedule in the pod",
+    ],
+    ["a selector", { pods: [{ id: "a", gpu: 8, sel: { zone: "z9" } }] }, "no requirement on zone in the pod"],
+    ["too much", { pods: [{ id: "a", gpu: 9 }] }, "a request of at most 8 nvidia.com/gpu"],
+    ["a limit", { pools: [{ name: "p", limits: { nodes: 0 } }], pods: [{ id: "a", gpu: 8 }] }, "higher limits of pool p"],
+    [
+      "quota",
+      { tenants: [{ name: "t", nominal: 0, borrow: 0 }], pods: [{ id: "a", gpu: 8, tenant: "t" }] },
+      "a nominal quota of t that is 1 higher",
+    ],
+    ["a plain pod", { pods: [{ id: "a", cpu: 1 }] }, "plain pods on accelerators in pool p"],
+    ["a gate", { pods: [{ id: "a", gpu: 8, gates: ["wait"] }] }, "the scheduling gates wait removed"],
+    ["the rack", { gangs: [{ id: "a", min: 2, pod: { gpu: 8 }, topo: { required: "rack" } }] }, "a gang that may span several of rack"],
+    [
+      "two things",
+      { pools: [{ name: "p", taints: ["x=y:NoSchedule"] }], pods: [{ id: "a", gpu: 8, sel: { zone: "z9" } }] },
+      "a toleration of x=y:NoSchedule in the pod, and no requirement on zone in the pod",
+    ],
+  ])("%s: what would help is found by trying", (_name, given, help) => {
+    const hosts = [
+      { type: "h", rack: "r1" },
+      { type: "h", rack: "r2" },
+    ];
+    expect(why({ catalog: H, hosts, ...given }, "a").help[0]).toBe(help);
+  });
+
+  test("a server on its way out: the wait is said in seconds", () => {
+    const given = { catalog: H, hosts: [{ type: "h", state: "wiping", readyInS: 240 }], pods: [{ id: "a", gpu: 8 }] };
+    expect(why(given, "a").help[0]).toBe("to wait 240 s for servers on their way (policy.waitForWipeS)");
+  });
+});
+
+test("the decision as tables, many pods in few words", () => {
+  const given = { catalog: H, hosts: [{ type: "h", id: "one", rack: "r1" }], pods: [{ id: "w", n: 9, gpu: 1 }] };
+  const sheets = sheetsOf(simulate(given).outcome);
+  expect(sheets.map((one) => one.title)).toEqual(["Claims", "Waiting"]);
+  expect(sheets[0]?.rows).toEqual([["one", "h", "p", "", "rack=r1", "Launching", "w-0, w-1, w-2, w-3, w-4, w-5 … 8 in all"]]);
+});
