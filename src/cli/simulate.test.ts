@@ -27,7 +27,7 @@ test("a scenario on standard input, as a table and as JSON; what is invalid is s
     pending: [{ pods: [{ pod: "b" }] }],
     refused: [{ path: "given.pods[2].cpu" }],
   });
-});
+}, 60_000);
 
 test("--replay judges: the exit status is 0 only if nothing judged fails", () => {
   const given = { catalog: { s: { cpu: 16, mem: 64 } }, pods: [{ id: "a", cpu: 1 }] };
@@ -37,8 +37,8 @@ test("--replay judges: the exit status is 0 only if nothing judged fails", () =>
     1,
     "FAIL X1    0/1 (+1 not judged)  one — newNodes: expected 2 new nodes, got 1",
   ]);
-});
+}, 60_000);
 
 test("what is no scenario is an error with a code", () => {
   expect(simulate("just words", "-f", "-")).toMatchObject({ status: 1, stderr: expect.stringContaining("IRW_SCENARIO_INVALID") });
-});
+}, 60_000);

@@ -249,6 +249,11 @@ export const node = z.strictObject({
     .transform((value) => value.toLowerCase())
     .pipe(z.enum(NODE_PHASES))
     .optional(),
+  state: z
+    .string()
+    .transform((value) => value.toLowerCase())
+    .pipe(z.enum(NODE_PHASES))
+    .optional(),
   deleting: flag.default(false),
   readyInS: seconds.optional(),
   ageS: seconds.default(3_600),
@@ -284,6 +289,7 @@ export const gang = z.strictObject({
   waitS: seconds.optional(),
   /** Members that run already, by the node they are on. */
   on: names.optional(),
+  place: names.optional(),
 });
 
 export const tenant = z.strictObject({
@@ -296,7 +302,7 @@ export const tenant = z.strictObject({
   minRuntimeS: seconds.optional(),
 });
 
-/** Servers kept for a tenant from a moment to another. Times count from `now`. */
+/** Servers kept for a tenant from a moment to another, on the clock of `now`. */
 export const window = z
   .strictObject({
     id: z.string().optional(),

@@ -171,7 +171,10 @@ function zonesOf(given: Given): string[] {
 /** Windows, and servers that are kept for one tenant for good. */
 export function windowsOf(given: Given, servers: readonly Server[]): Window[] {
   const windows = given.windows.flatMap((one, nth): Window[] => {
-    const { tenant, type, hosts, fromS: startsInS, toS: endsInS } = one;
+    const { tenant, type, hosts } = one;
+    // what would be over already was said from now on
+    const clock = one.toS > given.now ? given.now : 0;
+    const [startsInS, endsInS] = [one.fromS - clock, one.toS - clock];
     const name = one.name ?? `window ${nth + 1}`;
     const selector = type === undefined ? {} : { [LABEL_INSTANCE_TYPE]: type };
     if (typeof hosts === "number") return [{ name, tenant, selector, count: hosts, startsInS, endsInS }];

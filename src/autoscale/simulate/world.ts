@@ -78,6 +78,13 @@ class Mapping {
       if (at) at.push(pod);
       else this.refused.push({ path: `given.pods[${pod.id ?? ""}].on`, reason: `there is no node ${pod.on}` });
     }
+    for (const gang of given.gangs) {
+      for (const name of [...(gang.on ?? []), ...(gang.place ?? [])]) {
+        const at = bound.get(name);
+        if (at) at.push({ ...gang.pod, gang: gang.id, prio: gang.prio ?? gang.pod.prio, tenant: gang.tenant });
+        else this.refused.push({ path: `given.gangs[${gang.id}].on`, reason: `there is no node ${name}` });
+      }
+    }
     this.bound = bound;
   }
 
@@ -139,7 +146,7 @@ class Mapping {
 
   /** One name for each of `n`: `w-0`, `w-1` …; entries of one id go on counting. */
   private name(pod: form.Pod, tenant: string, gang?: string): string {
-    const id = pod.id ?? gang ?? "pod";
+    const id = pod.id ?? gang ?? pod.gang ?? "pod";
     const key = `${tenant}/${pod.ns}/${id}`;
     const nth = this.counters.get(key) ?? 0;
     this.counters.set(key, nth + 1);
@@ -193,7 +200,7 @@ class Mapping {
     const pool =
       node.pool === null ? undefined : (pools.find((one) => one.name === node.pool) ?? (node.pool === undefined ? pools[0] : undefined));
     const poolName = node.pool === null ? undefined : (node.pool ?? pool?.name);
-    const leaving = node.deleting || node.failed === true || (node.phase !== undefined && LEAVING.has(node.phase));
+    const leaving = node.deleting || node.failed === true || LEAVING.has(phaseOf(node));
     const entries = (this.bound.get(node.name) ?? []).filter((pod) => !isGone(pod));
     const daemons = entries.filter((pod) => pod.daemon === true);
     const work = entries.filter((pod) => pod.daemon !== true);
@@ -220,7 +227,7 @@ class Mapping {
         ...(pool?.taints ?? []).filter((one) => !node.taints.some((own) => own.key === one.key && own.effect === one.effect)),
       ],
       startupTaints: node.startupTaints ?? pool?.startupTaints ?? [],
-      initialized: node.init ?? !(node.claimOnly || (node.phase !== undefined && COMING.has(node.phase))),
+      initialized: node.init ?? !(node.claimOnly || COMING.has(phaseOf(node))),
       leaving,
       capacity: offer,
       allocatable: offer,
@@ -348,6 +355,10 @@ class Mapping {
 function servesTenant(pool: form.Pool, tenant: string): boolean {
   const named = [...(pool.tenant ?? []), ...(pool.tenants ?? [])];
   return named.length === 0 || named.includes(tenant);
+}
+
+function phaseOf(node: form.Node): string {
+  return node.phase ?? node.state ?? "";
 }
 
 function isGone(pod: form.Pod): boolean {
