@@ -8,17 +8,25 @@ import {
   type EventRecorder,
   eventRecorder,
   type Kube,
+  NAMESPACE,
+  type Namespace,
   NODE,
   type Node,
   PDB,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
   POD,
   type Pod,
   type PodDisruptionBudget,
+  PV,
+  PVC,
   type Reflector,
   reflector,
+  STORAGE_CLASS,
+  type StorageClass,
 } from "../kube/index.ts";
 import type { TenantApis } from "./tenants.ts";
-import { isFinished, isUnschedulable, type KnownTenant } from "./world/index.ts";
+import { isFinished, isUnschedulable, type KnownTenant, storageOf } from "./world/index.ts";
 
 /** A tenant's cluster as we watch it. */
 export interface TenantView {
@@ -131,8 +139,13 @@ export function demand(options: { tenants: TenantApis; clock: Clock; log: Logger
       kind: PDB,
       onChange: () => complete && onChange({ kind: "other", tenant }),
     });
+    const other = { ...common, onChange: () => complete && onChange({ kind: "other", tenant }) };
+    const claims: Reflector<PersistentVolumeClaim> = reflector({ ...other, kind: PVC });
+    const volumes: Reflector<PersistentVolume> = reflector({ ...other, kind: PV });
+    const classes: Reflector<StorageClass> = reflector({ ...other, kind: STORAGE_CLASS });
+    const namespaces: Reflector<Namespace> = reflector({ ...other, kind: NAMESPACE });
     const events = eventRecorder({ kube, component: "ironwright", clock, log });
-    const all = [pods, nodes, daemonSets, budgets];
+    const all = [pods, nodes, daemonSets, budgets, claims, volumes, classes, namespaces];
 
     const one: Watched = {
       kube,
@@ -164,6 +177,8 @@ export function demand(options: { tenants: TenantApis; clock: Clock; log: Logger
             nodes: nodes.list(),
             daemonSets: daemonSets.list(),
             budgets: budgets.list(),
+            storage: storageOf({ claims: claims.list(), volumes: volumes.list(), classes: classes.list() }),
+            namespaces: namespaces.list(),
             lastPodEvents: (name) => lastEvents.get(name) ?? since,
           }),
           lastPodEvent: (name) => lastEvents.get(name),

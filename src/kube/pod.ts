@@ -117,7 +117,12 @@ export interface PodSpec {
   readonly restartPolicy?: string;
   readonly serviceAccountName?: string;
   readonly terminationGracePeriodSeconds?: number;
-  readonly volumes?: readonly { readonly name: string; readonly persistentVolumeClaim?: { readonly claimName: string } }[];
+  readonly volumes?: readonly {
+    readonly name: string;
+    readonly persistentVolumeClaim?: { readonly claimName: string };
+    /** Its claim is named after pod and volume, and is made after the pod. */
+    readonly ephemeral?: { readonly volumeClaimTemplate?: { readonly spec?: { readonly storageClassName?: string } } };
+  }[];
 }
 
 export interface ContainerStatus {

@@ -1,6 +1,6 @@
 import type { Condition } from "../core/conditions.ts";
 import type { Kind, Resource, Taint } from "../core/resources.ts";
-import type { LabelSelector, Pod, PodSpec, ResourceList, UpstreamCondition } from "./pod.ts";
+import type { LabelSelector, NodeSelectorTerm, Pod, PodSpec, ResourceList, UpstreamCondition } from "./pod.ts";
 
 /** Upstream's objects as far as the roads use them. What is not named here survives a read and a replace all the same. */
 
@@ -77,6 +77,28 @@ export interface Event extends Resource {
   readonly source?: { readonly component?: string; readonly host?: string };
   readonly reportingComponent?: string;
   readonly reportingInstance?: string;
+}
+
+export interface PersistentVolumeClaim extends Resource {
+  readonly apiVersion: "v1";
+  readonly kind: "PersistentVolumeClaim";
+  /** `volumeName`: the volume it is bound to. */
+  readonly spec: { readonly storageClassName?: string; readonly volumeName?: string };
+}
+
+export interface PersistentVolume extends Resource {
+  readonly apiVersion: "v1";
+  readonly kind: "PersistentVolume";
+  readonly spec: { readonly nodeAffinity?: { readonly required?: { readonly nodeSelectorTerms: readonly NodeSelectorTerm[] } } };
+}
+
+export interface StorageClass extends Resource {
+  readonly apiVersion: "storage.k8s.io/v1";
+  readonly kind: "StorageClass";
+  readonly volumeBindingMode?: "Immediate" | "WaitForFirstConsumer";
+  readonly allowedTopologies?: readonly {
+    readonly matchLabelExpressions?: readonly { readonly key: string; readonly values: readonly string[] }[];
+  }[];
 }
 
 // ── other groups ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -255,6 +277,20 @@ export const NAMESPACE: Kind<Namespace> = { ...core, kind: "Namespace", plural: 
 export const SERVICE_ACCOUNT: Kind<ServiceAccount> = { ...core, kind: "ServiceAccount", plural: "serviceaccounts", namespaced: true };
 export const EVENT: Kind<Event> = { ...core, kind: "Event", plural: "events", namespaced: true };
 export const DAEMON_SET: Kind<DaemonSet> = { ...apps, kind: "DaemonSet", plural: "daemonsets", namespaced: true };
+export const PVC: Kind<PersistentVolumeClaim> = {
+  ...core,
+  kind: "PersistentVolumeClaim",
+  plural: "persistentvolumeclaims",
+  namespaced: true,
+};
+export const PV: Kind<PersistentVolume> = { ...core, kind: "PersistentVolume", plural: "persistentvolumes", namespaced: false };
+export const STORAGE_CLASS: Kind<StorageClass> = {
+  group: "storage.k8s.io",
+  version: "v1",
+  kind: "StorageClass",
+  plural: "storageclasses",
+  namespaced: false,
+};
 export const DEPLOYMENT: Kind<Deployment> = { ...apps, kind: "Deployment", plural: "deployments", namespaced: true };
 export const CSR: Kind<CertificateSigningRequest> = {
   group: "certificates.k8s.io",

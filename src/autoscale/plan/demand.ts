@@ -10,10 +10,13 @@ import { type Site, SiteClass } from "./sites.ts";
 import { blockingTaint, lastingTaints } from "./taints.ts";
 import { type Labels, OWN_NAME } from "./terms.ts";
 import { type Counter, count, Topology } from "./topology.ts";
-import type { NodeSupply, PoolWorld, RunningPod, TenantWorld } from "./world.ts";
+import type { NodeSupply, PendingPod, PoolWorld, RunningPod, TenantWorld } from "./world.ts";
 
 /** A tenant's own resources a plan counts besides those of the inventory. */
 const MOST_OWN_COLUMNS = 16;
+
+/** Terms about neighbours a plan weighs for one tenant. */
+const MOST_COUNTERS = 4_000;
 
 /** A node made ready: what a pass begins with. */
 export interface ReadyNode {
@@ -48,6 +51,8 @@ export class Demand {
   private readonly classes = new Map<string, SiteClass>();
   private readonly offerClasses = new Map<Offer, SiteClass>();
   private readonly mentioned: ReadonlySet<string>;
+  /** Needs that ask more of their neighbours than this plan weighs. */
+  private readonly unweighed = new Set<number>();
   private readonly began: readonly { readonly counts: Int32Array; readonly total: number }[];
 
   constructor(
@@ -67,9 +72,10 @@ export class Demand {
     const running = world.nodes.flatMap((node) => (node.leaving ? [] : (node.pods ?? [])));
     this.topology = new Topology(world);
     const faces = this.enrol(running);
-    const kinds = kindsOf(world, table, faces, this.topology, (needs) =>
-      this.columns === market.columns ? market.request(needs) : this.columns.request(needs.source.requests),
-    );
+    const kinds = kindsOf(world, table, faces, this.topology, {
+      request: (needs) => (this.columns === market.columns ? market.request(needs) : this.columns.request(needs.source.requests)),
+      unweighed: this.unweighed,
+    });
     const ranking = {
       choices: (kind: PodKind) =>
         this.outlets.reduce((sum, { outlet }) => sum + outlet.verdict(kind.needs).offers.reduce((all, one) => all + one.lot.size, 0), 0),
@@ -165,15 +171,20 @@ export class Demand {
     }) => (needs.spread ?? needs.affinity ?? needs.antiAffinity ?? needs.preferredAffinity ?? needs.preferredAntiAffinity) !== undefined;
     const asking = world.pods.filter((pod) => asks(pod.needs));
     const shy = running.filter((pod) => (pod.needs.antiAffinity?.length ?? 0) > 0);
-    const enrolled = new Set<string>();
+    const byNeeds = new Map<string, PendingPod>();
     for (const pod of asking) {
-      const namespace = namespaceOf(pod.key);
-      const needs = table.of(pod.needs);
-      if (enrolled.has(`${needs.id} ${namespace}`)) continue;
-      enrolled.add(`${needs.id} ${namespace}`);
-      topology.enrol(needs, namespace);
+      const key = `${table.of(pod.needs).id} ${namespaceOf(pod.key)}`;
+      const known = byNeeds.get(key);
+      if (!known || before(pod, known)) byNeeds.set(key, pod);
     }
-    for (const pod of shy) topology.enrolRepelling(table.of(pod.needs), namespaceOf(pod.key));
+    // a tenant that wants more of its neighbours than anybody can weigh has the rest weighed once the first are placed
+    for (const pod of [...byNeeds.values()].sort((a, b) => (before(a, b) ? -1 : 1))) {
+      const needs = table.of(pod.needs);
+      if (topology.counters.length > MOST_COUNTERS) this.unweighed.add(needs.id);
+      else topology.enrol(needs, namespaceOf(pod.key));
+    }
+    for (const pod of shy)
+      if (topology.counters.length <= 2 * MOST_COUNTERS) topology.enrolRepelling(table.of(pod.needs), namespaceOf(pod.key));
     return new Faces(selectedLabels(new Set([...asking, ...shy].map((pod) => pod.needs))), asking.length + shy.length > 0);
   }
 
@@ -234,6 +245,11 @@ export class Demand {
   private fresh(labels: Labels, taints: readonly Taint[]): SiteClass {
     return new SiteClass(this.classes.size + this.offerClasses.size, labels, taints, this.topology);
   }
+}
+
+/** Who is enrolled first: the higher priority, then the older. */
+function before(a: PendingPod, b: PendingPod): boolean {
+  return (b.priority - a.priority || order(a.since, b.since) || order(a.key, b.key)) < 0;
 }
 
 /** The one value that is left of an open label, or all that are. */

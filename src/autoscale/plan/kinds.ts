@@ -2,7 +2,7 @@ import type { Request } from "./amounts.ts";
 import type { Needs, NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
 import { keysOf } from "./terms.ts";
-import type { Rules, Topology } from "./topology.ts";
+import { NO_RULES, type Rules, type Topology } from "./topology.ts";
 import type { PendingPod, PodNeeds, RunningPod, TenantWorld } from "./world.ts";
 
 /** Pods that can run in exactly the same places. The cost of a plan grows with kinds, not with pods. */
@@ -73,13 +73,21 @@ export class Faces {
   }
 }
 
+/** What kinds of pods are judged by. */
+export interface Judgement {
+  /** Undefined: nobody offers it. */
+  request(needs: Needs): Request | undefined;
+  /** Needs that ask more of their neighbours than this plan weighs. */
+  readonly unweighed: ReadonlySet<number>;
+}
+
 /** The tenant's pods by kind, in no promised order. */
 export function kindsOf(
   world: TenantWorld,
   table: NeedsTable,
   faces: Faces,
   topology: Topology,
-  request: (needs: Needs) => Request | undefined,
+  { request, unweighed }: Judgement,
 ): PodKind[] {
   const kinds = new Map<string, { needs: Needs; pods: PendingPod[] }>();
   for (const pod of world.pods) {
@@ -94,8 +102,9 @@ export function kindsOf(
     if (pods.length > 1) pods.sort((a, b) => order(a.since, b.since) || order(a.key, b.key));
     const first = pods[0] as PendingPod;
     const namespace = namespaceOf(first.key);
-    const rules = topology.rulesOf(needs, namespace, first.labels);
-    const problem = first.gates && first.gates.length > 0 ? `waits for its scheduling gates: ${first.gates.join(", ")}` : needs.problem;
+    const weighed = !unweighed.has(needs.id);
+    const rules = weighed ? topology.rulesOf(needs, namespace, first.labels) : NO_RULES;
+    const problem = problemOf(first, needs, weighed);
     return {
       tenant: world.tenant,
       needs,
@@ -112,6 +121,11 @@ export function kindsOf(
       ...(problem === undefined ? {} : { problem }),
     };
   });
+}
+
+function problemOf({ gates = [] }: PendingPod, needs: Needs, weighed: boolean): string | undefined {
+  if (gates.length > 0) return `waits for its scheduling gates: ${gates.join(", ")}`;
+  return needs.problem ?? (weighed ? undefined : "its tenant's pods ask more of their neighbours than one plan weighs; later plans do");
 }
 
 /** What the order of kinds looks at besides the kinds themselves. */

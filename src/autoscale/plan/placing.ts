@@ -52,6 +52,7 @@ export class Placing {
   /** Fills what there is and says which machine to open next; undefined when all are placed or nothing more can be done. */
   next(): Choice | undefined {
     for (; this.left > 0 && this.kind.request; this.advance()) {
+      this.goal.work.done += 1;
       const stage = this.stages[this.stage];
       if (!stage) return undefined;
       const offers = needsOffers(stage, this.kind) ? openable(this.cluster, this.kind, this.goal, this.within) : [];
@@ -77,7 +78,10 @@ export class Placing {
   private fill(stage: Stage, neighbours: Neighbours): void {
     const again = stage.spread.length > 0 || stage.affinity.length > 0;
     let rest: Site[] = [];
+    const { rules } = this.kind;
+    const cost = stage.spread.length + stage.affinity.length + stage.anti.length + rules.repelledBy.length;
     const visit = (site: Site) => {
+      this.goal.work.done += cost;
       const room = this.cluster.room(this.kind, site, this.left);
       if (room === 0) return;
       const most = neighbours.free ? room : Math.min(room, neighbours.cap(site.kind, site.index));

@@ -2,7 +2,7 @@ import { isTrue } from "../../core/conditions.ts";
 import { ANNOTATION_MACHINE, LABEL_NODEPOOL, LABEL_TENANT, TAINT_DISRUPTED, tenantText } from "../../core/names.ts";
 import { add, ONE, parseResources, type Resources, sum } from "../../core/quantity.ts";
 import type { Machine, MachineClass, NodeClaim, NodePool, OSImage, Taint, VirtualCluster } from "../../core/resources.ts";
-import type { DaemonSet, Node, Pod, PodDisruptionBudget } from "../../kube/index.ts";
+import type { DaemonSet, Namespace, Node, Pod, PodDisruptionBudget } from "../../kube/index.ts";
 import type { MachineSupply, NodeSupply, PendingPod, TenantWorld, World } from "../plan/index.ts";
 import { nodeDisruption } from "./disruption.ts";
 import { machineSupply } from "./machines.ts";
@@ -18,6 +18,7 @@ import {
   runningPod,
 } from "./pods.ts";
 import { judgePool, type PoolSurroundings, poolWorld } from "./pools.ts";
+import { NO_STORAGE, type Storage } from "./volumes.ts";
 
 /** On a NodeClaim: when and as which of its plan it was made, so that plans fill claims in that order. */
 export const ANNOTATION_ORDER = "ironwright.dev/plan-order";
@@ -40,6 +41,10 @@ export interface KnownTenant {
   readonly pods: readonly Pod[];
   readonly nodes: readonly Node[];
   readonly daemonSets: readonly DaemonSet[];
+  /** Absent: there is none. */
+  readonly storage?: Storage;
+  /** For namespace selectors; absent: none has labels of its own. */
+  readonly namespaces?: readonly Namespace[];
   readonly budgets?: readonly PodDisruptionBudget[];
   /** When a pod last came to a node or left it, as far as anybody saw; never earlier than the watch began. */
   readonly lastPodEvents?: (node: string) => Date;
@@ -95,9 +100,14 @@ function tenantWorld(tenant: KnownTenant, known: Known, around: PoolSurroundings
     tenant: tenant.tenant,
     pools: mine.map((pool) => poolWorld(pool, around)),
     nodes: [...ofClaims, ...others],
-    pods: demand(tenant.pods, [...ofClaims, ...others]),
+    pods: demand(tenant, [...ofClaims, ...others]),
+    ...(tenant.namespaces ? { namespaces: namespaceLabels(tenant.namespaces) } : {}),
     daemons: tenant.daemonSets.filter((set) => !set.metadata.deletionTimestamp).map(daemonOf),
   };
+}
+
+function namespaceLabels(namespaces: readonly Namespace[]): TenantWorld["namespaces"] & object {
+  return Object.fromEntries(namespaces.map((one) => [one.metadata.name, one.metadata.labels ?? {}]));
 }
 
 function podsByNode(pods: readonly Pod[]): Map<string, Pod[]> {
@@ -113,14 +123,15 @@ function podsByNode(pods: readonly Pod[]): Map<string, Pod[]> {
 }
 
 /** Pods that wait for a node, and pods that will: those a controller makes again when their node is gone. */
-function demand(pods: readonly Pod[], nodes: readonly NodeSupply[]): PendingPod[] {
+function demand(tenant: KnownTenant, nodes: readonly NodeSupply[]): PendingPod[] {
   const leaving = new Set(nodes.filter((node) => node.leaving && node.pool !== undefined).map((node) => node.name));
   const moving = (pod: Pod) =>
     leaving.has(pod.spec.nodeName ?? "") &&
     isWorkload(pod) &&
     !pod.metadata.deletionTimestamp &&
     (pod.metadata.ownerReferences ?? []).some((owner) => owner.controller);
-  return pods.filter((pod) => isUnschedulable(pod) || moving(pod)).map(pendingPod);
+  const storage = tenant.storage ?? NO_STORAGE;
+  return tenant.pods.filter((pod) => isUnschedulable(pod) || moving(pod)).map((pod) => pendingPod(pod, storage));
 }
 
 function nodeSupply(
@@ -134,7 +145,7 @@ function nodeSupply(
 ): NodeSupply {
   const initialized = claim ? isTrue(claim.status?.conditions, "Initialized") : true;
   const pool = claim?.metadata.labels?.[LABEL_NODEPOOL];
-  const work = pods.filter(isWorkload).map((pod) => runningPod(pod, tenant.budgets, now));
+  const work = pods.filter(isWorkload).map((pod) => runningPod(pod, tenant.budgets, now, tenant.storage ?? NO_STORAGE));
   return {
     name,
     ...(pool === undefined ? {} : { pool, machine: name }),

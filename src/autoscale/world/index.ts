@@ -3,3 +3,4 @@ export { ANNOTATION_POOL_HASH, type Drift, driftOf, poolHash } from "./disruptio
 export { ANNOTATION_CLAIM_FAILED, capacityOf, nodeLabelsOf } from "./machines.ts";
 export { isFinished, isMirror, isOfDaemonSet, isUnschedulable, isWorkload } from "./pods.ts";
 export { ANNOTATION_PLAIN_PODS, judgePool, type PoolSurroundings, type PoolVerdict } from "./pools.ts";
+export { storageOf } from "./volumes.ts";

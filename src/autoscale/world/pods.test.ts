@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { formatResources } from "../../core/quantity.ts";
 import type { Pod, PodSpec } from "../../kube/index.ts";
-import { hostPorts, isUnschedulable, isWorkload, podNeeds, podRequests, runningPod } from "./pods.ts";
+import { hostPorts, isUnschedulable, isWorkload, pendingPod, podNeeds, podRequests, runningPod } from "./pods.ts";
+import { storageOf } from "./volumes.ts";
 
 const box = (requests: Record<string, string>, more: object = {}) => ({ name: "c", resources: { requests }, ...more });
 
@@ -109,13 +110,50 @@ test("host ports, those of the host's network included", () => {
   expect(hostPorts(spec(true))).toHaveLength(2);
 });
 
-test.each<[string, Partial<PodSpec>]>([
-  [
-    "its volume data is a PersistentVolumeClaim, which is not planned yet",
-    { volumes: [{ name: "data", persistentVolumeClaim: { claimName: "d" } }] },
-  ],
-])("%s", (text, spec) => {
-  expect(podNeeds({ containers: [], ...spec }).unsupported).toBe(text);
+describe("volumes", () => {
+  const meta = (name: string) => ({ metadata: { name, namespace: "default" } });
+  const zoned = (zone: string) => ({ matchExpressions: [{ key: "zone", operator: "In" as const, values: [zone] }] });
+  const storage = storageOf({
+    claims: [
+      { apiVersion: "v1", kind: "PersistentVolumeClaim", ...meta("bound"), spec: { volumeName: "pv" } },
+      { apiVersion: "v1", kind: "PersistentVolumeClaim", ...meta("late"), spec: { storageClassName: "late" } },
+      { apiVersion: "v1", kind: "PersistentVolumeClaim", ...meta("early"), spec: { storageClassName: "early" } },
+    ],
+    volumes: [
+      {
+        apiVersion: "v1",
+        kind: "PersistentVolume",
+        metadata: { name: "pv" },
+        spec: { nodeAffinity: { required: { nodeSelectorTerms: [zoned("a"), zoned("b")] } } },
+      },
+    ],
+    classes: [
+      {
+        apiVersion: "storage.k8s.io/v1",
+        kind: "StorageClass",
+        metadata: { name: "late" },
+        volumeBindingMode: "WaitForFirstConsumer",
+        allowedTopologies: [{ matchLabelExpressions: [{ key: "zone", values: ["a", "c"] }] }],
+      },
+      { apiVersion: "storage.k8s.io/v1", kind: "StorageClass", metadata: { name: "early" } },
+    ],
+  });
+  const needs = (claimName: string) =>
+    pendingPod(pod({ volumes: [{ name: "data", persistentVolumeClaim: { claimName } }] }), storage).needs;
+
+  test("a bound one is where its volume is, one that waits for its pod where its class allows", () => {
+    expect(needs("bound").volumes).toEqual([
+      [[{ key: "zone", operator: "In", values: ["a"] }], [{ key: "zone", operator: "In", values: ["b"] }]],
+    ]);
+    expect(needs("late").volumes).toEqual([[[{ key: "zone", operator: "In", values: ["a", "c"] }]]]);
+    const ephemeral = { name: "scratch", ephemeral: { volumeClaimTemplate: { spec: { storageClassName: "late" } } } };
+    expect(pendingPod(pod({ volumes: [ephemeral] }), storage).needs.volumes).toHaveLength(1);
+  });
+
+  test("what cannot be had yet keeps the pod waiting, with its reason", () => {
+    expect(needs("early").unsupported).toBe("its volume data: its PersistentVolumeClaim is not bound yet");
+    expect(needs("gone").unsupported).toBe("its volume data: there is no PersistentVolumeClaim gone");
+  });
 });
 
 test("what a pod wants of its neighbours is read as it stands, the pod's own labels where keys name them", () => {

@@ -4,6 +4,7 @@ import { type Container, type DaemonSet, keyOf, type Pod, type PodDisruptionBudg
 import type { Daemon, HostPort, PendingPod, PodNeeds, RunningPod, Toleration } from "../plan/index.ts";
 import { podDisruption } from "./disruption.ts";
 import { wishesOf } from "./neighbours.ts";
+import { NO_STORAGE, type Storage, volumesOf } from "./volumes.ts";
 
 /** The scheduler's own verdict: no node there is will do. Gated pods have another reason, preemptors have a node in sight. */
 export function isUnschedulable(pod: Pod): boolean {
@@ -31,24 +32,36 @@ export function isWorkload(pod: Pod): boolean {
   return !isFinished(pod) && !isOfDaemonSet(pod) && !isMirror(pod);
 }
 
-export function pendingPod(pod: Pod): PendingPod {
+export function pendingPod(pod: Pod, storage: Storage = NO_STORAGE): PendingPod {
   return {
     key: keyOf(pod),
     since: pod.metadata.creationTimestamp ?? "",
     priority: pod.spec.priority ?? 0,
     labels: pod.metadata.labels ?? {},
-    needs: podNeeds(pod.spec, pod.metadata.labels),
+    needs: needsOf(pod, storage),
   };
 }
 
+function needsOf(pod: Pod, storage: Storage): PodNeeds {
+  const { volumes, unsupported } = volumesOf(pod, storage);
+  const needs = podNeeds(pod.spec, pod.metadata.labels);
+  const problem = needs.unsupported ?? unsupported;
+  return { ...needs, ...(volumes ? { volumes } : {}), ...(problem === undefined ? {} : { unsupported: problem }) };
+}
+
 /** A pod that is bound to a node, as its neighbours see it. */
-export function runningPod(pod: Pod, budgets: readonly PodDisruptionBudget[] = [], now = new Date(0)): RunningPod {
+export function runningPod(
+  pod: Pod,
+  budgets: readonly PodDisruptionBudget[] = [],
+  now = new Date(0),
+  storage: Storage = NO_STORAGE,
+): RunningPod {
   return {
     ...podDisruption(pod, budgets, now),
     key: keyOf(pod),
     labels: pod.metadata.labels ?? {},
     priority: pod.spec.priority ?? 0,
-    needs: podNeeds(pod.spec, pod.metadata.labels),
+    needs: needsOf(pod, storage),
     ...((pod.metadata.ownerReferences ?? []).some((owner) => owner.controller) ? {} : { bare: true }),
   };
 }
@@ -108,8 +121,6 @@ export function hostPorts(spec: PodSpec): HostPort[] {
 }
 
 function notPlannedYet(spec: PodSpec): string | undefined {
-  const claim = spec.volumes?.find((volume) => volume.persistentVolumeClaim || "ephemeral" in volume);
-  if (claim) return `its volume ${claim.name} is a PersistentVolumeClaim, which is not planned yet`;
   if ("resourceClaims" in spec) return "it has resourceClaims, which are not planned yet";
   return undefined;
 }
