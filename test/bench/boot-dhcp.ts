@@ -114,6 +114,8 @@ async function search(
 async function measure(contestant: Contestant, wire: Wire, packages: Peers, mode: Mode, rate: number, seconds: number): Promise<Run> {
   const server = await contestant.start();
   try {
+    // a daemon runs for months: neither is measured in its first second, by other clients than those that count
+    await perfdhcp(wire, packages, mode, 2000, 1, ["-b", "mac=00:0d:00:00:00:00"]);
     const before = cpuSeconds(server.pid);
     const out = await perfdhcp(wire, packages, mode, rate, seconds);
     const cpu = cpuSeconds(server.pid) - before;
@@ -132,10 +134,17 @@ async function measure(contestant: Contestant, wire: Wire, packages: Peers, mode
   }
 }
 
-async function perfdhcp(wire: Wire, packages: Peers, mode: Mode, rate: number, seconds: number): Promise<string> {
+async function perfdhcp(
+  wire: Wire,
+  packages: Peers,
+  mode: Mode,
+  rate: number,
+  seconds: number,
+  more: readonly string[] = [],
+): Promise<string> {
   const load = ["-4", "-l", "eth0", "-r", String(rate), "-R", "20000", "-p", String(seconds), "-W", "700000"];
   const target = mode === "relayed" ? ["10.77.0.1"] : ["-B"];
-  const child = wire.start(wire.there, packages.program("perfdhcp"), [...load, ...target], packages.env);
+  const child = wire.start(wire.there, packages.program("perfdhcp"), [...load, ...more, ...target], packages.env);
   let out = "";
   child.stdout?.on("data", (data) => {
     out += data;
