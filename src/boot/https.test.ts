@@ -32,7 +32,9 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-test("a certificate of our own authority: RSA, for our addresses, kept over a restart and renewed while it serves", async () => {
+test("a certificate of our own authority: RSA, for our addresses, kept over a restart and renewed while it serves", {
+  timeout: 60_000,
+}, async () => {
   const identity = await open();
   const first = identity.current();
   const certificate = new X509Certificate(first.certificate);
@@ -50,14 +52,14 @@ test("a certificate of our own authority: RSA, for our addresses, kept over a re
   third.follow(server);
   now = new Date(now.getTime() + 61 * 24 * HOUR);
   tick();
-  await expect.poll(() => third.current().certificate).not.toBe(first.certificate);
+  await expect.poll(() => third.current().certificate, { timeout: 20_000 }).not.toBe(first.certificate);
   expect(await serial(port)).toBe(new X509Certificate(third.current().certificate).serialNumber);
   await third.stop();
   await identity.stop();
   await new Promise((resolve) => server.close(resolve).closeAllConnections());
 });
 
-test("a certificate that was handed in is read again when it changes; one that is none is refused", async () => {
+test("a certificate that was handed in is read again when it changes; one that is none is refused", { timeout: 60_000 }, async () => {
   const own = await open();
   await own.stop();
   const certificate = join(directory, "site.crt");
@@ -74,7 +76,7 @@ test("a certificate that was handed in is read again when it changes; one that i
   writeFileSync(key, renewed.current().key);
   writeFileSync(certificate, renewed.current().certificate);
   tick();
-  await expect.poll(() => later.current().certificate).toBe(renewed.current().certificate);
+  await expect.poll(() => later.current().certificate, { timeout: 20_000 }).toBe(renewed.current().certificate);
   await later.stop();
   writeFileSync(certificate, "none");
   await expect(open({ certificate, key })).rejects.toMatchObject({ code: "IRW_CONFIG_INVALID" });
