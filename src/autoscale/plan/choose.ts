@@ -83,13 +83,17 @@ export function refusal(cluster: Cluster, kind: PodKind, pool: PoolWorld, outlet
   const { like } = lot;
   if (like.unavailable !== undefined) return like.unavailable;
   if (goal.fleet.available(lot, 1) === 0) return "in use";
-  if (like.lastTenant !== undefined && like.lastTenant !== cluster.demand.world.tenant) return "not wiped yet";
   if (like.readyInS !== undefined && like.readyInS > goal.waitForWipeS) return "on its way out";
   const limit = cluster.limit(pool, like);
   if (limit !== undefined) return `over the pool's limit of ${limit}`;
   if ((outlet.byName || kind.needs.byName) && !lot.endless && !lot.free.some((one) => outlet.allows(kind.needs, one, offer)))
     return "not one it names";
   return goal.referee.refuses(cluster, lot, kind);
+}
+
+/** Whether another tenant wrote to it since its last wipe: it is installed only after the next. */
+export function isDirty(machine: MachineSupply, tenant: string): boolean {
+  return machine.lastTenant !== undefined && machine.lastTenant !== tenant;
 }
 
 /** The machine to open: of the heaviest pool that has one, that which serves the most of the pods with the least waste. */
@@ -116,7 +120,7 @@ export function choose(
     let best: Rated | undefined;
     for (const offer of outlet.verdict(kind.needs).offers) {
       goal.work.done += 1;
-      if (refusal(cluster, kind, pool, outlet, offer, goal) !== undefined) continue;
+      if (goal.fleet.available(offer.lot, 1) === 0) continue;
       if (stage.prefers && failsOn(offer.labels, stage.prefers) !== undefined) continue;
       if (within && !within(offer.labels)) continue;
       const place = minding ? cluster.demand.classOf(offer, outlet, cluster.demand.openOf(offer)) : undefined;
@@ -125,7 +129,9 @@ export function choose(
       const fits = timesIn(offer.free, 0, request, kind.oneEach ? 1 : Math.min(count, cap));
       if (fits === 0) continue;
       const rated = rating.rate(offer, fits, place, neighbours);
-      if (!best || rating.compare(rated, best) < 0) best = rated;
+      // whether it may be taken is asked last: of most it need not be asked at all
+      if (best && rating.compare(rated, best) >= 0) continue;
+      if (refusal(cluster, kind, pool, outlet, offer, goal) === undefined) best = rated;
     }
     if (best) {
       const { offer } = best;
@@ -148,7 +154,7 @@ interface Rated {
 }
 
 /**
- * Free before on its way out, sound before what failed lately; then fewest servers, what is preferred, the emptiest
+ * Free before on its way out or not wiped yet, sound before what failed lately; then fewest servers, what is preferred, the emptiest
  * domain, no accelerators for who wants none, room for those who still wait; then least waste, the domain with the
  * fewest nodes, and by name.
  */
@@ -181,7 +187,9 @@ class Rating {
   compare(a: Rated, b: Rated): number {
     const one = a.offer.lot.like;
     const other = b.offer.lot.like;
+    const { tenant } = this.cluster.demand.world;
     return (
+      Number(isDirty(one, tenant)) - Number(isDirty(other, tenant)) ||
       (one.readyInS ?? 0) - (other.readyInS ?? 0) ||
       (one.failures?.count ?? 0) - (other.failures?.count ?? 0) ||
       (this.ordered ? this.term(a.offer) - this.term(b.offer) : 0) ||

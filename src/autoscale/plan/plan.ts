@@ -1,6 +1,7 @@
 import { LABEL_INSTANCE_TYPE, LABEL_NODEPOOL } from "../../core/names.ts";
 import { add } from "../../core/quantity.ts";
 import { intersect, labelsOf, type Requirements, requirementsOfLabels, toList } from "../../core/requirements.ts";
+import { isDirty } from "./choose.ts";
 import { type Carried, Cluster } from "./cluster.ts";
 import { Demand } from "./demand.ts";
 import { Heap } from "./heap.ts";
@@ -14,7 +15,7 @@ import { refusalsOf } from "./refusal.ts";
 import { settled } from "./settle.ts";
 import type { Opening, Site } from "./sites.ts";
 import { type Pass, Turn } from "./turn.ts";
-import type { Plan, PlannedClaim, World } from "./world.ts";
+import type { Action, MachineSupply, Plan, PlannedClaim, World } from "./world.ts";
 
 /** Passes change the plan a second time only in rare worlds; one that needs more than these would never settle. */
 const MOST_PASSES = 8;
@@ -102,13 +103,25 @@ function answer(turns: readonly Turn[], { actions, lost }: Reclaimed): Plan {
     const pods = turn.rest.flatMap(({ kind, from }) => kind.keys.slice(from));
     return pods.length > 0 ? [{ tenant: turn.cluster.demand.world.tenant, pods }] : [];
   });
+  const wipes = opened.flatMap(({ turn, opening }) => wiped(opening.machine, turn.cluster.demand.world.tenant));
   return {
     placements: turns.flatMap((turn) => placementsOf(turn, lost)),
     claims: opened.map(({ turn, opening, site }) => claimOf(turn, opening, site)),
     refusals: turns.flatMap((turn) => [...refusalsOf(turn), ...takenFrom(turn, lost)]),
-    ...(actions.length > 0 ? { actions } : {}),
+    ...(actions.length + wipes.length > 0 ? { actions: [...actions, ...wipes] } : {}),
     ...(rest.length > 0 ? { rest } : {}),
   };
+}
+
+/** What another tenant wrote to is wiped before it is given. */
+function wiped(machine: MachineSupply, to: string): Action[] {
+  if (!isDirty(machine, to)) return [];
+  const reason = "another tenant wrote to its disks last";
+  const common = { node: machine.name, machine: machine.name, from: machine.lastTenant ?? "", to, pods: [], reason };
+  return [
+    { verb: "wipe", ...common },
+    { verb: "give", ...common },
+  ];
 }
 
 /** Pods that would have gone to nodes which must be given up. */
@@ -162,7 +175,7 @@ function claimOf(turn: Turn, { machine, offer, pool, gang }: Opening, site: Site
     startupTaints: pool.startupTaints,
     capacity: machine.capacity,
     allocatable: machine.allocatable,
-    ...(machine.readyInS !== undefined ? { awaiting: { readyInS: machine.readyInS } } : {}),
+    ...(machine.readyInS !== undefined || isDirty(machine, tenant) ? { awaiting: { readyInS: machine.readyInS ?? 0 } } : {}),
     ...(gang === undefined ? {} : { gang }),
     ...(machine.cost === undefined ? {} : { cost: machine.cost }),
   };

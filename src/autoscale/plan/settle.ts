@@ -1,5 +1,5 @@
 import type { Goal } from "./choose.ts";
-import { refusal } from "./choose.ts";
+import { isDirty, refusal } from "./choose.ts";
 import type { Carried, Cluster } from "./cluster.ts";
 import type { Offer } from "./outlet.ts";
 import type { Site } from "./sites.ts";
@@ -35,6 +35,7 @@ function smaller(cluster: Cluster, site: Site, goal: Goal): Offer | undefined {
   const used = mine.free.map((amount, column) => amount - (cluster.sites.free[row + column] as number));
   const verdicts = [...new Set(kinds.map((kind) => outlet.verdict(kind.needs)))];
   const [lead, ...others] = verdicts;
+  const { tenant } = cluster.demand.world;
   let best: Offer | undefined;
   // they come in the order of their waste
   for (const offer of lead?.offers ?? []) {
@@ -43,6 +44,7 @@ function smaller(cluster: Cluster, site: Site, goal: Goal): Offer | undefined {
     if (best && nameOf(offer) > nameOf(best)) continue;
     if (!fits(offer.free, used) || !sameOpen(offer, mine) || !others.every((one) => one.suits.has(offer))) continue;
     if ((offer.lot.like.readyInS ?? 0) > (mine.lot.like.readyInS ?? 0)) continue;
+    if (isDirty(offer.lot.like, tenant) && !isDirty(mine.lot.like, tenant)) continue;
     if ((offer.lot.like.failures?.count ?? 0) > (mine.lot.like.failures?.count ?? 0)) continue;
     if (!sameDomains(cluster, offer, mine) || !asLiked(kinds, offer, mine, goal)) continue;
     if (refusal(cluster, first, pool, outlet, offer, goal) !== undefined) continue;
