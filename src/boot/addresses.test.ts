@@ -1,15 +1,13 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Clock } from "../core/clock.ts";
 import { parseIpv4 } from "../wire/index.ts";
 import { type AddressBook, type AddressBookOptions, type Client, createAddressBook } from "./addresses.ts";
 import { createMemoryLeases, type LeaseStore } from "./leases.ts";
 
 const OWN = at("10.64.0.1");
-
-afterEach(() => void vi.restoreAllMocks());
 
 describe("who gets which address", () => {
   test("never two at once, whatever they ask for and in which order", () => {
