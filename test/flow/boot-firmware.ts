@@ -20,8 +20,6 @@ export interface PowerOn {
   readonly mac: string;
   readonly directory: string;
   readonly memoryMiB?: number;
-  /** A raw disk, tried after the network. */
-  readonly disk?: string;
   /** For `bios-undionly`: where the first iPXE finds undionly.kpxe. */
   readonly server?: string;
 }
@@ -43,9 +41,6 @@ export function powerOn(options: PowerOn): VirtualServer {
     ...["-serial", `file:${log}`],
     ...nic,
     ...firmware(options, join(directory, `vars-${mac.replaceAll(":", "")}`)),
-    ...(options.disk === undefined
-      ? []
-      : ["-drive", `if=none,id=disk,file=${options.disk},format=raw,snapshot=on`, "-device", "virtio-blk-pci,drive=disk,bootindex=2"]),
   ];
   const child = spawn("ip", ["netns", "exec", network.namespace, "nice", "qemu-system-x86_64", ...arguments_], {
     stdio: ["ignore", "inherit", "inherit"],

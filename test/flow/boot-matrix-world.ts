@@ -16,6 +16,8 @@ export const ROUTER = "10.78.0.254";
 export interface MatrixWorld {
   readonly network: TestNetwork;
   readonly plane: BootProcess;
+  /** Kills the boot plane and starts another on what it left on its disk. */
+  restart(): Promise<void>;
   readonly directory: string;
   readonly clients: ReturnType<typeof dhcpClients>;
   /** Makes the boot plane know a machine that shall boot the installer, or its disk. */
@@ -59,7 +61,8 @@ export async function createMatrixWorld(name: string, peers?: Peers, change: Par
     ...change,
   };
   const assets = { pxeDir: artifacts.pxe, ...artifacts.installer };
-  const plane = await startBootPlane(network.namespace, { interfaces: [at], httpPort: 8080, dataDir: directory }, assets);
+  const start = () => startBootPlane(network.namespace, { interfaces: [at], httpPort: 8080, dataDir: directory }, assets);
+  let plane = await start();
   const advertise = (bridge: string) =>
     network.start(network.namespace, [artifacts.native, "advertise", "--interface", bridge, "--allow", netbootingFile(directory)]);
   advertise("prov0");
@@ -69,7 +72,13 @@ export async function createMatrixWorld(name: string, peers?: Peers, change: Par
 
   return {
     network,
-    plane,
+    get plane() {
+      return plane;
+    },
+    async restart() {
+      await plane.kill();
+      plane = await start();
+    },
     directory,
     clients: dhcpClients(network, peers, directory),
     timeline,

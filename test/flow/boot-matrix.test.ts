@@ -144,6 +144,20 @@ describe("alone on the network", () => {
       return "snponly.efi by HTTP, script, kernel";
     });
 
+    if (SOAK)
+      row("OVMF PXE, its own disk to boot", network, async () => {
+        const { stages } = await world.boot(await world.machine("disk", { intent: { boot: "disk" } }), "uefi-pxe", /Remote boot cancelled/);
+        expect(stages).toEqual(["dhcp"]);
+        return "sent on to its next boot device at once";
+      });
+    row("SeaBIOS, iPXE ROM, dark start", network, async () => {
+      // no Redis, no apiserver, no daemon: a boot plane alone, on what one that was killed left on its disk
+      const machine = await world.machine("dark");
+      await world.restart();
+      const { stages } = await world.boot(machine, "bios", "hello");
+      expect(stages).toEqual(["dhcp", "script", "kernel", "initrd", "key", "hello"]);
+      return "installer up";
+    });
     row("OVMF with Secure Boot, shim and GRUB", network, async () => {
       const machine = await world.machine("secure", { secureBoot: "required" });
       const { stages, console } = await world.boot(machine, "uefi-secure", SOAK ? "hello" : /Linux version/);
