@@ -34,16 +34,33 @@ export function layWire(name: string, addresses: { readonly here: string; readon
   if (addresses.there) ip("-n", there, "addr", "add", addresses.there, "dev", "eth0");
   ip("-n", here, "link", "set", "prov0", "up");
   ip("-n", there, "link", "set", "eth0", "up");
+  const children = new Set<ChildProcess>();
+  const interrupted = () => {
+    remove();
+    process.exit(130);
+  };
+  process.once("SIGINT", interrupted);
+  process.once("SIGTERM", interrupted);
+
+  function remove(): void {
+    process.off("SIGINT", interrupted);
+    process.off("SIGTERM", interrupted);
+    for (const child of children) if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+    for (const namespace of [here, there]) ip("netns", "delete", namespace);
+    rmSync(directory, { recursive: true });
+  }
+
   return {
     here,
     there,
     directory,
-    start: (namespace, program, args, env = process.env as Record<string, string>) =>
-      spawn("ip", ["netns", "exec", namespace, program, ...args], { stdio: ["pipe", "pipe", "pipe"], env }),
-    remove() {
-      for (const namespace of [here, there]) ip("netns", "delete", namespace);
-      rmSync(directory, { recursive: true });
+    start(namespace, program, args, env = process.env as Record<string, string>) {
+      const child = spawn("ip", ["netns", "exec", namespace, program, ...args], { stdio: ["pipe", "pipe", "pipe"], env });
+      children.add(child);
+      child.once("exit", () => children.delete(child));
+      return child;
     },
+    remove,
   };
 }
 
