@@ -25,6 +25,7 @@ type Change =
   | { readonly did: "put"; readonly site: Site; readonly kind: PodKind; readonly times: number; readonly ports: Site["ports"] }
   | { readonly did: "narrow"; readonly site: Site; readonly before: SiteClass; readonly open: Requirements }
   | { readonly did: "open"; readonly site: Site; readonly opening: Opening }
+  | { readonly did: "lift"; readonly site: Site; readonly kind: PodKind; readonly times: number; readonly here: Site["here"] }
   | { readonly did: "evict"; readonly site: Site; readonly pods: readonly RunningPod[] };
 
 /**
@@ -36,6 +37,8 @@ export class Cluster {
   readonly sites: Sites;
   /** Machines the tenant has or gets. */
   held: number;
+  /** A gang that comes next goes beyond what the tenant owns: others who own come before it. */
+  borrows = false;
   /** What could be opened, by needs; as of one moment of the fleet. */
   readonly openable = { version: -1, lists: new Map<string, readonly Openable[]>() };
   private readonly fleet: Fleet;
@@ -124,6 +127,22 @@ export class Cluster {
     this.leave(site, pods, -1);
   }
 
+  /** Takes what the plan put somewhere off its places again. @returns the kinds there were */
+  lift(which: (kind: PodKind) => boolean): Set<PodKind> {
+    const kinds = new Set<PodKind>();
+    for (const site of this.sites.all) {
+      for (const one of [...site.here].filter(({ kind }) => which(kind))) {
+        const { kind, pods } = one;
+        this.changes.push({ did: "lift", site, kind, times: pods.length, here: [...site.here] });
+        kinds.add(kind);
+        if (kind.request) this.sites.take(site.index, kind.request, -pods.length);
+        this.tally(kind, site, -pods.length);
+        site.here.splice(site.here.indexOf(one), 1);
+      }
+    }
+    return kinds;
+  }
+
   /** Nothing more is put on a place; what is there stays in the books. */
   shut(site: Site): void {
     this.sites.free.fill(0, site.index * this.sites.width, (site.index + 1) * this.sites.width);
@@ -149,6 +168,11 @@ export class Cluster {
         change.site.kind = change.before;
         change.before.sites += 1;
         this.opens.set(change.site.index, change.open);
+      } else if (change?.did === "lift") {
+        const { site, kind, times, here } = change;
+        if (kind.request) this.sites.take(site.index, kind.request, times);
+        this.tally(kind, site, times);
+        site.here.splice(0, site.here.length, ...here);
       } else if (change?.did === "evict") {
         this.leave(change.site, change.pods, 1);
       } else if (change) {

@@ -6,24 +6,34 @@ import { NEW_HOST, Neighbours } from "./neighbours.ts";
 import type { Within } from "./placing.ts";
 import { stagesOf } from "./stages.ts";
 import type { Labels } from "./terms.ts";
-import type { Left, Turn } from "./turn.ts";
+import type { Left, Portion, Turn } from "./turn.ts";
 import type { Gang, GangTopology } from "./world.ts";
 
 /** How often domains are chosen anew because neighbours, limits or quota left less room than there seemed to be. */
 const MOST_TRIES = 12;
 
 /** What a gang got, or why nothing. */
-export type GangOutcome = { readonly placed: readonly number[] } | { readonly reason: string; readonly hint?: string };
+export type GangOutcome =
+  | { readonly placed: readonly number[]; readonly more: readonly Portion[] }
+  | { readonly reason: string; readonly hint?: string };
 
-/** All members or none. @returns whether a machine was opened */
+/** All members or none; those beyond its minimum come as turns come. @returns whether a machine was opened */
 export function placeGang(turn: Turn, name: string): boolean {
   const opened = turn.pass.opened;
   const kinds = turn.membersOf(name);
+  const mark = turn.cluster.mark();
+  const { referee } = turn.pass;
+  const owner = referee.isBelow(turn.cluster) && !turn.cluster.borrows;
   const outcome = tryGang(turn, name, kinds);
-  for (const [n, kind] of kinds.entries()) {
-    const from = "placed" in outcome ? (outcome.placed[n] ?? 0) : 0;
-    if (from < kind.pods.length) turn.left.push(leftOf(kind, from, outcome));
+  if (owner && referee.isBeyond(turn.cluster)) {
+    turn.back(mark, opened);
+    turn.again(kinds);
+    turn.cluster.borrows = true;
+    return true;
   }
+  turn.cluster.borrows = false;
+  if ("placed" in outcome) turn.grow(outcome.more);
+  turn.left.push(...leftOf(kinds, outcome));
   return turn.pass.opened > opened;
 }
 
@@ -46,9 +56,15 @@ export function gangOf(turn: Turn, name: string, kinds: readonly PodKind[]): Gan
   return declared ?? { name, min: all, size: all };
 }
 
-function leftOf(kind: PodKind, from: number, outcome: GangOutcome): Left {
-  if ("placed" in outcome) return { kind, from, reason: `gang ${kind.gang} has as many members as there is room for` };
-  return { kind, from, reason: outcome.reason, ...(outcome.hint === undefined ? {} : { hint: outcome.hint }) };
+/** What of a gang has no place, and does not come later. */
+export function leftOf(kinds: readonly PodKind[], outcome: GangOutcome): Left[] {
+  return kinds.flatMap((kind, n): Left[] => {
+    if (!("placed" in outcome))
+      return [{ kind, from: 0, reason: outcome.reason, ...(outcome.hint === undefined ? {} : { hint: outcome.hint }) }];
+    const from = outcome.placed[n] ?? 0;
+    if (from >= kind.pods.length || outcome.more.some((one) => one.kind === kind)) return [];
+    return [{ kind, from, reason: `gang ${kind.gang} has as many members as there is room for` }];
+  });
 }
 
 /** Members that run, by the domains of their nodes. */
@@ -70,14 +86,18 @@ function own({ required, preferred, slice }: GangTopology): string[] {
 
 function anywhere(turn: Turn, gang: Gang, kinds: readonly PodKind[]): GangOutcome {
   const running = runningOf(turn, gang.name).reduce((sum, one) => sum + one.members, 0);
-  let left = gang.size - running;
+  const [only, ...others] = kinds;
+  let left = Math.max(0, (others.length > 0 ? gang.size : gang.min) - running);
   const placed = kinds.map((kind) => {
     const count = turn.place(kind, { most: left });
     left -= count;
     return count;
   });
   const all = placed.reduce((sum, count) => sum + count, 0) + running;
-  return all >= gang.min ? { placed } : refused(gang, { fits: all, needs: gang.min }, limitOf(turn, kinds));
+  if (all < gang.min) return refused(gang, { fits: all, needs: gang.min }, limitOf(turn, kinds));
+  const skip = placed[0] ?? 0;
+  const most = Math.min(gang.size - all, (only?.pods.length ?? 0) - skip);
+  return { placed, more: only && others.length === 0 && most > 0 ? [{ kind: only, skip, most, grows: true }] : [] };
 }
 
 /**
@@ -86,7 +106,8 @@ function anywhere(turn: Turn, gang: Gang, kinds: readonly PodKind[]): GangOutcom
  */
 function inDomains(turn: Turn, gang: Gang, topology: GangTopology, kinds: readonly PodKind[]): GangOutcome {
   const [lead, ...others] = kinds;
-  if (!lead) return { placed: [] };
+  if (!lead) return { placed: [], more: [] };
+  const grows = others.length === 0 && topology.slice === undefined;
   const running = runningOf(turn, gang.name);
   const companions = others.reduce((sum, kind) => sum + kind.pods.length, 0);
   const started = running.reduce((sum, one) => sum + one.members, 0);
@@ -104,17 +125,23 @@ function inDomains(turn: Turn, gang: Gang, topology: GangTopology, kinds: readon
     const parts = partsOf(place, berths, topology);
     let skip = 0;
     let failed: { readonly part: Part; readonly got: number } | undefined;
+    let due = grows ? Math.max(0, min - started) : Number.POSITIVE_INFINITY;
+    const more: Portion[] = [];
     for (const part of parts) {
-      const got = turn.place(lead, { skip, most: part.members, within: part.within });
+      const now = Math.min(due, part.members);
+      const got = now > 0 ? turn.place(lead, { skip, most: now, within: part.within }) : 0;
       skip += got;
-      if (got < part.members) failed = { part, got };
+      due -= got;
+      if (got < now) failed = { part, got };
       if (failed) break;
+      if (now < part.members) more.push({ kind: lead, skip: 0, most: part.members - now, within: part.within, grows: true });
     }
     if (!failed) {
       const within = parts[0] && topology.required !== undefined ? inside(parts[0].domains, [topology.required]) : undefined;
       const joined = others.map((kind) => turn.place(kind, within ? { within } : {}));
       const all = started + skip + joined.reduce((sum, count) => sum + count, 0);
-      if (all >= gang.min && (others.length === 0 || all === most + companions)) return { placed: [skip, ...joined] };
+      if (all >= gang.min && (others.length === 0 || all === most + companions))
+        return { placed: [skip, ...joined], more: inTurn(more, skip) };
       failed = { part: parts[0] ?? { members: 0, ids: [], domains: {}, within: () => true }, got: 0 };
     }
     // where nothing more may be opened at all, no other domain helps
@@ -125,6 +152,15 @@ function inDomains(turn: Turn, gang: Gang, topology: GangTopology, kinds: readon
     berths = less(berths, failed.part, failed.got);
   }
   return refused(gang, short, why);
+}
+
+/** One after the other, beginning with the pods that have no place yet. */
+function inTurn(portions: readonly Portion[], from: number): Portion[] {
+  let skip = from;
+  return portions.map((one) => {
+    skip += one.most;
+    return { ...one, skip: skip - one.most };
+  });
 }
 
 /** Where members could go: each place there is, and machines that could be opened, by lot. */

@@ -27,7 +27,15 @@ export class Quotas implements Referee {
   }
 
   before(a: Cluster, b: Cluster): number {
-    return this.shares.compare(nameOf(a), nameOf(b));
+    return this.shares.compare(nameOf(a), nameOf(b), { a: a.borrows, b: b.borrows });
+  }
+
+  isBelow(cluster: Cluster): boolean {
+    return this.shares.below(nameOf(cluster));
+  }
+
+  isBeyond(cluster: Cluster): boolean {
+    return !this.shares.owns(nameOf(cluster), []);
   }
 
   refuses(cluster: Cluster, lot: Lot, kind: PodKind): string | undefined {

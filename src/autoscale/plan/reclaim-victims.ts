@@ -32,8 +32,7 @@ export interface Protection {
 export function judged(node: NodeSupply, { minRuntimeS, expendableBelow, graceS }: Protection): string | Omit<Victim, "tenant" | "amount"> {
   if (node.leaving) return "on its way out";
   const pods = (node.pods ?? []).filter((pod) => pod.priority >= expendableBelow);
-  const idle = pods.length === 0 && node.initialized;
-  if (idle && (node.emptyForS ?? SETTLED_S) < SETTLED_S) return "empty only now";
+  const idle = pods.length === 0 && node.initialized && (node.emptyForS ?? SETTLED_S) >= SETTLED_S;
   if (!idle && Math.min(...runtimes(node, pods)) < minRuntimeS) return "minimum runtime";
   const objection = node.doNotDisrupt ? "do-not-disrupt" : objectionOf(pods);
   if (objection !== undefined && graceS === undefined) return objection;

@@ -1,6 +1,6 @@
 import type { Cluster } from "./cluster.ts";
 import type { Fleet, Lot } from "./fleet.ts";
-import { gangOf, runningOf, tryGang } from "./gang-turn.ts";
+import { gangOf, leftOf, runningOf, tryGang } from "./gang-turn.ts";
 import type { PodKind } from "./kinds.ts";
 import { order } from "./order.ts";
 import type { Offer, Outlet } from "./outlet.ts";
@@ -73,10 +73,22 @@ class Reclaim {
   private next(): { readonly turn: Turn; readonly left: Left } | undefined {
     let best: { readonly turn: Turn; readonly left: Left } | undefined;
     for (const turn of this.turns) {
-      const left = turn.left.find((one) => !this.tried.has(one) && one.kind.request && one.kind.priority >= turn.goal.expendableBelow);
+      const left = this.firstOf(turn);
       if (left && (!best || this.quotas.before(turn.cluster, best.turn.cluster) < 0)) best = { turn, left };
     }
     return best;
+  }
+
+  /** The higher priority, and gangs first: they may take what pods of lower priority got. */
+  private firstOf(turn: Turn): Left | undefined {
+    const gang = (left: Left) => Number(left.kind.gang !== undefined);
+    let first: Left | undefined;
+    for (const one of turn.left) {
+      if (this.tried.has(one) || !one.kind.request || one.kind.priority < turn.goal.expendableBelow) continue;
+      const by = first ? one.kind.priority - first.kind.priority || gang(one) - gang(first) : 1;
+      if (by > 0) first = one;
+    }
+    return first;
   }
 
   /** One machine for pods of a kind. */
@@ -108,14 +120,50 @@ class Reclaim {
       lead,
       (one) => this.outranks(turn, lead, one) && !(one.node.pods ?? []).some((pod) => pod.gang === name),
     );
+    const mark = turn.cluster.mark();
+    // pods that rank lower came later: what they got is the gang's first
+    const lifted = turn.cluster.lift((kind) => kind.priority < lead.priority);
     for (const candidates of [others, own, [...others, ...own]]) {
       const victims = this.victimsFor(turn, name, kinds, candidates, gang.topology?.required);
       if (!victims) continue;
-      this.settle(turn, name, kinds, victims);
       turn.left = turn.left.filter((one) => !lefts.includes(one));
+      this.settle(turn, name, kinds, victims);
+      this.replace(turn, lifted);
       return true;
     }
+    turn.cluster.rollback(mark);
     return false;
+  }
+
+  /** Pods that made room for a gang go where there is room yet. */
+  private replace(turn: Turn, lifted: ReadonlySet<PodKind>): void {
+    turn.left = turn.left.filter((one) => !lifted.has(one.kind));
+    const gangs = new Set<string>();
+    for (const kind of turn.cluster.demand.kinds) {
+      if (!lifted.has(kind) || gangs.has(kind.gang ?? "")) continue;
+      if (kind.gang === undefined) {
+        const from = turn.place(kind);
+        if (from < kind.pods.length) turn.left.push({ kind, from });
+        continue;
+      }
+      gangs.add(kind.gang);
+      const members = [...lifted].filter((one) => one.gang === kind.gang);
+      const outcome = tryGang(turn, kind.gang, members);
+      turn.left.push(...leftOf(members, "placed" in outcome ? { ...outcome, more: [] } : outcome));
+    }
+  }
+
+  /** A gang of which some planned member loses its node is not planned at all. */
+  private forget(turn: Turn, site: Site, to: string): void {
+    const names = new Set(site.here.flatMap((one) => one.kind.gang ?? []));
+    for (const name of names) {
+      for (const kind of turn.cluster.lift((one) => one.gang === name)) {
+        turn.left = turn.left.filter((one) => one.kind !== kind);
+        const left = { kind, from: 0, reason: `gang ${name} starts whole or not at all: node ${site.name} is given to ${to}` };
+        this.tried.add(left);
+        turn.left.push(left);
+      }
+    }
   }
 
   /** The fewest that are enough, in the one domain where they must be. */
@@ -138,7 +186,7 @@ class Reclaim {
     for (const [, list] of [...domains].sort(([a], [b]) => order(a, b))) {
       const enough = (victims: readonly Victim[]) => this.trial(turn, name, kinds, victims as readonly Candidate[]);
       const found = leastVictims(list, (tenant) => (tenant === tenantOf(turn) ? FREELY : this.allowance(tenant)), enough);
-      if (found && found.length > 0 && (!best || lighter(found, best))) best = found as readonly Candidate[];
+      if (found && (!best || lighter(found, best))) best = found as readonly Candidate[];
     }
     return best;
   }
@@ -181,7 +229,10 @@ class Reclaim {
         this.actions.push(eviction(one, pods, lead));
       } else this.takeOver(turn, lead, one);
     }
-    tryGang(turn, name, kinds);
+    const outcome = tryGang(turn, name, kinds);
+    const rest = leftOf(kinds, "placed" in outcome ? { ...outcome, more: [] } : outcome);
+    for (const one of rest) this.tried.add(one);
+    turn.left.push(...rest);
     for (const one of victims) if (one.turn === turn) this.broken.push({ victim: one, pods: lower(one.node, lead.priority) });
   }
 
@@ -201,6 +252,7 @@ class Reclaim {
     );
     this.lost.set(`${tenant}/${node.name}`, to);
     this.quotas.lost(victim.turn.cluster, machine);
+    this.forget(victim.turn, victim.site, to);
     victim.turn.cluster.shut(victim.site);
     turn.adopt(choice, this.onItsWay(machine), kind);
     this.broken.push({ victim, pods: node.pods ?? [] });

@@ -7,6 +7,9 @@ import type { MachineSupply } from "./world.ts";
 export interface Referee {
   /** Who opens the next machine: negative when it is `a`. Asked again after each machine that was opened. */
   before(a: Cluster, b: Cluster): number;
+  /** Whether a tenant has less than it owns, or more. */
+  isBelow(cluster: Cluster): boolean;
+  isBeyond(cluster: Cluster): boolean;
   /** Why a tenant may not take a machine of a lot for pods of a kind now; undefined when it may. */
   refuses(cluster: Cluster, lot: Lot, kind: PodKind): string | undefined;
   /** The smallest change after which it would not refuse, where there is one. */

@@ -138,12 +138,17 @@ export class Shares {
     return (this.account(a).quota.cohort ?? "") === (this.account(b).quota.cohort ?? "");
   }
 
-  /** Whose turn comes first. */
-  compare(a: string, b: string): number {
+  /** Whether a tenant holds less than it owns. */
+  below(tenant: string): boolean {
+    return isBelow(this.account(tenant)) === 1;
+  }
+
+  /** Whose turn comes first. @param borrows who wants to go beyond nominal now, though it is below it */
+  compare(a: string, b: string, borrows: { readonly a?: boolean; readonly b?: boolean } = {}): number {
     const one = this.account(a);
     const other = this.account(b);
     return (
-      isBelow(other) - isBelow(one) ||
+      (borrows.b ? 0 : isBelow(other)) - (borrows.a ? 0 : isBelow(one)) ||
       byNumber(one.share, other.share) ||
       other.weight - one.weight ||
       byText(one.since, other.since) ||

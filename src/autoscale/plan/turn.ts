@@ -29,6 +29,13 @@ export interface Left {
   readonly hint?: string;
 }
 
+/** Pods of a kind whose turn is to come. */
+export interface Portion extends Batch {
+  readonly within?: Within;
+  /** Of a gang that has its minimum. */
+  readonly grows?: true;
+}
+
 /** One tenant's part of a pass: its kinds in order, each on places there are and then on machines it opens. */
 export class Turn {
   readonly cluster: Cluster;
@@ -38,7 +45,7 @@ export class Turn {
   /** Kinds that were not looked at: the work budget was spent. */
   readonly rest: Left[] = [];
   /** What is still to come. */
-  private queue: readonly Batch[];
+  private queue: readonly Portion[];
   /** Kinds of which a part found no place: the rest finds none either. */
   private readonly full = new Set<PodKind>();
   private at = 0;
@@ -90,7 +97,7 @@ export class Turn {
         this.rest.push({ kind: next.kind, from: next.skip });
         return this.done();
       }
-      if (next.kind.gang !== undefined) return placeGang(this, next.kind.gang) || this.done();
+      if (next.kind.gang !== undefined && !next.grows) return placeGang(this, next.kind.gang) || this.done();
       this.current = new Placing(this.cluster, next.kind, this.goal, next);
     }
     const choice = this.current.next();
@@ -141,15 +148,26 @@ export class Turn {
 
   /** The kinds of a gang, in their order; they are not offered again. */
   membersOf(gang: string): PodKind[] {
-    const kinds = this.queue.filter((one) => one.kind.gang === gang).map((one) => one.kind);
+    const kinds = new Set(this.queue.filter((one) => one.kind.gang === gang).map((one) => one.kind));
     this.queue = this.queue.filter((one, n) => n < this.at || one.kind.gang !== gang);
-    return kinds;
+    return [...kinds];
+  }
+
+  /** A gang waits until the turn comes round to its tenant again. */
+  again(kinds: readonly PodKind[]): void {
+    this.grow(kinds.map((kind) => ({ kind, skip: 0, most: kind.pods.length })));
+  }
+
+  /** A gang that has its minimum grows next, machine by machine and only as turns come. */
+  grow(more: readonly Portion[]): void {
+    this.queue = [...this.queue.slice(0, this.at), ...more, ...this.queue.slice(this.at)];
   }
 
   private finish({ kind, placed, left, skip }: Placing): void {
     if (kind.oneEach) this.wait(kind, -1);
     if (left === 0) return;
-    this.left.push({ kind, from: skip + placed });
+    const reason = kind.gang === undefined ? {} : { reason: `gang ${kind.gang} has as many members as there is room for` };
+    this.left.push({ kind, from: skip + placed, ...reason });
     this.full.add(kind);
     if (!kind.oneEach) this.wait(kind, -(kind.pods.length - skip - placed));
   }
