@@ -83,7 +83,7 @@ export function refusal(cluster: Cluster, kind: PodKind, pool: PoolWorld, outlet
   const { like } = lot;
   if (like.unavailable !== undefined) return like.unavailable;
   if (goal.fleet.available(lot, 1) === 0) return "in use";
-  if (like.readyInS !== undefined && like.readyInS > goal.waitForWipeS) return "on its way out";
+  if (like.readyInS !== undefined && like.readyInS > goal.waitForWipeS) return `on its way out, free in ${like.readyInS} s`;
   const limit = cluster.limit(pool, like);
   if (limit !== undefined) return `over the pool's limit of ${limit}`;
   if ((outlet.byName || kind.needs.byName) && !lot.endless && !lot.free.some((one) => outlet.allows(kind.needs, one, offer)))

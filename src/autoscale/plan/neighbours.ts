@@ -132,7 +132,9 @@ export class Neighbours {
     for (const floor of this.floors) {
       const domain = domainOf(floor.rule.counter, place, index);
       if (underSkew(floor, domain) <= 0)
-        return domain < 0 ? `has no ${floor.rule.counter.key}` : `its spread over ${floor.rule.counter.key} allows no more there`;
+        return domain < 0
+          ? `has no ${floor.rule.counter.key}`
+          : `its topology spread over ${floor.rule.counter.key} (skew ${floor.rule.maxSkew}) allows no more there`;
     }
     return "its neighbours do not allow it";
   }
