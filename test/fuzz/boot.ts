@@ -187,15 +187,19 @@ function attempt<T>(rule: string, input: Uint8Array, work: () => T): T {
 }
 
 /** Frames and packets by value; the order of options is not part of their meaning. */
-function shown(value: unknown): string {
-  return JSON.stringify(value, (_, inside: unknown) => {
-    if (inside instanceof Map)
-      return [...inside]
-        .map(([name, bytes]) => [name, bytes instanceof Uint8Array ? Buffer.from(bytes).toString("hex") : bytes])
-        .sort(byKey);
-    if (inside instanceof Uint8Array) return Buffer.from(inside).toString("hex");
-    return inside;
-  });
+function shown(value: object | string): string {
+  if (typeof value === "string") return value;
+  return JSON.stringify(
+    Object.entries(value).map(([key, inside]) => [
+      key,
+      inside instanceof Map ? [...inside].map(([name, one]) => [name, plain(one)]).sort(byKey) : plain(inside),
+    ]),
+  );
+}
+
+/** A Buffer and an array of the same bytes are the same. */
+function plain(value: unknown): unknown {
+  return value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value;
 }
 
 function byKey([a]: readonly unknown[], [b]: readonly unknown[]): number {
