@@ -169,6 +169,9 @@ type descriptorReader struct {
 func (r *descriptorReader) Read(p []byte) (int, error) {
 	control := make([]byte, unix.CmsgSpace(16*4))
 	n, controlled, _, _, err := r.channel.ReadMsgUnix(p, control)
+	if err != nil {
+		return 0, err // n is -1 when the parent ended with something unread, and no reader may say that
+	}
 	if controlled > 0 {
 		messages, parseErr := unix.ParseSocketControlMessage(control[:controlled])
 		if parseErr != nil {
