@@ -51,11 +51,13 @@ export function moveOf(
     .map((node) => (gone.has(node.name) ? { ...node, leaving: true, pods: [] } : node));
   const pods = [...tenant.pods.filter((pod) => expected.has(pod.key)).map(alone), ...moving];
   const { gangs: _, ...rest } = tenant;
+  const own = { ...rest, nodes, pods };
   const tried = plan({
     ...world,
     machines: supply.machines,
     catalog: supply.catalog,
-    tenants: world.tenants.map((one) => (one === tenant ? { ...rest, nodes, pods } : idle(one))),
+    // where nothing can be claimed, what others hold does not matter
+    tenants: supply === NO_SUPPLY ? [own] : world.tenants.map((one) => (one === tenant ? own : idle(one))),
   });
   if ((tried.actions ?? []).length > 0 || (tried.rest ?? []).length > 0) return undefined;
   for (const one of tried.placements) for (const key of one.pods) expected.delete(key);
