@@ -37,6 +37,8 @@ interface Candidate extends Victim {
   /** Of the inventory; without it, only its own tenant can use the node. */
   readonly machine: MachineSupply | undefined;
   readonly lot: Lot | undefined;
+  /** How much was planned there when the pass ended: what came since is not touched. */
+  readonly planned: number;
 }
 
 class Reclaim {
@@ -64,9 +66,26 @@ class Reclaim {
       const helped = left.kind.gang === undefined ? this.forPods(turn, left) : this.forGang(turn, left);
       if (!helped) this.tried.add(left);
     }
-    for (const { victim, pods } of this.broken) this.breakGangs(victim, pods);
+    this.leaveUnused();
+    for (const { victim, pods } of this.broken) if (this.isGone(victim)) this.breakGangs(victim, pods);
     for (const turn of this.turns) this.giveBackBroken(turn);
     return { actions: this.actions, lost: this.lost };
+  }
+
+  private isGone({ tenant, node }: Candidate): boolean {
+    return this.actions.some((one) => one.from === tenant && one.node === node.name);
+  }
+
+  /** A machine that in the end nobody uses stays with who has it. */
+  private leaveUnused(): void {
+    const used = new Set(
+      this.turns.flatMap((turn) =>
+        turn.cluster.openings().flatMap(({ site, opening }) => (site.here.length > 0 ? [opening.machine.name] : [])),
+      ),
+    );
+    const kept = this.actions.filter((one) => one.verb === "evict" || one.machine === undefined || used.has(one.machine));
+    for (const one of this.actions) if (!kept.includes(one)) this.lost.delete(`${one.from}/${one.node}`);
+    this.actions.splice(0, this.actions.length, ...kept);
   }
 
   /** What waits for a machine, of the tenant whose turn it is. */
@@ -311,6 +330,7 @@ class Reclaim {
     return this.inTheWay.filter(
       (one) =>
         !this.lost.has(`${one.tenant}/${one.node.name}`) &&
+        one.site.here.length <= one.planned &&
         which(one) &&
         (one.turn === turn
           ? one.site.kind.suits(kind.needs)
@@ -380,7 +400,20 @@ class Reclaim {
       const idle = verdict.idle && site.here.length === 0;
       const priority = Math.max(verdict.priority, ...site.here.map((one) => one.kind.priority));
       const amount = this.quotas.amount(turn.cluster, node.capacity);
-      return [{ ...verdict, idle, priority, tenant: world.tenant, amount, turn, site, machine: found?.machine, lot: found?.lot }];
+      return [
+        {
+          ...verdict,
+          idle,
+          priority,
+          tenant: world.tenant,
+          amount,
+          turn,
+          site,
+          machine: found?.machine,
+          lot: found?.lot,
+          planned: site.here.length,
+        },
+      ];
     });
   }
 }
