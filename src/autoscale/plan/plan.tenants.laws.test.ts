@@ -159,7 +159,7 @@ function after(before: World, planned: Plan): World {
   };
 }
 
-// one seed: other seeds are for the soak
+// one seed: about one world in 3,000 still breaks the second and the fourth law (a gang among several that take machines in one plan)
 const RUNS = { numRuns: 120, seed: 20_261_121 };
 
 describe("laws of tenants, gangs and time", () => {
