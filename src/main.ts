@@ -34,6 +34,8 @@ export interface Surroundings {
   /** Boot sockets by name, inherited from systemd or from `ironwright-native sockets`. */
   readonly sockets: ReadonlyMap<string, number>;
   readonly log: Logger;
+  /** Aborts to end a start that still waits for the host control plane or Redis; what is up already is stopped. */
+  readonly stopping: AbortSignal;
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -42,7 +44,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  * Builds the parts and starts them in the order in which they need each other. The boot plane is first and waits for
  * nothing: a server that boots now may be one that carries the control plane.
  */
-export async function startDaemon({ config, artifacts, sockets, log }: Surroundings): Promise<Daemon> {
+export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
+  const { config, artifacts, log, stopping } = surroundings;
   const stops: (() => Promise<void>)[] = [];
   const stop = async () => {
     for (const end of stops.reverse()) await end().catch((error: unknown) => log.error({ err: error }, "a part did not stop cleanly"));
@@ -51,9 +54,10 @@ export async function startDaemon({ config, artifacts, sockets, log }: Surroundi
     mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
     const metrics = createMetrics();
     addProcessMetrics(metrics);
-    const bootPlane = bootPlaneOf({ config, artifacts, sockets, log }, metrics);
-    await bootPlane.start();
+    const bootPlane = bootPlaneOf(surroundings, metrics);
+    // also when it does not start: what it has opened by then would keep the process
     stops.push(() => bootPlane.stop());
+    await bootPlane.start();
     let scaler: Autoscaler | undefined;
     const api = await startApi(
       {
@@ -66,10 +70,10 @@ export async function startDaemon({ config, artifacts, sockets, log }: Surroundi
     );
     stops.push(() => api.stop());
 
-    const host = await insist(() => hostOf({ config, artifacts, sockets, log }), log);
+    const host = await insist(() => hostOf(surroundings), surroundings);
     const kube = connectKube(readFileSync(host.kubeconfig, "utf8"));
     stops.push(() => kube.close());
-    await insist(() => prepareHost(kube, artifacts, log), log);
+    await insist(() => prepareHost(kube, artifacts, log), surroundings);
 
     const clock = systemClock;
     const random = randomBytes;
@@ -88,7 +92,7 @@ export async function startDaemon({ config, artifacts, sockets, log }: Surroundi
       log: part("tenant"),
       events,
     });
-    const queue = await operationQueue({ redis: host.redis, log: part("work") });
+    const queue = await unless(stopping, operationQueue({ redis: host.redis, log: part("work") }));
     stops.push(() => queue.close());
     const bmcs = bmcKeeper(connectBmc);
     stops.push(() => bmcs.close());
@@ -134,16 +138,31 @@ const LAST_RETRY_MS = 30_000;
 const COMES_BACK = ["IRW_KUBE_UNREACHABLE", "IRW_CHILD_NOT_READY", "IRW_SUPERVISOR_UNREACHABLE"] as const;
 
 /** Tries again until the control plane is there: meanwhile the boot plane answers, and may boot the very server that carries it. */
-async function insist<T>(start: () => Promise<T>, log: Logger): Promise<T> {
+async function insist<T>(start: () => Promise<T>, { log, stopping }: Surroundings): Promise<T> {
   for (let afterMs = FIRST_RETRY_MS; ; afterMs = Math.min(afterMs * 2, LAST_RETRY_MS)) {
     try {
-      return await start();
+      return await unless(stopping, start());
     } catch (error) {
-      if (!COMES_BACK.some((code) => isError(error, code))) throw error;
+      if (!comesBack(error)) throw error;
       log.warn({ err: error, nextTryMs: afterMs }, "the host control plane does not answer yet; the boot plane goes on meanwhile");
-      await systemClock.sleep(afterMs);
+      await systemClock.sleep(afterMs, stopping);
     }
   }
+}
+
+/** An apiserver whose etcd is away answers, and refuses by 5xx. */
+function comesBack(error: unknown): boolean {
+  return COMES_BACK.some((code) => isError(error, code)) || (isError(error, "IRW_KUBE_REFUSED") && error.facts.status >= 500);
+}
+
+/** What is awaited, or the signal's reason when it aborts first. */
+function unless<T>(signal: AbortSignal, awaited: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => reject(signal.reason);
+    signal.addEventListener("abort", giveUp, { once: true });
+    if (signal.aborted) giveUp();
+    awaited.then(resolve, reject).finally(() => signal.removeEventListener("abort", giveUp));
+  });
 }
 
 function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings, metrics: Metrics): BootPlane {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { askDaemon } from "../api/index.ts";
+import { askDaemon } from "../api/client.ts";
 import { loadConfig } from "../config/index.ts";
 import type { GlobalOptions } from "./options.ts";
 

@@ -1,51 +1,51 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import { ApiProblem } from "../api/index.ts";
+import { ApiProblem } from "../api/client.ts";
 import { IronwrightError } from "../core/errors.ts";
-import { configCommand } from "./config.ts";
-import { describeCommand } from "./describe.ts";
-import { doctorCommand } from "./doctor.ts";
-import { explainCommand } from "./explain.ts";
-import { getCommand } from "./get.ts";
-import { kubeconfigCommand } from "./kubeconfig.ts";
 import { collect, type GlobalOptions } from "./options.ts";
-import { rackCommand } from "./rack.ts";
-import { serveCommand } from "./serve.ts";
-import { simulateCommand } from "./simulate.ts";
-import { superviseCommand } from "./supervise.ts";
-import { timelineCommand } from "./timeline.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
 
-const program = new Command("ironwright")
-  .description("Turns racks of GPU servers into Kubernetes nodes for tenants, on demand.")
-  .version(version)
-  .option("-c, --config <file>", "configuration file; default ./ironwright.yaml, then /etc/ironwright/ironwright.yaml")
-  .option("--set <key=value>", "set one setting, e.g. --set host.port=6444; may be given again", collect)
-  .showHelpAfterError();
+/** Every command by its name. Only the one that is called is loaded: it answers at once, and one that is broken breaks no other. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import("./serve.ts")).serveCommand(global),
+  supervise: async () => (await import("./supervise.ts")).superviseCommand(global),
+  config: async () => (await import("./config.ts")).configCommand(global),
+  rack: async () => (await import("./rack.ts")).rackCommand(global),
+  get: async () => (await import("./get.ts")).getCommand(global),
+  describe: async () => (await import("./describe.ts")).describeCommand(global),
+  timeline: async () => (await import("./timeline.ts")).timelineCommand(global),
+  kubeconfig: async () => (await import("./kubeconfig.ts")).kubeconfigCommand(global),
+  doctor: async () => (await import("./doctor.ts")).doctorCommand(global),
+  explain: async () => (await import("./explain.ts")).explainCommand(),
+  simulate: async () => (await import("./simulate.ts")).simulateCommand(),
+};
+
+const program = root();
+
+function root(): Command {
+  return new Command("ironwright")
+    .description("Turns racks of GPU servers into Kubernetes nodes for tenants, on demand.")
+    .version(version)
+    .option("-c, --config <file>", "configuration file; default ./ironwright.yaml, then /etc/ironwright/ironwright.yaml")
+    .option("--set <key=value>", "set one setting, e.g. --set host.port=6444; may be given again", collect)
+    .showHelpAfterError();
+}
 
 function global(): GlobalOptions {
   const { config, set } = program.opts<{ config?: string; set?: readonly string[] }>();
   return { ...(config ? { file: config } : {}), ...(set ? { set } : {}) };
 }
 
-for (const command of [
-  serveCommand,
-  superviseCommand,
-  configCommand,
-  rackCommand,
-  getCommand,
-  describeCommand,
-  timelineCommand,
-  kubeconfigCommand,
-  doctorCommand,
-]) {
-  program.addCommand(command(global));
-}
-program.addCommand(explainCommand());
-program.addCommand(simulateCommand());
-
 try {
+  // another one reads the line first, for reading sets options
+  const [called = ""] = root().parseOptions(process.argv.slice(2)).operands;
+  // whoever asks for help, or for what is not there, is shown them all
+  const loaded = Object.hasOwn(commands, called) ? [called] : Object.keys(commands);
+  for (const name of loaded) {
+    const command = await commands[name]?.();
+    if (command) program.addCommand(command);
+  }
   await program.parseAsync();
 } catch (error) {
   if (error instanceof IronwrightError || error instanceof ApiProblem)

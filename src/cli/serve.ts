@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Command } from "commander";
 import { inheritedSockets, socketArguments } from "../boot/index.ts";
 import { readArtifacts } from "../config/artifacts.ts";
@@ -19,12 +20,17 @@ export function serveCommand(global: () => GlobalOptions): Command {
         process.execve?.(artifacts.native, command, process.env);
       }
       const log = createLog(config.log.level);
+      const stopping = new AbortController();
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopping.abort());
       // the whole daemon is loaded only where it is run: the other commands answer at once
       const { startDaemon } = await import("../main.ts");
-      const daemon = await startDaemon({ config, artifacts, sockets, log });
-      await new Promise<void>((resolve) => {
-        for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+      const daemon = await startDaemon({ config, artifacts, sockets, log, stopping: stopping.signal }).catch((error: unknown) => {
+        if (!stopping.signal.aborted) throw error;
+        log.info("stopped before it was ready");
+        // what was still being waited for is given up
+        process.exit();
       });
+      if (!stopping.signal.aborted) await once(stopping.signal, "abort");
       log.info("stopping");
       await daemon.stop();
     });

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { Command } from "commander";
 import type { TimelineAnswer } from "../api/index.ts";
-import { type Attempt, ENOUGH, type StepHistory, slowestStep } from "../boot/index.ts";
+import { type Attempt, ENOUGH, type StepHistory, slowestStep } from "../boot/attempt.ts";
 import { ask } from "./daemon.ts";
 import type { GlobalOptions } from "./options.ts";
 import { age, plain, seconds, table } from "./print.ts";
