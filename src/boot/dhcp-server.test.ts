@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { edk2Discover, edk2HttpDiscover, ipxeDiscover } from "../wire/golden.fixture.ts";
 import { type Frame, ipv4Text, MESSAGE, OPTION, readOption } from "../wire/index.ts";
 import { address, bytes, discoverFrom, edit, machine, OWN, peer, segment, selecting, text, type } from "./dhcp.fixture.ts";
+import { EVERYBODY } from "./dhcp-server.ts";
 
 describe("a known machine", () => {
   test("is offered its address and boot program, and leased the same", () => {
@@ -253,6 +254,15 @@ describe("what proves nothing", () => {
     server.answer(message(MESSAGE.decline, {}), peer);
     expect(refused()).toEqual({ "dhcp: a decline of what it was not given": 2, "boot: unknown machine": 1 });
     expect(ask(discoverFrom(mac)).frame.yourAddress).toBe(held);
+  });
+
+  test("an address of elsewhere that a client names hears nothing: the answer goes to everybody here", () => {
+    const elsewhere = address("203.0.113.9");
+    const { ask } = segment({});
+    const offer = ask(discoverFrom(mac, {}, { clientAddress: elsewhere }));
+    expect(offer.to).toEqual(EVERYBODY);
+    const ack = ask(selecting(discoverFrom(mac), offer.frame.yourAddress, { clientAddress: elsewhere }));
+    expect([type(ack), ack.to]).toEqual([MESSAGE.ack, EVERYBODY]);
   });
 
   test("an inform from another network, a renewal from another address, a message longer than any client's", () => {

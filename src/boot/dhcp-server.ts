@@ -186,7 +186,7 @@ export function createDhcpServer(options: DhcpServerOptions): DhcpServer {
     const boot = choice.choose(request, who);
     const datagram = reply(request, { ...common(exchange, boot), type, lease: { address, seconds: leaseSeconds(exchange) } });
     choice.told(request, who, type, address, boot);
-    return { datagram, to: destination(request, from) };
+    return { datagram, to: destination(request, exchange.subnet, from) };
   }
 
   function common({ request, subnet, who }: Exchange, answer: BootAnswer): Omit<ReplyFacts, "type"> {
@@ -254,10 +254,11 @@ function isForeign({ frame }: Request, from: Peer): boolean {
  * RFC 2131 §4.1, but by broadcast where it asks for a unicast frame to a client that has no address yet: a datagram socket
  * cannot send one, and every client takes the broadcast.
  */
-function destination(request: Request, from: Peer): Peer {
+function destination(request: Request, { network }: ServedSubnet, from: Peer): Peer {
   const { relayAddress, clientAddress } = request.frame;
   if (relayAddress !== 0) return atRelay(request, from);
-  return clientAddress === 0 ? EVERYBODY : { address: ipv4Text(clientAddress), port: 68 };
+  // what a client says of itself sends nothing to networks that are not ours
+  return clientAddress === 0 || !isOn(network, clientAddress) ? EVERYBODY : { address: ipv4Text(clientAddress), port: 68 };
 }
 
 /** RFC 2131 §4.1; RFC 8357 §5 for the port. */

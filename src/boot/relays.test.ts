@@ -109,6 +109,18 @@ describe("RFC 3527, link selection", () => {
     expect(rack().ask(relayed(edk2Discover, linked), fromRelay).frame.yourAddress >>> 8).toBe(address("10.79.0.0") >>> 8);
   });
 
+  test("an address that clients are given is no relay's: it would vouch for its own option 82. The router's is one", () => {
+    const router = "10.78.0.50";
+    const pool = { from: "10.78.0.10", to: "10.78.0.99" };
+    const reservations = [{ circuitId: "Ethernet1/7", machine: "gpu-17" }];
+    const one = rack({ at: { subnets: [{ network: "10.78.0.0/24", router, pool, reservations }] } });
+    const said = agent([1, Buffer.from("Ethernet1/7")], [19, new Uint8Array()]);
+    const pretender = relayed(edk2Discover, said, { relayAddress: address("10.78.0.20") });
+    expect(one.server.answer(pretender, { address: "10.78.0.20", port: 4000 })).toBeUndefined();
+    expect(one.refused()).toEqual({ "dhcp: relay not configured": 1 });
+    expect(one.ask(relayed(edk2Discover, said, { relayAddress: address(router) }), { address: router, port: 67 }).to.address).toBe(router);
+  });
+
   test("a relay nobody named may not: it could be anybody, and the answer would go anywhere", () => {
     const one = rack();
     expect(one.server.answer(relayed(edk2Discover, linked, { relayAddress: address("192.0.2.2") }), peer)).toBeUndefined();

@@ -93,8 +93,13 @@ export function chooseSubnet<T extends Subnet>(
   const found = subnets.find((one) => isOn(one.network, named));
   if (!found) return "relayed from a network not configured";
   // whoever may send here could name any relay; the answer goes only to those that are ours
-  const isOurs = found.relays.has(relayAddress) || subnets.some((one) => isOn(one.network, relayAddress));
+  const isOurs = found.relays.has(relayAddress) || subnets.some((one) => isOn(one.network, relayAddress) && !isGiven(one, relayAddress));
   return isOurs ? found : "relay not configured";
+}
+
+/** Clients are given such an address: one that says by it to be a relay would vouch for its own option 82. */
+function isGiven({ router, pools }: Subnet, address: number): boolean {
+  return address !== router && pools.some(({ from, to }) => from <= address && address <= to);
 }
 
 function invalid(where: string, text: string): IronwrightError<"IRW_CONFIG_INVALID"> {

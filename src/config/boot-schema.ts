@@ -94,7 +94,10 @@ const network = {
 
 const subnet = z.strictObject({
   network: cidr.describe("the network behind a relay, e.g. 10.78.0.0/24"),
-  relays: z.array(ipv4).default([]).describe("relays that may speak for it from outside it (link selection); those inside it always may"),
+  relays: z
+    .array(ipv4)
+    .default([])
+    .describe("relays that may speak for it from outside it (link selection); those inside it may, at addresses that no client is given"),
   ...network,
 });
 
