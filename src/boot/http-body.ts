@@ -47,12 +47,13 @@ export function createBodySender({ carrier, files, clock }: BodySenderOptions): 
 
   return {
     async send(body, response) {
-      const { socket } = response;
-      if (!socket || socket.destroyed) return { bytes: 0, why: "the client hung up" };
+      const { socket } = response.req;
       const hungUp = new AbortController();
       const onClose = () => hungUp.abort();
+      if (socket.destroyed) onClose();
       socket.once("close", onClose);
       try {
+        if (!(await isItsTurn(response, hungUp.signal))) return { bytes: 0, why: "the client hung up" };
         const sent = (await byHelper(body, response, socket, hungUp.signal)) ?? (await byTurns(body, response, hungUp.signal));
         if (sent.bytes === body.length) response.end();
         else socket.destroy();
@@ -129,11 +130,26 @@ async function read(handle: FileHandle | undefined, at: number, most: number): P
   return buffer.subarray(0, bytesRead);
 }
 
+/**
+ * Waits for the answers before this one on its connection. The helper's last byte lets a client ask again before this process has
+ * heard that the body is out.
+ */
+async function isItsTurn(response: ServerResponse, signal: AbortSignal): Promise<boolean> {
+  if (!response.socket && !signal.aborted) {
+    await new Promise<void>((resolve) => {
+      response.once("socket", () => resolve());
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+  return !signal.aborted;
+}
+
 /** Whether all that was written to it has left this process. */
 async function flushed(socket: Socket, signal: AbortSignal): Promise<boolean> {
   if (socket.writableLength > 0) {
     await new Promise<void>((resolve) => {
-      socket.once("drain", resolve);
+      // "drain" comes only of writes that were too much at once
+      socket.write("", () => resolve());
       signal.addEventListener("abort", () => resolve(), { once: true });
     });
   }

@@ -101,6 +101,18 @@ describe("assets", () => {
     expect(await bytesOf(await get("files/image"))).toEqual(kernel);
   });
 
+  test("asked for at once on one connection, they come one after the other", async () => {
+    const { port } = new URL(base);
+    const connection = connect(Number(port), "127.0.0.1");
+    const asked = (name: string, more = "") => `GET /boot/${nonce}/${name} HTTP/1.1\r\nhost: x\r\n${more}\r\n`;
+    connection.write(asked("kernel") + asked("initrd") + asked("kernel", "connection: close\r\n"));
+    const parts: Buffer[] = [];
+    for await (const part of connection as AsyncIterable<Buffer>) parts.push(part);
+    const text = Buffer.concat(parts).toString("latin1");
+    const body = kernel.toString("latin1");
+    expect(text.split(/HTTP\/1\.1 200 OK\r\n[^]*?\r\n\r\n/)).toEqual(["", body, "initrd", body]);
+  });
+
   test("go to the current nonce alone", async () => {
     for (const path of ["/boot/wrong-wrong-wrong-wrong/kernel", `/boot/${nonce}/../../etc/passwd`, "/boot//kernel", "/"]) {
       expect((await fetch(base + path)).status).toBe(404);

@@ -124,6 +124,16 @@ describe.each([
     expect(three.equals(Buffer.concat([initrd, kernel, initrd]))).toBe(true);
   });
 
+  test("200 bodies over one connection, each asked for as soon as the last one's last byte is there", async () => {
+    const one = ["-sSf", "-r", "0-69999", `${url}/initrd`];
+    const all = await curl(
+      ...Array.from({ length: 200 }, () => ["--next", ...one])
+        .flat()
+        .slice(1),
+    );
+    expect(all.equals(Buffer.concat(Array.from({ length: 200 }, () => initrd.subarray(0, 70_000))))).toBe(true);
+  });
+
   test("curl by HTTPS, trusting our authority alone", async () => {
     const secure = url.replace("http:", "https:").replace("8080", "8443");
     const ca = join(directory, "boot-pki", "boot-ca.crt");
