@@ -78,6 +78,8 @@ test("a certificate that was handed in is read again when it changes; one that i
   tick();
   await expect.poll(() => later.current().certificate, { timeout: 20_000 }).toBe(renewed.current().certificate);
   await later.stop();
+  writeFileSync(key, own.current().key);
+  await expect(open({ certificate, key })).rejects.toThrow("the key is not the certificate's");
   writeFileSync(certificate, "none");
   await expect(open({ certificate, key })).rejects.toMatchObject({ code: "IRW_CONFIG_INVALID" });
 });

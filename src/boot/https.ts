@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { Server } from "node:https";
 import { join } from "node:path";
@@ -72,8 +72,8 @@ function handedIn(certificateFile: string, keyFile: string): KeyedCertificate {
   try {
     const certificate = readFileSync(certificateFile, "utf8");
     const key = readFileSync(keyFile, "utf8");
-    // throws when one is no PEM
-    void new X509Certificate(certificate);
+    // both throw when it is no PEM
+    if (!new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key))) throw new Error("the key is not the certificate's");
     return { certificate, key };
   } catch (error) {
     const problems = `${certificateFile} or ${keyFile}: ${reasonOf(error)}`;

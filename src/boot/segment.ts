@@ -1,4 +1,6 @@
 import type { Socket } from "node:dgram";
+import type { Server as HttpServer } from "node:http";
+import type { Server as HttpsServer } from "node:https";
 import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
@@ -77,14 +79,14 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const web = createBootHttp(served);
   const secure = options.identity && createBootHttps(served, options.identity.current());
 
-  const dhcpSocket = await udpSocket(`dhcp@${at.name}`, sockets.get(`dhcp@${at.name}`));
-  const bootsSocket = dhcp.boots && (await udpSocket(`pxe@${at.name}`, sockets.get(`pxe@${at.name}`)));
-  const tftpSocket = await udpSocket(`tftp@${at.name}`, sockets.get(`tftp@${at.name}`) ?? { address, port: 69 });
-  await listenHttp(web, `http@${at.name}`, sockets.get(`http@${at.name}`) ?? { address, port: options.httpPort });
-  if (options.https && options.identity && secure) {
-    const from = sockets.get(`https@${at.name}`) ?? { address, port: options.https.port };
-    await listenHttp(secure, `https@${at.name}`, from);
-    options.identity.follow(secure);
+  const { dhcpSocket, bootsSocket, tftpSocket } = await openSockets(options, address, web, secure, dhcp.boots !== undefined).catch(
+    (error) => {
+      pair?.destroy();
+      throw error;
+    },
+  );
+  if (secure) {
+    options.identity?.follow(secure);
     secure.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
   }
   // a connection that cannot be accepted, for want of descriptors say, must not end the daemon
@@ -135,6 +137,37 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
       ]);
     },
   };
+}
+
+/** The sockets of one interface, all or none: one that stayed open would keep a daemon that cannot start. */
+async function openSockets(
+  { at, sockets, httpPort, https }: SegmentOptions,
+  address: string,
+  web: HttpServer,
+  secure: HttpsServer | undefined,
+  boots: boolean,
+) {
+  const open: { close(): unknown }[] = [];
+  const udp = async (name: string, from: number | { readonly address: string; readonly port: number } | undefined) => {
+    const socket = await udpSocket(name, from);
+    open.push(socket);
+    return socket;
+  };
+  const listen = async (server: HttpServer | HttpsServer, scheme: string, port: number) => {
+    await listenHttp(server, `${scheme}@${at.name}`, sockets.get(`${scheme}@${at.name}`) ?? { address, port });
+    open.push(server);
+  };
+  try {
+    const dhcpSocket = await udp(`dhcp@${at.name}`, sockets.get(`dhcp@${at.name}`));
+    const bootsSocket = boots ? await udp(`pxe@${at.name}`, sockets.get(`pxe@${at.name}`)) : undefined;
+    const tftpSocket = await udp(`tftp@${at.name}`, sockets.get(`tftp@${at.name}`) ?? { address, port: 69 });
+    await listen(web, "http", httpPort);
+    if (secure && https) await listen(secure, "https", https.port);
+    return { dhcpSocket, bootsSocket, tftpSocket };
+  } catch (error) {
+    for (const one of open) one.close();
+    throw error;
+  }
 }
 
 /** A transfer as people tell it. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -31,4 +31,13 @@ test("leases that an older release kept in SQLite move to the log, and are gone 
   const again = openLeaseLog({ directory: join(directory, "leases"), before: openBootStore(path).leases() });
   expect([...again.leases.values()]).toEqual([{ address: 172818442, client: "id:ff00", mac: "52:54:00:77:00:01", expires: 1893456000000 }]);
   await again.close();
+});
+
+test("nobody else reads the nonces, wherever the data directory came from", () => {
+  chmodSync(directory, 0o755);
+  const path = join(directory, "boot.sqlite");
+  const store = openBootStore(path);
+  store.putFile({ nonce: "n", name: "f", path: "/f" });
+  expect([path, `${path}-wal`].map((file) => statSync(file).mode & 0o777)).toEqual([0o600, 0o600]);
+  store.close();
 });

@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { BootRecord, InstallerHello } from "./contract.ts";
@@ -35,9 +35,14 @@ const schema = `
 
 /** @param path of the database file, or `:memory:` */
 export function openBootStore(path: string): BootStore {
-  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  if (path !== ":memory:") {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    // nonces are in it, and the data directory may have been made by others; SQLite gives its journal the same mode
+    closeSync(openSync(path, "a", 0o600));
+    chmodSync(path, 0o600);
+  }
   const database = new DatabaseSync(path);
-  // FULL: a lease or a hello that was answered survives the loss of power
+  // FULL: a hello that was answered survives the loss of power
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
   database.exec(schema);
   const prepared = {

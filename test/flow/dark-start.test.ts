@@ -157,8 +157,12 @@ test("killed and started again it gives the same address, and nobody advertises 
   expect(existsSync(join(dataDir, "run", "daemon.sock"))).toBe(false);
 });
 
-test("a daemon that was not handed the sockets its configuration needs ends, and says which is missing", async () => {
-  const { daemon, log } = serve(artifacts.native, "sockets", "--udp", `other=${SERVER}:6969`, "--");
+test.each([
+  ["dhcp@prov0", ["--udp", `other=${SERVER}:6969`]],
+  // the first ones are taken over by then
+  ["http@prov0", ["--udp", "dhcp@prov0=0.0.0.0:67@prov0", "--udp", `http@prov0=${SERVER}:8080@prov0`]],
+])("a daemon that cannot take over its socket %s ends, and says so", async (name, handed) => {
+  const { daemon, log } = serve(artifacts.native, "sockets", ...handed, "--");
   expect(await once(daemon, "exit")).toEqual([1, null]);
-  expect(log()).toMatch(/IRW_BOOT_SOCKET: .*dhcp@prov0/);
+  expect(log()).toMatch(new RegExp(`IRW_BOOT_SOCKET: .*${name}`));
 });
