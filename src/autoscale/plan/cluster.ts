@@ -181,7 +181,8 @@ export class Cluster {
         this.opens.delete(change.site.index);
         this.charge(change.opening.pool.name, change.opening.machine.capacity, -1n);
         this.held -= 1;
-        this.fleet.giveBack(change.opening.offer.lot, change.opening.machine);
+        if (change.opening.taken) this.fleet.version += 1;
+        else this.fleet.giveBack(change.opening.offer.lot, change.opening.machine);
       }
     }
   }

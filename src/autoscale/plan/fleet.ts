@@ -99,8 +99,7 @@ export class Fleet {
 
   giveBack(lot: Lot, machine: MachineSupply): void {
     this.version += 1;
-    // what was taken from who has it is not free when it is not taken after all
-    if (lot.endless || lot.like.unavailable !== undefined) return;
+    if (lot.endless) return;
     let at = lot.free.length;
     while (at > 0 && order((lot.free[at - 1] as MachineSupply).name, machine.name) < 0) at -= 1;
     lot.free.splice(at, 0, machine);

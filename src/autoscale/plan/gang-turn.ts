@@ -144,12 +144,13 @@ function inDomains(turn: Turn, gang: Gang, topology: GangTopology, kinds: readon
         return { placed: [skip, ...joined], more: inTurn(more, skip) };
       failed = { part: parts[0] ?? { members: 0, ids: [], domains: {}, within: () => true }, got: 0 };
     }
-    // where nothing more may be opened at all, no other domain helps
-    if (openable(turn.cluster, lead, turn.goal).length === 0) size = Math.min(size - 1, started + skip);
+    // where nothing more may be opened at all, no other domain gets more new machines than this one did
+    const machines = openable(turn.cluster, lead, turn.goal).length === 0 ? turn.pass.opened - opened : Number.POSITIVE_INFINITY;
     why ??= limitOf(turn, kinds);
     if (started + skip > short.fits) short = { fits: started + skip, needs: gang.min, ...place.within };
     turn.back(mark, opened);
-    berths = less(berths, failed.part, failed.got);
+    berths = opening(machines, less(berths, failed.part, failed.got));
+    size = Math.min(size, started + roomIn(berths, machines));
   }
   return refused(gang, short, why);
 }
@@ -249,6 +250,26 @@ function less(berths: readonly Berths[], { ids }: Part, got: number): readonly B
     left -= count * one.room;
     return count > 0 ? [{ ...one, count }] : [];
   });
+}
+
+/** The berths when so many machines at most are opened. */
+function opening(most: number, berths: readonly Berths[]): readonly Berths[] {
+  return berths.flatMap((one) => (one.opens && one.count > most ? (most > 0 ? [{ ...one, count: most }] : []) : [one]));
+}
+
+/** How many members there is room for at most, in all domains together, when so many machines are opened. */
+function roomIn(berths: readonly Berths[], most: number): number {
+  let there = 0;
+  let opened = 0;
+  let largest = 0;
+  for (const { opens, count, room } of berths) {
+    if (!opens) there += count * room;
+    else {
+      opened += count * room;
+      largest = Math.max(largest, room);
+    }
+  }
+  return there + Math.min(opened, most === Number.POSITIVE_INFINITY ? opened : most * largest);
 }
 
 function refused(gang: Gang, short: GangShort, why: string | undefined): GangOutcome {

@@ -2,7 +2,7 @@ import type { Resources } from "../../core/quantity.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Lot } from "./fleet.ts";
 import type { PodKind } from "./kinds.ts";
-import type { Referee } from "./referee.ts";
+import type { Former, Referee } from "./referee.ts";
 import { type Measure, type QuotaProblem, Shares } from "./shares.ts";
 import { Windows } from "./time-windows.ts";
 import type { MachineSupply, WarmFloor, World } from "./world.ts";
@@ -68,6 +68,17 @@ export class Quotas implements Referee {
     return this.shares.owns(nameOf(cluster), this.sum(machines));
   }
 
+  /** Whether machines are within a tenant's nominal quota together, or within what it may borrow. */
+  permits(cluster: Cluster, more: Measure, owned: boolean): boolean {
+    const tenant = nameOf(cluster);
+    return owned ? this.shares.owns(tenant, more) : this.shares.problem(tenant, more) === undefined;
+  }
+
+  /** Whether some window counts on a machine. */
+  inWindow(machine: MachineSupply): boolean {
+    return this.windows.counts(machine.name);
+  }
+
   /** Whether a tenant needs a machine it has for a window of its own. */
   reserved(cluster: Cluster, machine: MachineSupply): boolean {
     return this.windows.reserves(nameOf(cluster), machine.name);
@@ -78,12 +89,8 @@ export class Quotas implements Referee {
     return this.shares.inUnitOf(nameOf(cluster), this.shares.measure(capacity));
   }
 
-  /** A tenant must give up a machine: it is nobody's until it is opened. */
-  lost(cluster: Cluster, machine: MachineSupply): void {
-    this.shares.lost(nameOf(cluster), this.shares.measure(machine.capacity));
-  }
-
-  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number): number | undefined {
+  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number, former?: Former): number | undefined {
+    const without = former ? this.leaves(former, machine) : undefined;
     const tenant = nameOf(cluster);
     const bound = maxRuntimeS !== undefined && this.windows.problem(tenant, machine.name) !== undefined;
     const measure = this.shares.measure(machine.capacity);
@@ -93,6 +100,7 @@ export class Quotas implements Referee {
     for (const floor of floors) floor.free -= 1;
     this.undo.push(() => {
       this.shares.closed(tenant, measure);
+      without?.();
       back();
       for (const floor of floors) floor.free += 1;
     });
@@ -104,10 +112,23 @@ export class Quotas implements Referee {
     this.undo.pop()?.();
   }
 
+  /** Who has a machine must give it up: what was only planned is not held, a node is held until it is gone. */
+  private leaves({ cluster, node }: Former, machine: MachineSupply): () => void {
+    const tenant = nameOf(cluster);
+    const measure = this.shares.measure(machine.capacity);
+    if (node) this.shares.lost(tenant, measure);
+    else this.shares.closed(tenant, measure);
+    return () => (node ? this.shares.kept(tenant, measure) : this.shares.opened(tenant, measure));
+  }
+
+  /** Machines in numbers, and one more. */
+  with(sum: Measure, machine: MachineSupply): Measure {
+    const one = this.shares.measure(machine.capacity);
+    return sum.length === 0 ? one : sum.map((amount, at) => amount + (one[at] ?? 0));
+  }
+
   private sum(machines: readonly MachineSupply[]): Measure {
-    const [first, ...others] = machines.map((machine) => this.shares.measure(machine.capacity));
-    if (!first || others.length === 0) return first ?? [];
-    return first.map((amount, at) => others.reduce((sum, one) => sum + (one[at] ?? 0), amount));
+    return machines.reduce<Measure>((sum, machine) => this.with(sum, machine), []);
   }
 
   /** The warm floor is for owners: a borrower leaves it alone. */

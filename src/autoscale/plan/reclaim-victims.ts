@@ -1,13 +1,15 @@
 import type { NodeSupply, RunningPod } from "./world.ts";
 
 /**
- * Which nodes must go so that somebody else gets their machines: idle ones before busy ones; those whose pods let
+ * Which nodes must go so that somebody else gets their machines: those that are only planned, then idle ones before busy ones; those whose pods let
  * themselves be moved before those that only their grace period ends; the lowest priority, then the newest, then by name.
  * No more of them than needed. What has run for less than the minimum runtime stays.
  */
 export interface Victim {
   readonly tenant: string;
-  readonly node: NodeSupply;
+  readonly node: Pick<NodeSupply, "name" | "ageS">;
+  /** This plan gave it to its tenant: nothing runs there yet. */
+  readonly planned?: true;
   /** In the unit of its tenant's quota. */
   readonly amount: number;
   readonly idle: boolean;
@@ -29,7 +31,7 @@ export interface Protection {
 }
 
 /** Why a node is no victim, or what it is as one. */
-export function judged(node: NodeSupply, { minRuntimeS, expendableBelow, graceS }: Protection): string | Omit<Victim, "tenant" | "amount"> {
+export function judged(node: NodeSupply, { minRuntimeS, expendableBelow, graceS }: Protection): string | Omit<Victim, "tenant" | "amount" | "planned"> {
   if (node.leaving) return "on its way out";
   const pods = (node.pods ?? []).filter((pod) => pod.priority >= expendableBelow);
   const idle = pods.length === 0 && node.initialized && (node.emptyForS ?? SETTLED_S) >= SETTLED_S;
@@ -53,6 +55,7 @@ function objectionOf(pods: readonly RunningPod[]): string | undefined {
 
 export function victimOrder(a: Victim, b: Victim): number {
   return (
+    Number(b.planned ?? false) - Number(a.planned ?? false) ||
     Number(b.idle) - Number(a.idle) ||
     Number(a.forced) - Number(b.forced) ||
     byNumber(a.priority, b.priority) ||
@@ -71,13 +74,15 @@ export interface Allowance {
 /**
  * The first victims in order that are enough, without those that turn out not to be needed: the least replaceable stay first.
  * @param enough must stay true when there are more
+ * @param may whether one may be taken besides those it was asked about before and did not refuse
  */
 export function leastVictims(
   candidates: readonly Victim[],
   allowance: (tenant: string) => Allowance,
   enough: (victims: readonly Victim[]) => boolean,
+  may: (victim: Victim) => boolean = () => true,
 ): readonly Victim[] | undefined {
-  const allowed = within([...candidates].sort(victimOrder), allowance);
+  const allowed = within([...candidates].sort(victimOrder), allowance, may);
   if (!enough(allowed)) return undefined;
   let low = 0;
   for (let high = allowed.length; low < high; ) {
@@ -94,12 +99,13 @@ export function leastVictims(
 }
 
 /** In order, as long as their tenants may lose them. */
-function within(victims: readonly Victim[], allowance: (tenant: string) => Allowance): Victim[] {
+function within(victims: readonly Victim[], allowance: (tenant: string) => Allowance, may: (victim: Victim) => boolean): Victim[] {
   const lost = new Map<string, number>();
-  return victims.filter(({ tenant, amount, idle }) => {
+  return victims.filter((victim) => {
+    const { tenant, amount, idle } = victim;
     const after = (lost.get(tenant) ?? 0) + amount;
     const most = allowance(tenant);
-    if (after > (idle ? most.idle : most.busy)) return false;
+    if (after > (idle ? most.idle : most.busy) || !may(victim)) return false;
     lost.set(tenant, after);
     return true;
   });

@@ -1,11 +1,12 @@
 import type { Cluster } from "./cluster.ts";
 import type { Fleet, Lot } from "./fleet.ts";
-import { gangOf, leftOf, runningOf, tryGang } from "./gang-turn.ts";
+import { type GangOutcome, gangOf, leftOf, runningOf, tryGang } from "./gang-turn.ts";
 import type { PodKind } from "./kinds.ts";
 import { order } from "./order.ts";
 import type { Offer, Outlet } from "./outlet.ts";
 import type { Quotas } from "./quotas.ts";
 import { type Allowance, judged, leastVictims, type Protection, type Victim, victimOrder } from "./reclaim-victims.ts";
+import type { Measure } from "./shares.ts";
 import type { Site } from "./sites.ts";
 import type { Left, Turn } from "./turn.ts";
 import type { Action, MachineSupply, NodeSupply, PoolWorld, RunningPod, World } from "./world.ts";
@@ -34,11 +35,13 @@ export function reclaim(world: World, turns: readonly Turn[], quotas: Quotas, fl
 interface Candidate extends Victim {
   readonly turn: Turn;
   readonly site: Site;
+  /** Undefined for what is only planned. */
+  readonly supply: NodeSupply | undefined;
   /** Of the inventory; without it, only its own tenant can use the node. */
   readonly machine: MachineSupply | undefined;
   readonly lot: Lot | undefined;
-  /** How much was planned there when the pass ended: what came since is not touched. */
-  readonly planned: number;
+  /** How much was to come there when the pass ended: what came since is not touched. */
+  readonly coming: number;
 }
 
 class Reclaim {
@@ -57,7 +60,7 @@ class Reclaim {
     this.turns = turns;
     this.quotas = quotas;
     this.fleet = fleet;
-    this.inTheWay = turns.flatMap((turn) => this.nodesOf(turn)).sort(victimOrder);
+    this.inTheWay = turns.flatMap((turn) => [...this.nodesOf(turn), ...this.openingsOf(turn)]).sort(victimOrder);
   }
 
   run(): Reclaimed {
@@ -119,8 +122,10 @@ class Reclaim {
         (tenant) => this.allowance(tenant),
         (list) => list.length > 0,
       )?.slice(0, 1) ?? [];
-    if (victim && this.takeOver(turn, left.kind, victim as Candidate)) return this.placeLeft(turn, left);
-    return false;
+    if (!victim || !this.adopt(turn, left.kind, victim as Candidate)) return false;
+    const placed = this.placeLeft(turn, left);
+    this.goes(turn, left.kind, victim as Candidate);
+    return placed;
   }
 
   private forGang(turn: Turn, left: Left): boolean {
@@ -137,16 +142,19 @@ class Reclaim {
     const own = this.available(
       turn,
       lead,
-      (one) => this.outranks(turn, lead, one) && !(one.node.pods ?? []).some((pod) => pod.gang === name),
+      (one) => this.outranks(turn, lead, one) && !(one.supply?.pods ?? []).some((pod) => pod.gang === name),
     );
     const mark = turn.cluster.mark();
     // pods that rank lower came later: what they got is the gang's first
     const lifted = turn.cluster.lift((kind) => kind.priority < lead.priority);
-    for (const candidates of [others, own, [...others, ...own]]) {
+    const idle = others.filter((one) => one.idle);
+    for (const candidates of [idle, others, own, [...others, ...own]]) {
       const victims = this.victimsFor(turn, name, kinds, candidates, gang.topology?.required);
-      if (!victims) continue;
+      const outcome = victims && this.placeWith(turn, name, kinds, victims);
+      if (!outcome) continue;
       turn.left = turn.left.filter((one) => !lefts.includes(one));
-      this.settle(turn, name, kinds, victims);
+      this.settle(turn, kinds, outcome);
+      for (const one of victims) this.goes(turn, lead, one);
       this.replace(turn, lifted);
       return true;
     }
@@ -167,21 +175,7 @@ class Reclaim {
       }
       gangs.add(kind.gang);
       const members = [...lifted].filter((one) => one.gang === kind.gang);
-      const outcome = tryGang(turn, kind.gang, members);
-      turn.left.push(...leftOf(members, "placed" in outcome ? { ...outcome, more: [] } : outcome));
-    }
-  }
-
-  /** A gang of which some planned member loses its node is not planned at all. */
-  private forget(turn: Turn, site: Site, to: string): void {
-    const names = new Set(site.here.flatMap((one) => one.kind.gang ?? []));
-    for (const name of names) {
-      for (const kind of turn.cluster.lift((one) => one.gang === name)) {
-        turn.left = turn.left.filter((one) => one.kind !== kind);
-        const left = { kind, from: 0, reason: `gang ${name} starts whole or not at all: node ${site.name} is given to ${to}` };
-        this.tried.add(left);
-        turn.left.push(left);
-      }
+      turn.left.push(...this.grown(turn, members, tryGang(turn, kind.gang, members)));
     }
   }
 
@@ -195,7 +189,7 @@ class Reclaim {
   ): readonly Candidate[] | undefined {
     const domains = new Map<string, Candidate[]>();
     for (const one of candidates) {
-      const domain = level === undefined ? "" : (one.machine?.nodeLabels[level] ?? one.node.labels[level]);
+      const domain = level === undefined ? "" : (one.machine?.nodeLabels[level] ?? one.supply?.labels[level]);
       if (domain === undefined) continue;
       const list = domains.get(domain);
       if (list) list.push(one);
@@ -204,8 +198,9 @@ class Reclaim {
     let best: readonly Candidate[] | undefined;
     for (const [, list] of [...domains].sort(([a], [b]) => order(a, b))) {
       const enough = (victims: readonly Victim[]) => this.trial(turn, name, kinds, victims as readonly Candidate[]);
-      const found = leastVictims(list, (tenant) => (tenant === tenantOf(turn) ? FREELY : this.allowance(tenant)), enough);
-      if (found && (!best || lighter(found, best))) best = found as readonly Candidate[];
+      const least = leastVictims(list, (tenant) => (tenant === tenantOf(turn) ? FREELY : this.allowance(tenant)), enough, this.within(turn));
+      const found = least && this.usedOf(turn, name, kinds, least as readonly Candidate[]);
+      if (found && (!best || lighter(found, best))) best = found;
     }
     return best;
   }
@@ -213,80 +208,129 @@ class Reclaim {
   private trial(turn: Turn, name: string, kinds: readonly PodKind[], victims: readonly Candidate[]): boolean {
     const mark = turn.cluster.mark();
     const { opened } = turn.pass;
-    const lead = kinds[0];
-    if (!lead) return false;
-    const sites = this.prepare(turn, lead, victims);
-    const used = () => victims.filter((one) => one.turn !== turn && (sites.get(one)?.here.length ?? 0) > 0);
-    const fits = "placed" in tryGang(turn, name, kinds) && this.mayTake(turn, lead, used());
+    const fits = this.placeWith(turn, name, kinds, victims) !== undefined;
     turn.back(mark, opened);
     return fits;
   }
 
-  /** Places as they would be without the victims. */
-  private prepare(turn: Turn, lead: PodKind, victims: readonly Candidate[]): Map<Candidate, Site> {
-    const sites = new Map<Candidate, Site>();
-    for (const one of victims) {
-      if (one.turn === turn) {
-        turn.cluster.evict(one.site, lower(one.node, lead.priority));
-        sites.set(one, one.site);
-        continue;
-      }
-      const choice = this.choiceOf(turn, lead, one);
-      if (choice && one.machine)
-        sites.set(one, turn.cluster.open({ ...choice, machine: this.onItsWay(one.machine), nth: turn.pass.opened }));
+  /** Those of the victims that a gang uses, if they are enough: nothing is taken that it does not use. */
+  private usedOf(turn: Turn, name: string, kinds: readonly PodKind[], victims: readonly Candidate[]): readonly Candidate[] | undefined {
+    const mark = turn.cluster.mark();
+    const { opened } = turn.pass;
+    let used = victims;
+    for (let before = -1; before !== used.length; ) {
+      before = used.length;
+      if (!this.placeWith(turn, name, kinds, used)) return undefined;
+      const sites = turn.cluster.sites.all.filter((site) => site.here.some(({ kind }) => kind.gang === name));
+      const names = new Set(sites.map((site) => site.name));
+      used = used.filter((one) => names.has(one.turn === turn ? one.site.name : (one.machine?.name ?? "")));
+      turn.back(mark, opened);
     }
-    return sites;
+    return used;
   }
 
-  private settle(turn: Turn, name: string, kinds: readonly PodKind[], victims: readonly Candidate[]): void {
-    const lead = kinds[0];
-    if (!lead) return;
-    for (const one of victims) {
-      if (one.turn === turn) {
-        const pods = lower(one.node, lead.priority);
-        turn.cluster.evict(one.site, pods);
-        this.actions.push(eviction(one, pods, lead));
-      } else this.takeOver(turn, lead, one);
-    }
-    const outcome = tryGang(turn, name, kinds);
-    const rest = leftOf(kinds, "placed" in outcome ? { ...outcome, more: [] } : outcome);
-    for (const one of rest) this.tried.add(one);
-    turn.left.push(...rest);
-    for (const one of victims) if (one.turn === turn) this.broken.push({ victim: one, pods: lower(one.node, lead.priority) });
+  /** Places a gang whole with the machines of victims that it may have; otherwise who tries takes back what was changed. */
+  private placeWith(
+    turn: Turn,
+    name: string,
+    kinds: readonly PodKind[],
+    victims: readonly Candidate[],
+  ): Extract<GangOutcome, { readonly placed: unknown }> | undefined {
+    const mark = turn.cluster.mark();
+    const { opened } = turn.pass;
+    const [lead] = kinds;
+    const all = lead !== undefined && victims.every((one) => this.adopt(turn, lead, one));
+    const outcome = all ? tryGang(turn, name, kinds) : undefined;
+    const owed = victims.some((one) => one.turn !== turn && !one.idle);
+    if (outcome && "placed" in outcome && (!owed || this.quotas.owns(turn.cluster, []))) return outcome;
+    turn.back(mark, opened);
+    return undefined;
   }
 
-  /** The node goes, its machine is wiped and given to who takes it. */
-  private takeOver(turn: Turn, kind: PodKind, victim: Candidate): boolean {
-    const choice = this.choiceOf(turn, kind, victim);
-    const { machine, node, tenant } = victim;
-    if (!choice || !machine) return false;
-    const to = tenantOf(turn);
-    const pods = (node.pods ?? []).map((pod) => pod.key);
-    const common = { node: node.name, machine: machine.name, from: tenant, to };
-    const reason = victim.idle ? `idle, and wanted by ${to}` : `borrowed from ${to}, which wants its quota back`;
-    this.actions.push(
-      { verb: "drain", ...common, pods, reason },
-      { verb: "wipe", ...common, pods: [], reason },
-      { verb: "give", ...common, pods: [], reason },
-    );
-    this.lost.set(`${tenant}/${node.name}`, to);
-    this.quotas.lost(victim.turn.cluster, machine);
-    this.forget(victim.turn, victim.site, to);
-    victim.turn.cluster.shut(victim.site);
-    turn.adopt(choice, this.onItsWay(machine), kind);
-    this.broken.push({ victim, pods: node.pods ?? [] });
+  /** A victim's place becomes the tenant's, where that may have it. */
+  private adopt(turn: Turn, lead: PodKind, one: Candidate): boolean {
+    if (one.turn === turn) {
+      turn.cluster.evict(one.site, lower(one, lead.priority));
+      return true;
+    }
+    const choice = this.choiceOf(turn, lead, one);
+    if (!choice || !one.machine || !this.mayTake(turn, lead, [one])) return false;
+    const former = { cluster: one.turn.cluster, node: one.supply !== undefined };
+    turn.adopt(choice, one.supply ? this.onItsWay(one.machine) : one.machine, lead, former);
     return true;
   }
 
+  /** What a gang has is settled, and it grows where there is room. */
+  private settle(turn: Turn, kinds: readonly PodKind[], outcome: GangOutcome): void {
+    const rest = this.grown(turn, kinds, outcome);
+    for (const one of rest) this.tried.add(one);
+    turn.left.push(...rest);
+  }
+
+  /** Everybody had a turn: members beyond the minimum take what room there is. @returns those that have no place */
+  private grown(turn: Turn, kinds: readonly PodKind[], outcome: GangOutcome): Left[] {
+    if (!("placed" in outcome)) return leftOf(kinds, outcome);
+    const placed = kinds.map((kind, n) => {
+      let from = outcome.placed[n] ?? 0;
+      for (const { most, within } of outcome.more.filter((one) => one.kind === kind))
+        from += turn.place(kind, { skip: from, most, ...(within ? { within } : {}) });
+      return from;
+    });
+    return leftOf(kinds, { placed, more: [] });
+  }
+
+  /** Together no more than the tenant may have: all it owns, once somebody else must give something up that is not idle. */
+  private within(turn: Turn): (victim: Victim) => boolean {
+    let sum: Measure = [];
+    let owned = false;
+    return (victim) => {
+      const one = victim as Candidate;
+      if (one.turn === turn || !one.machine) return true;
+      const more = this.quotas.with(sum, one.machine);
+      const owns = owned || !one.idle;
+      if (!this.quotas.permits(turn.cluster, more, owns)) return false;
+      sum = more;
+      owned = owns;
+      return true;
+    };
+  }
+
+  /** The node goes, its machine is wiped and given to who takes it; what was only planned is planned anew. */
+  private goes(turn: Turn, kind: PodKind, victim: Candidate): void {
+    const { supply, machine, tenant } = victim;
+    if (victim.turn === turn) {
+      const pods = lower(victim, kind.priority);
+      this.actions.push(eviction(victim, pods, kind));
+      this.broken.push({ victim, pods });
+      return;
+    }
+    const to = tenantOf(turn);
+    if (supply && machine) {
+      const common = { node: supply.name, machine: machine.name, from: tenant, to };
+      const reason = victim.idle ? `idle, and wanted by ${to}` : `borrowed from ${to}, which wants its quota back`;
+      this.actions.push(
+        { verb: "drain", ...common, pods: (supply.pods ?? []).map((pod) => pod.key), reason },
+        { verb: "wipe", ...common, pods: [], reason },
+        { verb: "give", ...common, pods: [], reason },
+      );
+      this.lost.set(`${tenant}/${supply.name}`, to);
+      this.broken.push({ victim, pods: supply.pods ?? [] });
+    }
+    const here = new Set(victim.site.here.map((one) => one.kind));
+    const lifted = victim.turn.cluster.lift((one) => here.has(one) || [...here].some((each) => each.gang !== undefined && each.gang === one.gang));
+    victim.turn.cluster.shut(victim.site);
+    this.replace(victim.turn, lifted);
+  }
+
   /** A gang that lost members below its minimum is given back whole: the others cannot go on. */
-  private breakGangs({ turn, node }: Candidate, pods: readonly RunningPod[]): void {
+  private breakGangs({ turn, supply }: Candidate, pods: readonly RunningPod[]): void {
     for (const name of new Set(pods.flatMap((pod) => pod.gang ?? []))) {
       const gang = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
       const members = turn.cluster.demand.nodes.flatMap((ready) => {
         const here = this.lost.has(`${tenantOf(turn)}/${ready.node.name}`)
           ? []
           : (ready.node.pods ?? []).filter((pod) => pod.gang === name);
-        return ready.node === node || here.length === 0 ? [] : [{ node: ready.node, here }];
+        return ready.node === supply || here.length === 0 ? [] : [{ node: ready.node, here }];
       });
       const staying = members.reduce((sum, one) => sum + one.here.length, 0);
       if (staying >= (gang?.min ?? staying + 1)) continue;
@@ -330,7 +374,8 @@ class Reclaim {
     return this.inTheWay.filter(
       (one) =>
         !this.lost.has(`${one.tenant}/${one.node.name}`) &&
-        one.site.here.length <= one.planned &&
+        one.site.here.length <= one.coming &&
+        (one.supply !== undefined || one.site.here.length > 0) &&
         which(one) &&
         (one.turn === turn
           ? one.site.kind.suits(kind.needs)
@@ -339,7 +384,7 @@ class Reclaim {
   }
 
   private outranks(turn: Turn, kind: PodKind, one: Candidate): boolean {
-    return one.turn === turn && !one.idle && lower(one.node, kind.priority).length > 0 && one.priority < kind.priority;
+    return one.turn === turn && !one.idle && lower(one, kind.priority).length > 0 && one.priority < kind.priority;
   }
 
   /** Busy machines only for what the tenant owns, idle ones for whatever it may have. */
@@ -411,7 +456,32 @@ class Reclaim {
           site,
           machine: found?.machine,
           lot: found?.lot,
-          planned: site.here.length,
+          supply: node,
+          coming: site.here.length,
+        },
+      ];
+    });
+  }
+
+  /** What the plan gave a tenant: it may have been an owner's, who needed more than that at once. Windows count on what they know. */
+  private openingsOf(turn: Turn): Candidate[] {
+    return turn.cluster.openings().flatMap(({ site, opening: { machine, offer, nth } }): Candidate[] => {
+      if (site.here.length === 0 || offer.lot.endless || this.quotas.inWindow(machine)) return [];
+      return [
+        {
+          tenant: tenantOf(turn),
+          node: { name: machine.name, ageS: -nth },
+          planned: true,
+          idle: false,
+          forced: false,
+          priority: Math.max(...site.here.map((one) => one.kind.priority)),
+          amount: this.quotas.amount(turn.cluster, machine.capacity),
+          turn,
+          site,
+          supply: undefined,
+          machine,
+          lot: offer.lot,
+          coming: site.here.length,
         },
       ];
     });
@@ -424,8 +494,8 @@ function tenantOf(turn: Turn | { readonly cluster: Cluster }): string {
   return turn.cluster.demand.world.tenant;
 }
 
-function lower(node: NodeSupply, priority: number): RunningPod[] {
-  return (node.pods ?? []).filter((pod) => pod.priority < priority);
+function lower({ supply }: Candidate, priority: number): RunningPod[] {
+  return (supply?.pods ?? []).filter((pod) => pod.priority < priority);
 }
 
 function eviction({ node, tenant }: Candidate, pods: readonly RunningPod[], kind: PodKind): Action {

@@ -3,6 +3,13 @@ import type { Lot } from "./fleet.ts";
 import type { PodKind } from "./kinds.ts";
 import type { MachineSupply } from "./world.ts";
 
+/** Who must give up a machine. */
+export interface Former {
+  readonly cluster: Cluster;
+  /** It is a node; otherwise it was only planned to be one. */
+  readonly node: boolean;
+}
+
 /** What decides between tenants. */
 export interface Referee {
   /** Who opens the next machine: negative when it is `a`. Asked again after each machine that was opened. */
@@ -17,9 +24,10 @@ export interface Referee {
   /**
    * A tenant gets a machine.
    * @param maxRuntimeS after which what it is for has ended
+   * @param former who had it until now and must give it up
    * @returns the same where it gets the machine only because of that: nothing longer may run there
    */
-  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number): number | undefined;
+  opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number, former?: Former): number | undefined;
   /** The last one that was opened is not opened after all. */
   closed(): void;
 }

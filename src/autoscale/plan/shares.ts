@@ -102,13 +102,12 @@ export class Shares {
 
   /** A tenant must give up a machine, which nobody has until somebody opens it. Its node counts for limits until it is gone. */
   lost(tenant: string, less: Measure): void {
-    const account = this.account(tenant);
-    this.countIdle(account, -1);
-    for (const [at, amount] of less.entries()) {
-      account.staying[at] = (account.staying[at] ?? 0) - amount;
-      this.free[at] = (this.free[at] ?? 0) + amount;
-    }
-    this.countIdle(account, 1);
+    this.leave(this.account(tenant), less, 1);
+  }
+
+  /** Undoes {@link Shares.lost}. */
+  kept(tenant: string, less: Measure): void {
+    this.leave(this.account(tenant), less, -1);
   }
 
   /** Whether all of `more` would be within what the tenant owns: then it takes it back from who borrowed it. */
@@ -205,6 +204,15 @@ export class Shares {
       this.free[at] = (this.free[at] ?? 0) - sign * amount;
     }
     account.share = this.dominantShare(account);
+    this.countIdle(account, 1);
+  }
+
+  private leave(account: Account, less: Measure, sign: 1 | -1): void {
+    this.countIdle(account, -1);
+    for (const [at, amount] of less.entries()) {
+      account.staying[at] = (account.staying[at] ?? 0) - sign * amount;
+      this.free[at] = (this.free[at] ?? 0) + sign * amount;
+    }
     this.countIdle(account, 1);
   }
 

@@ -70,6 +70,8 @@ export interface Opening {
   readonly gang?: string;
   /** Nothing that may run for longer goes there. */
   readonly maxRuntimeS?: number;
+  /** From who had it: nobody's when it is not opened after all. */
+  readonly taken?: true;
   /** Found small enough by an earlier pass. */
   readonly settled?: true;
 }

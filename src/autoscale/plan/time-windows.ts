@@ -78,6 +78,11 @@ export class Windows {
     });
   }
 
+  /** Whether a machine suits any window. */
+  counts(machine: string): boolean {
+    return this.kinds.has(machine);
+  }
+
   private sort(machine: MachineSupply, known: Map<string, Kind>): void {
     const suits = this.windows.flatMap((window, at) => (matches(window, machine) ? [at] : []));
     if (suits.length === 0) return;

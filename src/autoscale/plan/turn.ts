@@ -4,7 +4,7 @@ import type { Fleet } from "./fleet.ts";
 import { placeGang } from "./gang-turn.ts";
 import type { Batch, PodKind } from "./kinds.ts";
 import { Placing, type Within } from "./placing.ts";
-import type { Referee } from "./referee.ts";
+import type { Former, Referee } from "./referee.ts";
 import type { Site } from "./sites.ts";
 import type { Counter } from "./topology.ts";
 import type { MachineSupply, Policy } from "./world.ts";
@@ -125,16 +125,18 @@ export class Turn {
     return machine && this.adopt(choice, machine, kind);
   }
 
-  /** Makes a place of a machine that nobody else can take. */
-  adopt({ pool, outlet, offer }: Choice, machine: MachineSupply, { gang, maxRuntimeS }: PodKind): Site {
+  /** Makes a place of a machine that nobody else can take, or that its former tenant gives up. */
+  adopt({ pool, outlet, offer }: Choice, machine: MachineSupply, { gang, maxRuntimeS }: PodKind, former?: Former): Site {
     this.pass.opened += 1;
-    const bound = this.pass.referee.opened(this.cluster, machine, maxRuntimeS);
+    const bound = this.pass.referee.opened(this.cluster, machine, maxRuntimeS, former);
+    if (former) this.pass.fleet.version += 1;
     return this.cluster.open({
       machine,
       offer,
       outlet,
       pool,
       nth: this.pass.opened,
+      ...(former ? { taken: true as const } : {}),
       ...(gang === undefined ? {} : { gang }),
       ...(bound === undefined ? {} : { maxRuntimeS: bound }),
     });
