@@ -93,9 +93,13 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
   let oldest = 0;
   let count = 0;
   const now = () => clock.now().getTime();
-  const poolOf = (address: number) => pools.find((pool) => address >= pool.from && address <= pool.to);
   for (const address of [...excluded, ...fixed]) for (const pool of pools) pool.free.take(address);
   for (const lease of leases.values()) if (isOn(network, lease.address)) index(lease);
+
+  function poolOf(address: number) {
+    for (const pool of pools) if (address >= pool.from && address <= pool.to) return pool;
+    return undefined;
+  }
 
   function index(lease: Lease): void {
     count += 1;
@@ -116,10 +120,11 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
   function settle(address: number): void {
     const pool = poolOf(address);
     if (!pool || fixed.has(address) || excluded.has(address)) return;
-    const lease = offers.has(address) ? undefined : leases.get(address);
+    const isOffered = offers.has(address);
+    const lease = isOffered ? undefined : leases.get(address);
     if (lease) pool.expiries.set(address, lease.expires);
     else pool.expiries.delete(address);
-    if (lease || offers.has(address)) pool.free.take(address);
+    if (lease || isOffered) pool.free.take(address);
     else pool.free.giveBack(address);
   }
 
@@ -129,17 +134,24 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
     return change;
   }
 
+  /** The lease takes the place of what the address was before, an offer included. */
   function put(lease: Lease): LeaseChange {
     const before = leases.get(lease.address);
+    const offer = offers.get(lease.address);
+    if (offer) strike(offer);
     const change = store.put(lease);
     if (before) unindex(before);
     index(lease);
     return change;
   }
 
-  function withdraw(offer: Offer): void {
+  function strike(offer: Offer): void {
     offers.delete(offer.address);
     offerOf.delete(offer.client);
+  }
+
+  function withdraw(offer: Offer): void {
+    strike(offer);
     settle(offer.address);
   }
 
@@ -269,8 +281,6 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
       let change = put({ address, client: client.key, mac: client.mac, expires: now() + seconds * 1000 });
       // after the new promise: cut in between, the client has two addresses and nobody else has either
       if (elsewhere && elsewhere.address !== address) change = drop(elsewhere);
-      const offer = offers.get(address);
-      if (offer) withdraw(offer);
       return change;
     },
     release(client, address) {
@@ -280,8 +290,6 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
     decline(client, address) {
       const lease = leases.get(address);
       if (!(lease && isHis(lease, client)) && offeredTo(client) !== address) return false;
-      const offer = offers.get(address);
-      if (offer) withdraw(offer);
       put({ address, client: DECLINED, mac: client.mac, expires: now() + DECLINED_MS });
       return true;
     },

@@ -52,8 +52,8 @@ export function createBootChoice(options: BootChoiceOptions): BootChoice {
   function told(request: Request, who: Who, type: number, address: number, answer: BootAnswer): void {
     const { record } = who;
     if (!record) {
-      const facts = { hardware: request.hardware, client: clientName(request), address: ipv4Text(address) };
-      if (type === MESSAGE.ack && !who.isBmc && !who.isKnown) refusals.count("boot: unknown machine", facts);
+      if (type !== MESSAGE.ack || who.isBmc || who.isKnown) return;
+      refusals.count("boot: unknown machine", { hardware: request.hardware, client: clientName(request), address: ipv4Text(address) });
       return;
     }
     const isGiven = answer.boot === "tftp" || answer.boot === "http" || answer.boot === "script";

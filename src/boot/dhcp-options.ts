@@ -34,7 +34,7 @@ export function optionsFor(request: Request, lists: readonly (readonly GivenOpti
   const chosen = new Map<number, Uint8Array>();
   for (const list of lists) {
     for (const one of list) {
-      if (!one.always && request.asked.size > 0 && !request.asked.has(one.code)) continue;
+      if (!one.always && request.asked.length > 0 && !request.asked.includes(one.code)) continue;
       if (one.vendorClass !== undefined && !request.vendorClass.startsWith(one.vendorClass)) continue;
       if (one.arches && !one.arches.has(request.arch)) continue;
       chosen.set(one.code, one.bytes);

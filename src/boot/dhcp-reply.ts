@@ -12,7 +12,7 @@ export interface ReplyFacts {
   /** What the network is like. Absent in a NAK, and from a ProxyDHCP server, which gives no addresses. */
   readonly network?: { readonly mask: number; readonly router: number | undefined; readonly routes: readonly Route[] };
   /** Absent in a NAK and in the answer to an INFORM (RFC 2131 §4.3.5). */
-  readonly lease?: { readonly address: number; readonly seconds: number };
+  readonly lease?: { readonly address: number; readonly seconds: number } | undefined;
   readonly hostname?: string | undefined;
   /** Options of the configuration; what the answer itself needs wins. */
   readonly given?: ReadonlyMap<number, Uint8Array>;
@@ -86,7 +86,7 @@ function optionsOf(request: Request, facts: ReplyFacts, boot: string | undefined
     if (bytes) options.set(code, bytes);
   };
 
-  options.set(OPTION.messageType, Uint8Array.of(facts.type));
+  options.set(OPTION.messageType, messageType(facts.type));
   options.set(OPTION.serverIdentifier, number(facts.server));
   if (facts.type === MESSAGE.nak) {
     write(OPTION.message, facts.message);
@@ -100,13 +100,13 @@ function optionsOf(request: Request, facts: ReplyFacts, boot: string | undefined
       options.set(OPTION.subnetMask, number(network.mask));
       if (network.router !== undefined) options.set(OPTION.router, number(network.router));
       // RFC 3442: who takes this option disregards the one before, so the default route is in it as well
-      if (network.routes.length > 0 && asked.has(OPTION.classlessRoutes))
+      if (network.routes.length > 0 && asked.includes(OPTION.classlessRoutes))
         options.set(OPTION.classlessRoutes, classlessRoutes(network.routes));
     }
     write(OPTION.hostname, facts.hostname);
     for (const [code, bytes] of facts.given ?? []) if (code !== OPTION.hostname || !facts.hostname) options.set(code, bytes);
-    if (boot !== undefined && (!inField || asked.has(OPTION.bootFile))) write(OPTION.bootFile, boot);
-    if (answer?.boot === "tftp" && asked.has(OPTION.tftpServer)) write(OPTION.tftpServer, dotted(facts.next));
+    if (boot !== undefined && (!inField || asked.includes(OPTION.bootFile))) write(OPTION.bootFile, boot);
+    if (answer?.boot === "tftp" && asked.includes(OPTION.tftpServer)) write(OPTION.tftpServer, dotted(facts.next));
     if (request.kind === "ipxe") options.set(OPTION.ipxe, IPXE_NO_PROXY);
     // UEFI HTTP Boot takes an offer for its own only when it says so
     if (request.kind === "http" && boot !== undefined) write(OPTION.vendorClass, "HTTPClient");
@@ -158,8 +158,22 @@ function bootFile(request: Request, answer: BootAnswer | undefined): string | un
   }
 }
 
+/** Masks, routers and times are few; what is read off here is never written to. */
+const numbers = new Map<number, Uint8Array>();
+const MOST_NUMBERS = 256;
+
 function number(value: number): Uint8Array {
-  return Uint8Array.of(value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255);
+  const known = numbers.get(value);
+  if (known) return known;
+  const bytes = Uint8Array.of(value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255);
+  if (numbers.size < MOST_NUMBERS) numbers.set(value, bytes);
+  return bytes;
+}
+
+const types = Object.values(MESSAGE).map((type) => Uint8Array.of(type));
+
+function messageType(type: number): Uint8Array {
+  return types[type - 1] ?? Uint8Array.of(type);
 }
 
 function dotted(address: number): string {

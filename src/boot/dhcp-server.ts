@@ -141,7 +141,7 @@ export function createDhcpServer(options: DhcpServerOptions): DhcpServer {
 
   function lease(exchange: Exchange, address: number): Outgoing {
     const commit = exchange.subnet.book.bind(exchange.who.client, address, leaseSeconds(exchange));
-    return { ...send(exchange, MESSAGE.ack, address), commit };
+    return send(exchange, MESSAGE.ack, address, commit);
   }
 
   /** RFC 2131 §4.3.3: only what the client was given, and only by the server that gave it. */
@@ -176,22 +176,25 @@ export function createDhcpServer(options: DhcpServerOptions): DhcpServer {
     const client = clientAddress === 0 && relayAddress === 0 ? (parseIpv4(from.address) ?? 0) : clientAddress;
     if (client !== 0 && !isOn(subnet.network, client)) return refuse("dhcp: an inform from another network", { from: from.address });
     if (client === 0 && relayAddress === 0) return refuse("dhcp: an inform without an address", { hardware: request.hardware });
-    const facts = { ...common(exchange, choice.choose(request, exchange.who)), type: MESSAGE.ack };
+    const facts = common(exchange, choice.choose(request, exchange.who), MESSAGE.ack);
     const to = client === 0 ? atRelay(request, from) : { address: ipv4Text(client), port: 68 };
     return { datagram: reply(request, facts), to };
   }
 
-  function send(exchange: Exchange, type: number, address: number): Outgoing {
+  function send(exchange: Exchange, type: number, address: number, commit?: LeaseChange): Outgoing {
     const { request, who, from } = exchange;
     const boot = choice.choose(request, who);
-    const datagram = reply(request, { ...common(exchange, boot), type, lease: { address, seconds: leaseSeconds(exchange) } });
+    const datagram = reply(request, common(exchange, boot, type, { address, seconds: leaseSeconds(exchange) }));
     choice.told(request, who, type, address, boot);
-    return { datagram, to: destination(request, exchange.subnet, from) };
+    const to = destination(request, exchange.subnet, from);
+    return commit === undefined ? { datagram, to } : { datagram, to, commit };
   }
 
-  function common({ request, subnet, who }: Exchange, answer: BootAnswer): Omit<ReplyFacts, "type"> {
+  function common({ request, subnet, who }: Exchange, answer: BootAnswer, type: number, lease?: ReplyFacts["lease"]): ReplyFacts {
     const { network, router, routes } = subnet;
     return {
+      type,
+      lease,
       server: serverId(request),
       next: options.own,
       answer,

@@ -27,13 +27,15 @@ export interface Request extends BootFacts {
   readonly leaseSeconds: number | undefined;
   /** Option 54: the server the client chose. */
   readonly server: number | undefined;
-  readonly asked: ReadonlySet<number>;
+  /** Option 55: the codes of the options it wants; empty where it does not say. */
+  readonly asked: Uint8Array;
   /** Bytes of UDP payload the client takes. */
   readonly longest: number | undefined;
 }
 
 const IP_AND_UDP_HEADERS = 28;
 const SHORTEST_MAXIMUM = 576;
+const NOTHING = new Uint8Array();
 /** RFC 4390. */
 const INFINIBAND = 32;
 const GUID_BYTES = 8;
@@ -69,7 +71,7 @@ export function readRequest(frame: Frame): Request | NoRequest {
     requestedAddress: numberIn(frame, OPTION.requestedAddress, 4),
     leaseSeconds: numberIn(frame, OPTION.leaseSeconds, 4),
     server: numberIn(frame, OPTION.serverIdentifier, 4),
-    asked: new Set(frame.options.get(OPTION.parameterList)),
+    asked: frame.options.get(OPTION.parameterList) ?? NOTHING,
     longest: longest !== undefined && longest >= SHORTEST_MAXIMUM ? longest - IP_AND_UDP_HEADERS : undefined,
   };
 }
@@ -94,9 +96,20 @@ function isIpxe(userClass: string): boolean {
 
 /** What people call such a client. */
 export function clientName({ kind, arch }: BootFacts): string {
-  const firmware = { bios: "BIOS", "x64-uefi": "UEFI", "arm64-uefi": "arm64 UEFI", unknown: "unknown" }[arch];
-  return { ipxe: `iPXE (${firmware})`, pxe: `${firmware} PXE`, http: `${firmware} HTTP Boot`, plain: "a DHCP client" }[kind];
+  const firmware = firmwares[arch];
+  switch (kind) {
+    case "ipxe":
+      return `iPXE (${firmware})`;
+    case "pxe":
+      return `${firmware} PXE`;
+    case "http":
+      return `${firmware} HTTP Boot`;
+    case "plain":
+      return "a DHCP client";
+  }
 }
+
+const firmwares = { bios: "BIOS", "x64-uefi": "UEFI", "arm64-uefi": "arm64 UEFI", unknown: "unknown" } as const;
 
 // EDK2 sends 16 for x64 HTTP boot and 19 for arm64; 7 and 9 both mean x64 in the field (RFC 4578 and its errata)
 const arches: Readonly<Record<number, Arch>> = {
@@ -143,6 +156,7 @@ function textOf(frame: Frame, code: number): string {
 function numberIn(frame: Frame, code: number, length: 2 | 4): number | undefined {
   const bytes = frame.options.get(code);
   if (bytes?.length !== length) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, length);
-  return length === 2 ? view.getUint16(0) : view.getUint32(0);
+  let number = 0;
+  for (let at = 0; at < length; at++) number = number * 256 + (bytes[at] ?? 0);
+  return number;
 }

@@ -6,31 +6,42 @@ import type { BootInterface } from "./contract.ts";
 import type { LeaseStore } from "./leases.ts";
 import type { TftpEnd } from "./tftp-server.ts";
 
-/** Counts what passes one interface's DHCP socket; on the way of every packet, so nothing is parsed twice or looked up by name. */
+/** Counts what passes one interface's DHCP socket; on the way of every packet, so the counting is one addition until it is read off. */
 export interface DhcpMeter {
   /** @returns when, for {@link sent} */
   received(datagram: Uint8Array): number;
   sent(datagram: Uint8Array, receivedAt: number): void;
+  stop(): void;
 }
 
 const OPTIONS_AT = 240;
 const typeNames = Object.entries(MESSAGE);
 
 export function createDhcpMeter(metrics: Metrics, name: string, now: () => number = () => performance.now()): DhcpMeter {
-  const counters = (counter: Metrics["dhcpReceived"]) =>
-    new Map<number, { inc(): void }>(typeNames.map(([type, code]) => [code, counter.labels({ interface: name, type })]));
-  const received = counters(metrics.dhcpReceived);
-  const sent = counters(metrics.dhcpSent);
+  /** By message type, since the last scrape. */
+  const received = new Float64Array(256);
+  const sent = new Float64Array(256);
   const took = metrics.dhcpAnswerSeconds.labels({ interface: name });
+  const stop = metrics.onScrape(() => {
+    for (const [type, code] of typeNames) {
+      metrics.dhcpReceived.inc({ interface: name, type }, received[code]);
+      metrics.dhcpSent.inc({ interface: name, type }, sent[code]);
+    }
+    received.fill(0);
+    sent.fill(0);
+  });
   return {
     received(datagram) {
-      received.get(messageType(datagram))?.inc();
+      const type = messageType(datagram);
+      received[type] = (received[type] ?? 0) + 1;
       return now();
     },
     sent(datagram, receivedAt) {
-      sent.get(messageType(datagram))?.inc();
+      const type = messageType(datagram);
+      sent[type] = (sent[type] ?? 0) + 1;
       took.observe((now() - receivedAt) / 1000);
     },
+    stop,
   };
 }
 

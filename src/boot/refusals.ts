@@ -12,6 +12,8 @@ export interface Refusals {
 
 interface Reason {
   total: number;
+  /** Of the total, what the metric has. */
+  metered: number;
   unsaid: number;
   saidAt: number;
   lastAt: number;
@@ -22,11 +24,16 @@ const LOG_EVERY_MS = 10_000;
 
 export function createRefusals(log: Logger, clock: Clock, metrics?: Metrics): Refusals {
   const reasons = new Map<string, Reason>();
+  metrics?.onScrape(() => {
+    for (const [reason, entry] of reasons) {
+      metrics.refused.inc({ reason }, entry.total - entry.metered);
+      entry.metered = entry.total;
+    }
+  });
   return {
     count(reason, facts) {
-      metrics?.refused.inc({ reason });
       const now = clock.now().getTime();
-      const entry = reasons.get(reason) ?? { total: 0, unsaid: 0, saidAt: Number.NEGATIVE_INFINITY, lastAt: now, last: facts };
+      const entry = reasons.get(reason) ?? { total: 0, metered: 0, unsaid: 0, saidAt: Number.NEGATIVE_INFINITY, lastAt: now, last: facts };
       reasons.set(reason, entry);
       entry.total += 1;
       entry.unsaid += 1;

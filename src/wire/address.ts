@@ -32,13 +32,27 @@ export function isOn(network: Network, address: number): boolean {
 
 /** `52:54:00:77:00:01`, for hardware addresses of any length. */
 export function hardwareText(bytes: Uint8Array): string {
-  let text = "";
-  for (let at = 0; at < bytes.length; at++) text += (at === 0 ? "" : ":") + OCTETS[bytes[at] ?? 0];
-  return text;
+  return digits(bytes, COLON);
 }
 
-const OCTETS = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, "0"));
-
 export function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+  return digits(bytes, undefined);
+}
+
+const COLON = 58;
+const DIGITS = Buffer.from("0123456789abcdef");
+const LONGEST_QUICK = 64;
+const scratch = Buffer.alloc(LONGEST_QUICK * 3);
+
+/** By way of bytes: a string put together from pieces is put together again wherever it is looked up. */
+function digits(bytes: Uint8Array, between: number | undefined): string {
+  const into = bytes.length <= LONGEST_QUICK ? scratch : Buffer.alloc(bytes.length * 3);
+  let end = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    const octet = bytes[at] ?? 0;
+    if (between !== undefined && at > 0) into[end++] = between;
+    into[end++] = DIGITS[octet >>> 4] ?? 0;
+    into[end++] = DIGITS[octet & 15] ?? 0;
+  }
+  return into.toString("latin1", 0, end);
 }

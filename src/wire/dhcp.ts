@@ -74,44 +74,56 @@ const LONGEST_ACCEPTED = 4096;
 export function parseFrame(datagram: Uint8Array): Frame | Malformed {
   if (datagram.length < HEADER + 4) return "truncated";
   if (datagram.length > LONGEST_ACCEPTED) return "oversized";
-  const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
-  const op = view.getUint8(0);
+  const op = datagram[0] ?? 0;
   if (op !== 1 && op !== 2) return "op";
-  const hardwareLength = view.getUint8(2);
+  const hardwareLength = datagram[2] ?? 0;
   if (hardwareLength > 16) return "hardware-length";
-  if (view.getUint32(HEADER) !== MAGIC_COOKIE) return "magic-cookie";
+  if (number32(datagram, HEADER) !== MAGIC_COOKIE) return "magic-cookie";
 
   const options = new Map<number, Uint8Array>();
-  if (!readOptions(datagram.subarray(HEADER + 4), options)) return "option-overrun";
+  if (!readOptions(datagram, HEADER + 4, datagram.length, options)) return "option-overrun";
   // RFC 2131 §4.1: the options field first, then `file`, then `sname`; an option 52 inside those means nothing
   const overload = options.get(OPTION.overload)?.[0] ?? 0;
-  const file = datagram.subarray(FILE.at, FILE.at + FILE.bytes);
-  const serverName = datagram.subarray(SNAME.at, SNAME.at + SNAME.bytes);
-  if (overload & 1 && !readOptions(file, options)) return "option-overrun";
-  if (overload & 2 && !readOptions(serverName, options)) return "option-overrun";
-  options.delete(OPTION.overload);
+  if (overload & 1 && !readOptions(datagram, FILE.at, FILE.at + FILE.bytes, options)) return "option-overrun";
+  if (overload & 2 && !readOptions(datagram, SNAME.at, SNAME.at + SNAME.bytes, options)) return "option-overrun";
+  if (overload !== 0) options.delete(OPTION.overload);
 
   return {
     op,
-    hardwareType: view.getUint8(1),
+    hardwareType: datagram[1] ?? 0,
     // InfiniBand (htype 32) sends hlen 0 and identifies itself by option 61: RFC 4390 §2.1
-    hardwareAddress: datagram.subarray(28, 28 + hardwareLength),
-    hops: view.getUint8(3),
-    transactionId: view.getUint32(4),
-    seconds: view.getUint16(8),
-    flags: view.getUint16(10),
-    clientAddress: view.getUint32(12),
-    yourAddress: view.getUint32(16),
-    serverAddress: view.getUint32(20),
-    relayAddress: view.getUint32(24),
-    serverName: overload & 2 ? new Uint8Array() : untilZero(serverName),
-    file: overload & 1 ? new Uint8Array() : untilZero(file),
+    hardwareAddress: viewOf(datagram, 28, hardwareLength),
+    hops: datagram[3] ?? 0,
+    transactionId: number32(datagram, 4),
+    seconds: number16(datagram, 8),
+    flags: number16(datagram, 10),
+    clientAddress: number32(datagram, 12),
+    yourAddress: number32(datagram, 16),
+    serverAddress: number32(datagram, 20),
+    relayAddress: number32(datagram, 24),
+    serverName: overload & 2 ? NOTHING : untilZero(datagram, SNAME),
+    file: overload & 1 ? NOTHING : untilZero(datagram, FILE),
     options,
   };
 }
 
-function readOptions(bytes: Uint8Array, into: Map<number, Uint8Array>): boolean {
-  for (let at = 0; at < bytes.length; ) {
+const NOTHING = new Uint8Array();
+
+function number16(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+}
+
+function number32(bytes: Uint8Array, at: number): number {
+  return ((number16(bytes, at) << 16) | number16(bytes, at + 2)) >>> 0;
+}
+
+/** A plain view: to make a Buffer costs several times as much. */
+function viewOf(bytes: Uint8Array, at: number, length: number): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset + at, length);
+}
+
+function readOptions(bytes: Uint8Array, start: number, end: number, into: Map<number, Uint8Array>): boolean {
+  for (let at = start; at < end; ) {
     const code = bytes[at] ?? END;
     if (code === END) return true;
     if (code === PAD) {
@@ -119,8 +131,8 @@ function readOptions(bytes: Uint8Array, into: Map<number, Uint8Array>): boolean 
       continue;
     }
     const length = bytes[at + 1];
-    if (length === undefined || at + 2 + length > bytes.length) return false;
-    const part = bytes.subarray(at + 2, at + 2 + length);
+    if (length === undefined || at + 2 + length > end) return false;
+    const part = viewOf(bytes, at + 2, length);
     const before = into.get(code);
     into.set(code, before ? Buffer.concat([before, part]) : part);
     at += 2 + length;
@@ -128,7 +140,10 @@ function readOptions(bytes: Uint8Array, into: Map<number, Uint8Array>): boolean 
   return true;
 }
 
-function untilZero(field: Uint8Array): Uint8Array {
+function untilZero(bytes: Uint8Array, { at, bytes: most }: { readonly at: number; readonly bytes: number }): Uint8Array {
+  // nearly always it is empty
+  if (bytes[at] === 0) return NOTHING;
+  const field = viewOf(bytes, at, most);
   const zero = field.indexOf(0);
   return zero < 0 ? field : field.subarray(0, zero);
 }
@@ -149,7 +164,7 @@ export function encodeFrame(frame: Frame, longest = LONGEST_BY_DEFAULT): Encoded
   const plain = plainLength(frame.options);
   // nearly always all options fit as they are
   const isPlain = plain !== undefined && plain <= room;
-  const bytes = Buffer.allocUnsafe(isPlain ? Math.max(plain, SHORTEST) : room).fill(0);
+  const bytes = zeroed(isPlain ? Math.max(plain, SHORTEST) : room);
   bytes[0] = frame.op;
   bytes[1] = frame.hardwareType;
   bytes[2] = Math.min(frame.hardwareAddress.length, 16);
@@ -174,6 +189,13 @@ export function encodeFrame(frame: Frame, longest = LONGEST_BY_DEFAULT): Encoded
 }
 
 const NONE: readonly number[] = [];
+
+function zeroed(length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  // not Buffer's own, which first finds out what it is given
+  Uint8Array.prototype.fill.call(bytes, 0);
+  return bytes;
+}
 
 /** Copies a few bytes: a loop is quicker than a call for so few. */
 function put(bytes: Uint8Array, value: Uint8Array, at: number, most: number): void {

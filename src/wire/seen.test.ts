@@ -16,7 +16,7 @@ describe.each(seenMessages)("$message of $client", (seen) => {
     const { op, options, hardwareAddress } = frame(seen);
     expect([op, hardwareAddress.length]).toEqual([1, 6]);
     const type = { DISCOVER: MESSAGE.discover, REQUEST: MESSAGE.request, RELEASE: MESSAGE.release }[seen.message];
-    expect(options.get(OPTION.messageType)).toEqual(Buffer.of(type));
+    expect(options.get(OPTION.messageType)).toEqual(Uint8Array.of(type));
     expect(options.has(OPTION.ipxe)).toBe(seen.client.startsWith("iPXE"));
   });
 
