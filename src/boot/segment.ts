@@ -123,6 +123,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
     http,
     book,
     async stop() {
+      meter?.stop();
       stopMeter?.();
       stopTransfers?.();
       tftp.stop();
