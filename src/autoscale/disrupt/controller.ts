@@ -4,16 +4,13 @@ import { isTrue } from "../../core/conditions.ts";
 import { reasonOf } from "../../core/errors.ts";
 import { TAINT_DISRUPTED } from "../../core/names.ts";
 import { NODE_CLAIM, type NodeClaim } from "../../core/resources.ts";
-import { type EventRecorder, type Kube, keyOf, NODE, POD } from "../../kube/index.ts";
+import { type EventRecorder, type Kube, keyOf, NODE, type Node, POD } from "../../kube/index.ts";
 import { type ClaimFacts, factsOf } from "../claim/claim.ts";
 import { taintDisrupted } from "../claim/drain.ts";
 import { createClaim } from "../claims.ts";
 import type { TenantView } from "../demand.ts";
 import { type Action, type Disruption, disruptions, plan, type World } from "../plan/index.ts";
-import { isWorkload, type Known, worldOf } from "../world/index.ts";
-
-/** On a NodeClaim: the claim it was made to replace; that one goes when this one is initialised. */
-export const ANNOTATION_REPLACES = "ironwright.dev/replaces";
+import { ANNOTATION_REPLACEMENTS, ANNOTATION_REPLACES, isWorkload, type Known, replacements, worldOf } from "../world/index.ts";
 
 const MOST_MS = 10_000;
 const LEAST_MS = 1_000;
@@ -47,7 +44,7 @@ export function disrupter(options: DisrupterOptions): Disrupter {
   async function loop(): Promise<void> {
     while (!ending.signal.aborted) {
       wake = new AbortController();
-      const waitMs = await round(options).catch((error: unknown) => {
+      const waitMs = await disruptOnce(options).catch((error: unknown) => {
         log.warn({ reason: reasonOf(error) }, "looking for nodes to give up failed");
         return MOST_MS;
       });
@@ -68,13 +65,14 @@ export function disrupter(options: DisrupterOptions): Disrupter {
   };
 }
 
-async function round(options: DisrupterOptions): Promise<number> {
+/** Looks at the world once and does what is due. @returns in how many ms to look again, if nothing changes */
+export async function disruptOnce(options: DisrupterOptions): Promise<number> {
   const known = options.known();
   const world = worldFor(known);
   const planned = plan(world);
   const decided = disruptions(world, planned);
   const deeds = [
-    ...replacements(known).map((one) => ({ about: one.old.metadata.name, done: () => finishReplacement(one, known, options) })),
+    ...awaitingReplacement(known).map((one) => ({ about: one.old.metadata.name, done: () => finishReplacement(one, known, options) })),
     ...(planned.actions ?? []).map((one) => ({ about: one.node, done: () => takeBack(one, known, options) })),
     ...decided.now.map((one) => ({ about: one.nodes.join(", "), done: () => carryOut(one, known, options) })),
   ];
@@ -119,9 +117,13 @@ async function carryOut(decision: Disruption, known: Known, options: DisrupterOp
 
 /** Pods that came since may not be disturbed without having been asked about. */
 async function isAsDecided(decision: Disruption, facts: ClaimFacts, view: TenantView): Promise<boolean> {
-  if (decision.reason === "Expired") return true;
+  return decision.reason === "Expired" || (await holdsOnly(decision.pods, facts, view));
+}
+
+/** Whether no other pods than these run on a node, on fresh state. */
+async function holdsOnly(pods: readonly string[], facts: ClaimFacts, view: TenantView): Promise<boolean> {
   const { items } = await view.kube.list(POD, { fieldSelector: `spec.nodeName=${facts.machine}` });
-  return items.filter(isWorkload).every((pod) => decision.pods.includes(keyOf(pod)));
+  return items.filter(isWorkload).every((pod) => pods.includes(keyOf(pod)));
 }
 
 async function giveUp(claim: NodeClaim, facts: ClaimFacts, reason: string, message: string, options: DisrupterOptions): Promise<void> {
@@ -141,7 +143,7 @@ interface Found {
 /** Claims first, then the taint: a daemon that dies between the two has made a claim that is given back when it stays empty. */
 async function beginReplacement(decision: Disruption, found: readonly Found[], known: Known, options: DisrupterOptions): Promise<void> {
   const replaces = found.map(({ facts }) => `${facts.name}/${facts.uid}`).join(",");
-  const notes = { [ANNOTATION_REPLACES]: replaces };
+  const notes = { [ANNOTATION_REPLACES]: replaces, [ANNOTATION_REPLACEMENTS]: String(decision.replacements.length) };
   for (const [nth, claim] of decision.replacements.entries()) {
     if (!(await createClaim(claim, nth, known, options, notes))) return;
   }
@@ -159,19 +161,21 @@ interface Replacement {
 }
 
 /** The nodes that wait for their replacement, and those that waited in vain: tainted, with nobody to replace them. */
-function replacements(known: Known): Replacement[] {
-  const alive = known.claims.filter((claim) => !claim.metadata.deletionTimestamp);
-  return alive.flatMap((old) => {
-    const name = `${old.metadata.name}/${old.metadata.uid}`;
-    const by = alive.filter((one) => one.metadata.annotations?.[ANNOTATION_REPLACES]?.split(",").includes(name));
-    return by.length > 0 || isTainted(old, known) ? [{ old, by }] : [];
+function awaitingReplacement(known: Known): Replacement[] {
+  const replaced = replacements(known.claims);
+  const tainted = new Set(
+    known.tenants.flatMap(({ tenant, nodes }) => nodes.filter(isTainted).map((node) => `${tenant}/${node.metadata.name}`)),
+  );
+  return known.claims.flatMap((old) => {
+    const facts = factsOf(old);
+    if (!facts || old.metadata.deletionTimestamp) return [];
+    const by = replaced.get(`${facts.name}/${facts.uid}`) ?? [];
+    return by.length > 0 || tainted.has(`${facts.tenant}/${facts.machine}`) ? [{ old, by }] : [];
   });
 }
 
-function isTainted(claim: NodeClaim, known: Known): boolean {
-  const facts = factsOf(claim);
-  const node = known.tenants.find((one) => one.tenant === facts?.tenant)?.nodes.find((one) => one.metadata.name === facts?.machine);
-  return node?.spec.taints?.some((taint) => taint.key === TAINT_DISRUPTED) ?? false;
+function isTainted(node: Node): boolean {
+  return node.spec.taints?.some((taint) => taint.key === TAINT_DISRUPTED) ?? false;
 }
 
 async function finishReplacement({ old, by }: Replacement, known: Known, options: DisrupterOptions): Promise<void> {
@@ -184,7 +188,7 @@ async function finishReplacement({ old, by }: Replacement, known: Known, options
   }
   if (by.length > 0) {
     // a daemon that died after the claims had no time for the taint
-    const node = isTainted(old, known) ? undefined : await found.view.kube.get(NODE, found.facts.machine);
+    const node = await found.view.kube.get(NODE, found.facts.machine);
     if (node) await taintDisrupted(found.view, node);
     return;
   }
@@ -207,9 +211,12 @@ async function takeBack(action: Action, known: Known, options: DisrupterOptions)
   if (!found) return;
   const { claim, facts, view } = found;
   if (action.verb === "evict") await evict(action.pods, view);
-  else if (action.verb === "release" || (action.verb === "drain" && action.to !== action.from))
+  else if (action.verb === "drain" || action.verb === "release") {
+    // who borrows could keep a machine for ever by a new pod now and then; one that was idle is left alone when it is not
+    const keeps = action.verb === "release" || action.pods.length === 0;
+    if (keeps && !(await holdsOnly(action.pods, facts, view))) return;
     await giveUp(claim, facts, "Reclaimed", action.reason, options);
-  else if (action.verb === "drain") await evict(action.pods, view);
+  }
 }
 
 /** Their controllers make them again, and the scheduler lets the more important ones in first. */

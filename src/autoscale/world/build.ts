@@ -23,6 +23,11 @@ import { NO_STORAGE, type Storage } from "./volumes.ts";
 /** On a NodeClaim: when and as which of its plan it was made, so that plans fill claims in that order. */
 export const ANNOTATION_ORDER = "ironwright.dev/plan-order";
 
+/** On a NodeClaim: the claims it was made to replace, as `name/uid`; they go when all that replace them are initialised. */
+export const ANNOTATION_REPLACES = "ironwright.dev/replaces";
+/** On a NodeClaim that replaces others: how many do so together. */
+export const ANNOTATION_REPLACEMENTS = "ironwright.dev/replacements";
+
 /** What is known of the host control plane and of the tenants', at one moment. */
 export interface Known {
   readonly machines: readonly Machine[];
@@ -71,7 +76,48 @@ export function worldOf(known: Known): World {
   const machines = known.machines.map((machine) => machineSupply(machine, claimed, known.now));
   const supply = new Map(machines.map((one) => [one.name, one]));
   const around = surroundings(known);
-  return { now: known.now.getTime() / 1_000, machines, tenants: known.tenants.map((tenant) => tenantWorld(tenant, known, around, supply)) };
+  const pools = Map.groupBy(known.pools, (pool) => tenantOf(pool, around));
+  const claims = Map.groupBy(known.claims, (claim) => claim.metadata.labels?.[LABEL_TENANT]);
+  const replaced = replacements(known.claims);
+  const tenants = known.tenants.map((tenant): TenantWorld => {
+    const mine = (claims.get(tenant.tenant) ?? []).flatMap((claim) => claimedNode(claim, replaced));
+    return {
+      ...tenantWorld(tenant, mine, supply, known.now),
+      pools: (pools.get(tenant.tenant) ?? []).map((pool) => poolWorld(pool, around)),
+    };
+  });
+  return { now: known.now.getTime() / 1_000, machines, tenants };
+}
+
+function tenantOf(pool: NodePool, around: PoolSurroundings): string | undefined {
+  const ref = judgePool(pool, around).tenant;
+  return ref && tenantText(ref);
+}
+
+/**
+ * The claims that are being replaced, as `name/uid`, with those that replace them: whoever saw these claims knows it, before
+ * and after the node has its taint. Where one of several did not come to be, nothing is replaced.
+ */
+export function replacements(claims: readonly NodeClaim[]): ReadonlyMap<string, readonly NodeClaim[]> {
+  const by = new Map<string, NodeClaim[]>();
+  for (const claim of claims) {
+    const names = claim.metadata.annotations?.[ANNOTATION_REPLACES];
+    if (names === undefined || claim.metadata.deletionTimestamp) continue;
+    for (const name of names.split(",")) by.set(name, [...(by.get(name) ?? []), claim]);
+  }
+  const wanted = (claim: NodeClaim) => Number.parseInt(claim.metadata.annotations?.[ANNOTATION_REPLACEMENTS] ?? "1", 10);
+  return new Map([...by].filter(([, list]) => list.every((one) => list.length >= wanted(one))));
+}
+
+interface ClaimedNode {
+  readonly claim: NodeClaim;
+  readonly machine: string;
+  readonly replaced: boolean;
+}
+
+function claimedNode(claim: NodeClaim, replaced: ReadonlyMap<string, unknown>): ClaimedNode[] {
+  const machine = machineOf(claim);
+  return machine === undefined ? [] : [{ claim, machine, replaced: replaced.has(`${claim.metadata.name}/${claim.metadata.uid}`) }];
 }
 
 /** The machine a claim names. */
@@ -79,26 +125,24 @@ export function machineOf(claim: NodeClaim): string | undefined {
   return claim.metadata.annotations?.[ANNOTATION_MACHINE];
 }
 
-function tenantWorld(tenant: KnownTenant, known: Known, around: PoolSurroundings, supply: ReadonlyMap<string, MachineSupply>): TenantWorld {
-  const claims = known.claims.filter((claim) => claim.metadata.labels?.[LABEL_TENANT] === tenant.tenant);
+function tenantWorld(
+  tenant: KnownTenant,
+  claims: readonly ClaimedNode[],
+  supply: ReadonlyMap<string, MachineSupply>,
+  now: Date,
+): Omit<TenantWorld, "pools"> {
   const bound = podsByNode(tenant.pods);
   const nodes = new Map(tenant.nodes.map((node) => [node.metadata.name, node]));
-  const ofClaims = claims.flatMap((claim) => {
-    const name = machineOf(claim);
-    if (name === undefined) return [];
-    return [nodeSupply(name, claim, nodes.get(name), supply.get(name), bound.get(name) ?? [], tenant, known.now)];
+  const ofClaims = claims.map(({ claim, machine, replaced }) => {
+    const one = nodeSupply(machine, claim, nodes.get(machine), supply.get(machine), bound.get(machine) ?? [], tenant, now);
+    return replaced ? { ...one, leaving: true } : one;
   });
   const claimed = new Set(ofClaims.map((one) => one.name));
   const others = tenant.nodes
     .filter((node) => !claimed.has(node.metadata.name))
-    .map((node) => nodeSupply(node.metadata.name, undefined, node, undefined, bound.get(node.metadata.name) ?? [], tenant, known.now));
-  const mine = known.pools.filter((pool) => {
-    const ref = judgePool(pool, around).tenant;
-    return ref !== undefined && tenantText(ref) === tenant.tenant;
-  });
+    .map((node) => nodeSupply(node.metadata.name, undefined, node, undefined, bound.get(node.metadata.name) ?? [], tenant, now));
   return {
     tenant: tenant.tenant,
-    pools: mine.map((pool) => poolWorld(pool, around)),
     nodes: [...ofClaims, ...others],
     pods: demand(tenant, [...ofClaims, ...others]),
     ...(tenant.namespaces ? { namespaces: namespaceLabels(tenant.namespaces) } : {}),

@@ -1,4 +1,14 @@
-export { ANNOTATION_ORDER, type Known, type KnownTenant, machineOf, surroundings, worldOf } from "./build.ts";
+export {
+  ANNOTATION_ORDER,
+  ANNOTATION_REPLACEMENTS,
+  ANNOTATION_REPLACES,
+  type Known,
+  type KnownTenant,
+  machineOf,
+  replacements,
+  surroundings,
+  worldOf,
+} from "./build.ts";
 export { ANNOTATION_POOL_HASH, type Drift, driftOf, poolHash } from "./disruption.ts";
 export { ANNOTATION_CLAIM_FAILED, capacityOf, nodeLabelsOf } from "./machines.ts";
 export { isFinished, isMirror, isOfDaemonSet, isUnschedulable, isWorkload } from "./pods.ts";
