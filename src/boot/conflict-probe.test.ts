@@ -1,6 +1,5 @@
-import { once } from "node:events";
 import { Duplex } from "node:stream";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import type { Clock } from "../core/clock.ts";
 import { createConflictProbe } from "./conflict-probe.ts";
 import { address } from "./dhcp.fixture.ts";
@@ -20,8 +19,7 @@ function helper() {
   const patienceEnds = () => {
     for (const end of sleeps.splice(0)) end();
   };
-  const onGone = vi.fn();
-  return { asked, pair, patienceEnds, onGone, probe: createConflictProbe(pair, clock, onGone) };
+  return { asked, pair, patienceEnds, probe: createConflictProbe(pair, clock) };
 }
 
 test("what the helper says is the answer, asked once for all who want to know", async () => {
@@ -33,7 +31,7 @@ test("what the helper says is the answer, asked once for all who want to know", 
 });
 
 test("a helper that says nothing holds up nobody for long, and one that is gone nobody at all", async () => {
-  const { pair, probe, patienceEnds, onGone } = helper();
+  const { pair, probe, patienceEnds } = helper();
   const slow = probe.isUsed(address("10.77.0.9"));
   patienceEnds();
   expect(await slow).toBe(false);
@@ -41,12 +39,4 @@ test("a helper that says nothing holds up nobody for long, and one that is gone 
   pair.destroy();
   expect(await lost).toBe(false);
   expect(await probe.isUsed(address("10.77.0.11"))).toBe(false);
-  expect(onGone).toHaveBeenCalledOnce();
-});
-
-test("a stop is not told as a loss", async () => {
-  const { pair, probe, onGone } = helper();
-  probe.stop();
-  await once(pair, "close");
-  expect(onGone).not.toHaveBeenCalled();
 });

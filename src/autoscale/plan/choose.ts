@@ -18,6 +18,8 @@ import type { MachineSupply, Policy, PoolWorld } from "./world.ts";
 export interface Goal {
   readonly fleet: Fleet;
   readonly referee: Referee;
+  /** The least waste comes before room for those who still wait. */
+  readonly snug: boolean;
   readonly preferences: NonNullable<Policy["preferences"]>;
   readonly waitForWipeS: number;
   readonly expendableBelow: number;
@@ -163,9 +165,11 @@ class Rating {
   private readonly waiting: Float64Array;
   private readonly ordered: boolean;
   private readonly wishes: boolean;
+  private readonly snug: boolean;
   private readonly cluster: Cluster;
 
   constructor(cluster: Cluster, kind: PodKind, goal: Goal) {
+    this.snug = goal.snug;
     this.cluster = cluster;
     this.kind = kind;
     this.ordered = kind.needs.terms.length > 1 && goal.preferences === "respect";
@@ -197,7 +201,7 @@ class Rating {
       b.wish - a.wish ||
       a.crowd - b.crowd ||
       (this.kind.needs.accelerators === 0 ? a.offer.accelerators - b.offer.accelerators : 0) ||
-      this.serves(b) - this.serves(a) ||
+      (this.snug ? 0 : this.serves(b) - this.serves(a)) ||
       a.offer.rank - b.offer.rank ||
       a.company - b.company ||
       order(nameOf(a.offer), nameOf(b.offer))

@@ -48,6 +48,8 @@ export class Demand {
   readonly since: string;
   /** Whether some pool or node has a taint that only steers away. */
   readonly steering: boolean;
+  /** Whether what is free decides where some kind goes, even on places there are: the domains of a spread, where to begin. */
+  readonly minding: boolean;
   private readonly classes = new Map<string, SiteClass>();
   private readonly offerClasses = new Map<Offer, SiteClass>();
   private readonly mentioned: ReadonlySet<string>;
@@ -97,6 +99,9 @@ export class Demand {
       .map((node) => this.readyNode(node, daemons))
       .sort((a, b) => order(a.rank[0], b.rank[0]) || order(a.rank[1], b.rank[1]) || order(a.rank[2], b.rank[2]));
     this.steering = pools.some((pool) => pool.taints.some(isSoft)) || this.nodes.some((node) => node.kind.taints.some(isSoft));
+    this.minding = this.kinds.some(
+      ({ rules }) => rules.spread.length + rules.softSpread.length + rules.affinity.length + rules.softAffinity.length > 0,
+    );
     this.countRunning(faces);
     this.began = this.topology.counters.map((one) => ({ counts: one.counts.slice(), total: one.total }));
   }

@@ -1,6 +1,7 @@
+import type { Plan } from "./answer.ts";
 import { allowedBy } from "./budgets.ts";
 import { order } from "./order.ts";
-import type { NodeSupply, Plan, PoolWorld, RunningPod, TenantWorld, World } from "./world.ts";
+import type { NodeSupply, PoolWorld, RunningPod, TenantWorld, World } from "./world.ts";
 
 export type DisruptionReason = "Empty" | "Expired" | "Drifted" | "Underutilized";
 

@@ -1,8 +1,9 @@
+import type { Plan } from "./answer.ts";
 import type { Disruption, Held } from "./disrupt.ts";
 import { type Allowance, type Candidate, isEmpty, podBlocker } from "./disrupt-candidates.ts";
 import { leftOver, moveOf, NO_SUPPLY, type Planner, type Supply } from "./disrupt-moves.ts";
 import { order } from "./order.ts";
-import type { Plan, World } from "./world.ts";
+import type { World } from "./world.ts";
 
 /** As many nodes as are looked at for one tenant in one plan, as Karpenter does. */
 const MOST_CANDIDATES = 100;

@@ -1,8 +1,9 @@
+import type { Plan } from "./answer.ts";
 import type { Disruption, Held } from "./disrupt.ts";
 import { type Allowance, type Candidate, isEmpty, podBlocker } from "./disrupt-candidates.ts";
 import { leftOver, moveOf, NO_SUPPLY, type Planner } from "./disrupt-moves.ts";
 import { order } from "./order.ts";
-import type { MachineSupply, Plan, World } from "./world.ts";
+import type { MachineSupply, World } from "./world.ts";
 
 /**
  * Nodes that are not what their pool would make today: empty ones first, then who drifted longest. A node whose pods

@@ -1,4 +1,5 @@
-import type { MachineSupply, PendingPod, Plan, PlannedClaim, RunningPod, TenantWorld, World } from "./world.ts";
+import type { Plan, PlannedClaim } from "./answer.ts";
+import type { MachineSupply, PendingPod, RunningPod, TenantWorld, World } from "./world.ts";
 
 /** Where the pods of nodes that go would be. */
 export interface Move {

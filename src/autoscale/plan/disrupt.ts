@@ -1,3 +1,4 @@
+import type { Plan, PlannedClaim } from "./answer.ts";
 import { nextChange } from "./budgets.ts";
 import { Allowance, type Candidate, candidatesOf, type DisruptionReason, isEmpty, nominated } from "./disrupt-candidates.ts";
 import { consolidate } from "./disrupt-consolidate.ts";
@@ -5,7 +6,7 @@ import { replaceDrifted } from "./disrupt-drift.ts";
 import type { Planner } from "./disrupt-moves.ts";
 import { order } from "./order.ts";
 import { plan } from "./plan.ts";
-import type { Plan, PlannedClaim, World } from "./world.ts";
+import type { World } from "./world.ts";
 
 export type { DisruptionReason } from "./disrupt-candidates.ts";
 

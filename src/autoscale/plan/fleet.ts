@@ -97,6 +97,17 @@ export class Fleet {
     return undefined;
   }
 
+  /** How many of each endless lot were made so far, to be made again by {@link Fleet.remake}. */
+  makes(): ReadonlyMap<number, number> {
+    return new Map(this.made);
+  }
+
+  /** So many were made: what came after was given back. */
+  remake(made: ReadonlyMap<number, number>): void {
+    this.made.clear();
+    for (const [lot, count] of made) this.made.set(lot, count);
+  }
+
   giveBack(lot: Lot, machine: MachineSupply): void {
     this.version += 1;
     if (lot.endless) return;

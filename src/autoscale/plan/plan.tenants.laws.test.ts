@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Plan } from "./answer.ts";
 import { plan } from "./plan.ts";
-import type { Gang, NodeSupply, PendingPod, Plan, Quota, RunningPod, TenantWorld, World } from "./world.ts";
+import type { Gang, NodeSupply, PendingPod, Quota, RunningPod, TenantWorld, World } from "./world.ts";
 import { carriedOut, machine, needs, node, pod, tenant } from "./worlds.fixture.ts";
 
 const BOX = { cpu: 64, memory: 512, gpu: 8 };

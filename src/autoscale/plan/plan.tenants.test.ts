@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
+import type { Plan } from "./answer.ts";
 import { plan } from "./plan.ts";
-import type { MachineSupply, NodeSupply, PendingPod, Plan, RunningPod, TenantWorld, World } from "./world.ts";
+import type { MachineSupply, NodeSupply, PendingPod, RunningPod, TenantWorld, World } from "./world.ts";
 import { claimed, machine, needs, node, pod, tenant, world } from "./worlds.fixture.ts";
 
 const BOX = { cpu: 64, memory: 512, gpu: 8 };
@@ -214,13 +215,5 @@ describe("time", () => {
     const base = withSeats(world([], tenant("a"), tenant("b", { pods: [pod("y", { gpu: 8 })] })), "acme.a", [seat("n1")]);
     expect(acts(plan({ ...base, windows: [begun] }))).toEqual(["drain n1", "wipe n1", "give n1 to acme.b"]);
     expect(plan({ ...base, windows: [{ ...begun, startsInS: 3_600 }] }).actions).toBeUndefined();
-  });
-
-  test("a warm floor that is kept from borrowers is for owners", () => {
-    const floors = [{ machineClass: "any", selector: {}, count: 1, keptFrom: "borrowers" as const }];
-    const of = (quota?: { nominal: number }) =>
-      plan({ ...world(free(2), tenant("a", { pods: [pod("x", { gpu: 8 }), pod("z", { gpu: 8 })], ...(quota ? { quota } : {}) })), floors });
-    expect([of().claims.length, of({ nominal: 2 }).claims.length]).toEqual([1, 2]);
-    expect(of().refusals[0]?.reason).toContain("warm floor");
   });
 });

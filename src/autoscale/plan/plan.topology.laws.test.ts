@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Plan } from "./answer.ts";
 import { plan } from "./plan.ts";
 import type { World } from "./world.ts";
-import { machine, node, pod, tenant } from "./worlds.fixture.ts";
+import { carriedOut, machine, node, pod, tenant } from "./worlds.fixture.ts";
 
 const ZONE = "topology.kubernetes.io/zone";
 const HOST = "kubernetes.io/hostname";
@@ -48,6 +49,11 @@ const worlds: fc.Arbitrary<World> = fc
 
 const RUNS = { numRuns: 300 };
 
+/** `node pods` of all that is placed. */
+function where({ placements }: Plan): string[] {
+  return placements.map(({ node: name, pods }) => `${name} ${[...pods].sort().join()}`).sort();
+}
+
 describe("laws of plans with neighbours", () => {
   test("the order of the world does not matter", () => {
     fc.assert(
@@ -58,6 +64,18 @@ describe("laws of plans with neighbours", () => {
           tenants: world.tenants.map((one) => ({ ...one, pods: [...one.pods].reverse(), nodes: [...one.nodes].reverse() })),
         };
         expect(plan(other)).toEqual(plan(world));
+      }),
+      RUNS,
+    );
+  });
+
+  test("a plan carried out and planned again is empty", () => {
+    fc.assert(
+      fc.property(worlds, (world) => {
+        const first = plan(world);
+        const again = plan(carriedOut(world, first));
+        expect(again.claims).toEqual([]);
+        expect(where(again)).toEqual(where(first));
       }),
       RUNS,
     );

@@ -1,28 +1,15 @@
 import { LABEL_INSTANCE_TYPE, LABEL_NODEPOOL } from "../../core/names.ts";
 import { add } from "../../core/quantity.ts";
 import { intersect, labelsOf, type Requirements, requirementsOfLabels, toList } from "../../core/requirements.ts";
+import type { Action, Plan, PlannedClaim } from "./answer.ts";
 import { isDirty } from "./choose.ts";
-import { type Carried, Cluster } from "./cluster.ts";
-import { Demand } from "./demand.ts";
-import { Heap } from "./heap.ts";
-import { SharedMarket } from "./market.ts";
-import { NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
-import { Quotas } from "./quotas.ts";
+import { Planner } from "./passes.ts";
 import { type Reclaimed, reclaim } from "./reclaim.ts";
-import type { Referee } from "./referee.ts";
 import { refusalsOf } from "./refusal.ts";
-import { settled } from "./settle.ts";
 import type { Opening, Site } from "./sites.ts";
-import { type Pass, Turn } from "./turn.ts";
-import type { Action, MachineSupply, Plan, PlannedClaim, World } from "./world.ts";
-
-/** Passes change the plan a second time only in rare worlds; one that needs more than these would never settle. */
-const MOST_PASSES = 8;
-/** Places and machines a plan looks at before it leaves the rest for the next round; some seconds' worth. */
-const WORK = 100_000_000;
-/** What a tenant may always look at, however many there are. */
-const LEAST_WORK = 200_000;
+import type { Turn } from "./turn.ts";
+import type { MachineSupply, World } from "./world.ts";
 
 /**
  * Which pods go where, which machines to claim for the others, and why the rest must wait. Pure and deterministic:
@@ -34,64 +21,8 @@ const LEAST_WORK = 200_000;
  */
 export function plan(world: World): Plan {
   const planner = new Planner(world);
-  return planner.run();
-}
-
-/** A world made ready to be planned. */
-export class Planner {
-  readonly world: World;
-  readonly market: SharedMarket;
-  readonly demands: readonly Demand[];
-
-  constructor(world: World) {
-    this.world = world;
-    this.market = new SharedMarket(world);
-    const table = new NeedsTable();
-    this.demands = [...world.tenants]
-      .sort((a, b) => order(a.tenant, b.tenant))
-      .map((one) => new Demand(one, table, this.market, (pool, daemons) => this.market.outlet(pool, daemons), this.market.mentioned));
-  }
-
-  run(): Plan {
-    let carried: readonly Carried[] = [];
-    for (let count = 1; ; count += 1) {
-      const quotas = new Quotas(this.world);
-      const turns = this.pass(carried, quotas);
-      const openings = turns.reduce((sum, turn) => sum + turn.cluster.openings().length, 0);
-      const next = turns.flatMap((turn) => settled(turn.cluster, turn.goal));
-      const same = openings === carried.length && next.length === carried.length;
-      if (same || count === MOST_PASSES) return answer(turns, reclaim(this.world, turns, quotas, this.market.fleet));
-      carried = next.sort((a, b) => a.opening.nth - b.opening.nth);
-    }
-  }
-
-  /** All tenants' turns, with the claims of the last pass as nodes to come. */
-  pass(carried: readonly Carried[], referee: Referee): Turn[] {
-    const { policy = {} } = this.world;
-    const work = Math.max(LEAST_WORK, Math.floor((policy.work ?? WORK) / Math.max(1, this.demands.length)));
-    const pass: Pass = {
-      fleet: this.market.fleet,
-      referee,
-      policy,
-      work: policy.work === undefined ? work : Math.min(work, policy.work),
-      opened: carried.reduce((last, one) => Math.max(last, one.opening.nth), 0),
-    };
-    const mine = new Map<Demand, Carried[]>(this.demands.map((demand) => [demand, []]));
-    for (const one of carried) mine.get(one.demand)?.push(one);
-    const turns = this.demands.map((demand) => new Turn(new Cluster(demand, mine.get(demand) ?? [], this.market.fleet), pass));
-    const clusters = new Map(turns.map((turn) => [turn.cluster.demand, turn.cluster]));
-    for (const { demand, opening } of carried) {
-      const cluster = clusters.get(demand);
-      if (cluster) referee.opened(cluster, opening.machine, opening.maxRuntimeS);
-    }
-    const waiting = new Heap<Turn>((a, b) => pass.referee.before(a.cluster, b.cluster), turns);
-    for (let turn = waiting.pop(); turn; turn = waiting.pop()) {
-      let opened = false;
-      while (!opened && turn.hasWork()) opened = turn.step();
-      if (turn.hasWork()) waiting.push(turn);
-    }
-    return turns;
-  }
+  const turns = planner.run();
+  return answer(turns, reclaim(world, turns, planner.quotas, planner.market.fleet));
 }
 
 function answer(turns: readonly Turn[], { actions, lost }: Reclaimed): Plan {

@@ -112,6 +112,11 @@ export class Quotas implements Referee {
     this.undo.pop()?.();
   }
 
+  /** Nothing is opened after all. */
+  rewind(): void {
+    while (this.undo.length > 0) this.closed();
+  }
+
   /** Who has a machine must give it up: what was only planned is not held, a node is held until it is gone. */
   private leaves({ cluster, node }: Former, machine: MachineSupply): () => void {
     const tenant = nameOf(cluster);

@@ -1,3 +1,4 @@
+import type { Action } from "./answer.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Fleet, Lot } from "./fleet.ts";
 import { type GangOutcome, gangOf, leftOf, runningOf, tryGang } from "./gang-turn.ts";
@@ -9,7 +10,7 @@ import { type Allowance, judged, leastVictims, type Protection, type Victim, vic
 import type { Measure } from "./shares.ts";
 import type { Site } from "./sites.ts";
 import type { Left, Turn } from "./turn.ts";
-import type { Action, MachineSupply, NodeSupply, PoolWorld, RunningPod, World } from "./world.ts";
+import type { MachineSupply, NodeSupply, PoolWorld, RunningPod, World } from "./world.ts";
 
 /** What is taken from who has it. */
 export interface Reclaimed {
@@ -198,7 +199,12 @@ class Reclaim {
     let best: readonly Candidate[] | undefined;
     for (const [, list] of [...domains].sort(([a], [b]) => order(a, b))) {
       const enough = (victims: readonly Victim[]) => this.trial(turn, name, kinds, victims as readonly Candidate[]);
-      const least = leastVictims(list, (tenant) => (tenant === tenantOf(turn) ? FREELY : this.allowance(tenant)), enough, this.within(turn));
+      const least = leastVictims(
+        list,
+        (tenant) => (tenant === tenantOf(turn) ? FREELY : this.allowance(tenant)),
+        enough,
+        this.within(turn),
+      );
       const found = least && this.usedOf(turn, name, kinds, least as readonly Candidate[]);
       if (found && (!best || lighter(found, best))) best = found;
     }
@@ -317,7 +323,9 @@ class Reclaim {
       this.broken.push({ victim, pods: supply.pods ?? [] });
     }
     const here = new Set(victim.site.here.map((one) => one.kind));
-    const lifted = victim.turn.cluster.lift((one) => here.has(one) || [...here].some((each) => each.gang !== undefined && each.gang === one.gang));
+    const lifted = victim.turn.cluster.lift(
+      (one) => here.has(one) || [...here].some((each) => each.gang !== undefined && each.gang === one.gang),
+    );
     victim.turn.cluster.shut(victim.site);
     this.replace(victim.turn, lifted);
   }

@@ -1,4 +1,5 @@
 import { LABEL_INSTANCE_TYPE } from "../../core/names.ts";
+import type { PoolRefusal, Refusal } from "./answer.ts";
 import { openable, refusal } from "./choose.ts";
 import type { PodKind } from "./kinds.ts";
 import { NEW_HOST, Neighbours } from "./neighbours.ts";
@@ -6,7 +7,7 @@ import { order } from "./order.ts";
 import type { Offer, Outlet } from "./outlet.ts";
 import { stagesOf } from "./stages.ts";
 import type { Left, Turn } from "./turn.ts";
-import type { PoolRefusal, PoolWorld, Refusal } from "./world.ts";
+import type { PoolWorld } from "./world.ts";
 
 /** Why the pods of a tenant that found no place must wait, kind by kind. */
 export function refusalsOf(turn: Turn): Refusal[] {

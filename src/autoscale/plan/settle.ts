@@ -8,10 +8,11 @@ import { failsOn } from "./terms.ts";
 /**
  * What a pass opened, as the next pass finds it. A machine was chosen large, for all who still waited; now that it is
  * known who came, a smaller free one of the same pool and place will do.
+ * @param keeping what nobody uses
  */
-export function settled(cluster: Cluster, goal: Goal): Carried[] {
+export function settled(cluster: Cluster, goal: Goal, keeping: boolean): Carried[] {
   return cluster.openings().flatMap(({ site, opening }) => {
-    if (site.here.length === 0) {
+    if (site.here.length === 0 && !keeping) {
       goal.fleet.giveBack(opening.offer.lot, opening.machine);
       return [];
     }

@@ -3,6 +3,7 @@ import type { Cluster } from "./cluster.ts";
 import type { Fleet } from "./fleet.ts";
 import { placeGang } from "./gang-turn.ts";
 import type { Batch, PodKind } from "./kinds.ts";
+import type { Variant } from "./orders.ts";
 import { Placing, type Within } from "./placing.ts";
 import type { Former, Referee } from "./referee.ts";
 import type { Site } from "./sites.ts";
@@ -56,10 +57,11 @@ export class Turn {
   private readonly waitingPlain: Float64Array;
   private readonly waitingAccelerated: Float64Array;
 
-  constructor(cluster: Cluster, pass: Pass) {
+  /** @param variant the order it takes its kinds in, and how it chooses machines */
+  constructor(cluster: Cluster, pass: Pass, { batches, snug }: Variant) {
     this.cluster = cluster;
     this.pass = pass;
-    const { kinds, batches, columns } = cluster.demand;
+    const { kinds, columns } = cluster.demand;
     this.queue = batches;
     this.waitingPlain = new Float64Array(columns.count);
     this.waitingAccelerated = new Float64Array(columns.count);
@@ -68,6 +70,7 @@ export class Turn {
     this.goal = {
       fleet,
       referee,
+      snug,
       preferences: policy.preferences ?? "rank",
       waitForWipeS: policy.waitForWipeS ?? 0,
       expendableBelow: policy.expendableBelow ?? Number.NEGATIVE_INFINITY,

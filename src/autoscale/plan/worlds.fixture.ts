@@ -1,6 +1,7 @@
 import { ONE, parseResources, type Resources } from "../../core/quantity.ts";
 import type { Taint } from "../../core/resources.ts";
-import type { ClassWorld, MachineSupply, NodeSupply, PendingPod, Plan, PodNeeds, PoolWorld, TenantWorld, World } from "./world.ts";
+import type { Plan } from "./answer.ts";
+import type { ClassWorld, MachineSupply, NodeSupply, PendingPod, PodNeeds, PoolWorld, TenantWorld, World } from "./world.ts";
 
 /** Short ways to say a world, for tests. */
 export interface Size {
@@ -99,6 +100,7 @@ export function podsOn(plan: Plan, name: string): string[] {
 export function carriedOut(before: World, plan: Plan): World {
   const claims = new Map(plan.claims.map((claim, nth) => [claim.machine, { claim, nth }]));
   return {
+    ...before,
     machines: before.machines.map((one) => (claims.has(one.name) ? { ...one, unavailable: "in use" } : one)),
     tenants: before.tenants.map((one) => ({
       ...one,

@@ -1,0 +1,104 @@
+import type { Demand } from "./demand.ts";
+import type { Batch, PodKind } from "./kinds.ts";
+import type { Turn } from "./turn.ts";
+
+/** How a tenant's kinds are taken in one pass. */
+export interface Variant {
+  readonly batches: readonly Batch[];
+  /** Machines are chosen by the least waste, not by how many of those who still wait they have room for. */
+  readonly snug: boolean;
+}
+
+/** What a pass came to. */
+export interface Score {
+  /** Pods with a place, by priority, the highest first. */
+  readonly placed: readonly number[];
+  /** Opened for it. */
+  readonly machines: number;
+  /** Of these machines: what their accelerators, their cost, their memory and their processors come to. */
+  readonly waste: readonly number[];
+  /** No order could do better. */
+  readonly perfect: boolean;
+}
+
+const EFFORT = 6_000;
+const MOST_ORDERS = 64;
+
+/** How many orders a plan tries: with every pod that waits, a pass costs more and orders are worth less. */
+export function ordersToTry(demands: readonly Demand[]): number {
+  const pods = demands.reduce((sum, demand) => sum + demand.kinds.reduce((all, kind) => all + kind.pods.length, 0), 0);
+  return Math.min(MOST_ORDERS, Math.floor(EFFORT / Math.max(1, pods * pods)));
+}
+
+/** The nth way to take a tenant's kinds: the first is the usual one, the others change the order among equals in rank. */
+export function variantOf({ batches }: Demand, nth: number): Variant {
+  if (nth === 0) return { batches, snug: false };
+  const random = mulberry32(nth);
+  const sorted: Batch[] = [];
+  for (let from = 0; from < batches.length; ) {
+    let to = from + 1;
+    while (to < batches.length && sameRank(batches[from] as Batch, batches[to] as Batch)) to += 1;
+    const part = batches.slice(from, to).map((batch) => ({ batch, at: random() }));
+    for (const { batch } of part.sort((a, b) => a.at - b.at)) sorted.push(batch);
+    from = to;
+  }
+  return { batches: eldestFirst(sorted), snug: nth % 2 === 1 };
+}
+
+/** The pods of a kind one after the other, whatever comes between them. */
+function eldestFirst(batches: readonly Batch[]): Batch[] {
+  const skips = new Map<PodKind, number>();
+  return batches.map(({ kind, most }) => {
+    const skip = skips.get(kind) ?? 0;
+    skips.set(kind, skip + most);
+    return { kind, skip, most };
+  });
+}
+
+/** Priority and gangs come first whatever the order. */
+function sameRank({ kind: a }: Batch, { kind: b }: Batch): boolean {
+  return a.gang === undefined && b.gang === undefined && a.priority === b.priority;
+}
+
+export function scoreOf(turns: readonly Turn[]): Score {
+  const placed = new Map<number, number>();
+  let machines = 0;
+  let missed = 0;
+  let places = 0;
+  const waste = [0, 0, 0, 0];
+  for (const { cluster, left, rest } of turns) {
+    for (const { kind, from } of [...left, ...rest]) missed += kind.pods.length - from;
+    for (const kind of cluster.demand.kinds) if (!placed.has(kind.priority)) placed.set(kind.priority, 0);
+    for (const { here, opening } of cluster.sites.all) {
+      for (const { kind, pods } of here) placed.set(kind.priority, (placed.get(kind.priority) ?? 0) + pods.length);
+      if (!opening || opening.settled) places += 1;
+      // a claim of an earlier pass is a node that comes, as it is for who plans next
+      if (!opening || opening.settled || here.length === 0) continue;
+      const { offer } = opening;
+      machines += 1;
+      for (const [n, amount] of [offer.accelerators, offer.cost, offer.memory, offer.cpu].entries()) waste[n] = (waste[n] ?? 0) + amount;
+    }
+  }
+  const byPriority = [...placed].sort(([a], [b]) => b - a).map(([, count]) => count);
+  return { placed: byPriority, machines, waste, perfect: missed === 0 && machines <= (places === 0 ? 1 : 0) };
+}
+
+export function beats(a: Score, b: Score): boolean {
+  const [one, other] = [a, b].map(({ placed, machines, waste }) => [...placed.map((count) => -count), machines, ...waste]);
+  for (const [n, amount] of (one ?? []).entries()) {
+    const against = other?.[n] ?? 0;
+    if (amount !== against) return amount < against;
+  }
+  return false;
+}
+
+/** The same numbers in [0, 1) for the same seed. */
+function mulberry32(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
