@@ -1,5 +1,6 @@
+import { once } from "node:events";
 import { Duplex } from "node:stream";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Clock } from "../core/clock.ts";
 import { createConflictProbe } from "./conflict-probe.ts";
 import { address } from "./dhcp.fixture.ts";
@@ -19,7 +20,8 @@ function helper() {
   const patienceEnds = () => {
     for (const end of sleeps.splice(0)) end();
   };
-  return { asked, pair, patienceEnds, probe: createConflictProbe(pair, clock) };
+  const onGone = vi.fn();
+  return { asked, pair, patienceEnds, onGone, probe: createConflictProbe(pair, clock, onGone) };
 }
 
 test("what the helper says is the answer, asked once for all who want to know", async () => {
@@ -31,7 +33,7 @@ test("what the helper says is the answer, asked once for all who want to know", 
 });
 
 test("a helper that says nothing holds up nobody for long, and one that is gone nobody at all", async () => {
-  const { pair, probe, patienceEnds } = helper();
+  const { pair, probe, patienceEnds, onGone } = helper();
   const slow = probe.isUsed(address("10.77.0.9"));
   patienceEnds();
   expect(await slow).toBe(false);
@@ -39,4 +41,12 @@ test("a helper that says nothing holds up nobody for long, and one that is gone 
   pair.destroy();
   expect(await lost).toBe(false);
   expect(await probe.isUsed(address("10.77.0.11"))).toBe(false);
+  expect(onGone).toHaveBeenCalledOnce();
+});
+
+test("a stop is not told as a loss", async () => {
+  const { pair, probe, onGone } = helper();
+  probe.stop();
+  await once(pair, "close");
+  expect(onGone).not.toHaveBeenCalled();
 });

@@ -6,6 +6,7 @@ import { ipv4Text, parseIpv4 } from "../wire/index.ts";
 /** Asks the network whether somebody has an address already: RFC 2131 §3.1, step 2. */
 export interface ConflictProbe {
   isUsed(address: number): Promise<boolean>;
+  stop(): void;
 }
 
 /** The native helper takes 0.4 s; one that does not answer any more holds up nobody for longer than this. */
@@ -16,10 +17,12 @@ const MOST = 1024;
 /**
  * @param pair the other end of `ironwright-native probe`: addresses go out a line each, `ADDRESS free` or `ADDRESS used MAC` come
  * back. When it is gone, every address counts as free, as it does without a probe.
+ * @param onGone told when that happens, unless it was stopped
  */
-export function createConflictProbe(pair: Duplex, clock: Clock): ConflictProbe {
+export function createConflictProbe(pair: Duplex, clock: Clock, onGone: () => void): ConflictProbe {
   const asked = new Map<number, { readonly answer: Promise<boolean>; tell(isUsed: boolean): void }>();
   let isGone = false;
+  let isStopped = false;
   createInterface({ input: pair }).on("line", (line) => {
     const [address = "", verdict] = line.split(" ");
     asked.get(parseIpv4(address) ?? -1)?.tell(verdict === "used");
@@ -27,7 +30,9 @@ export function createConflictProbe(pair: Duplex, clock: Clock): ConflictProbe {
   pair.on("error", gone).on("close", gone);
 
   function gone(): void {
+    if (isGone) return;
     isGone = true;
+    if (!isStopped) onGone();
     for (const one of asked.values()) one.tell(false);
   }
 
@@ -42,6 +47,10 @@ export function createConflictProbe(pair: Duplex, clock: Clock): ConflictProbe {
       pair.write(`${ipv4Text(address)}\n`);
       void clock.sleep(PATIENCE_MS).then(() => resolve(false));
       return answer;
+    },
+    stop() {
+      isStopped = true;
+      pair.destroy();
     },
   };
 }

@@ -208,7 +208,7 @@ describe("the conflict probe", () => {
   test("is asked once for an address that nobody had, and passes over those that answer", async () => {
     const used = new Set<number>();
     const asked: number[] = [];
-    const probe = { isUsed: (at: number) => Promise.resolve(asked.push(at) > 0 && used.has(at)) };
+    const probe = { isUsed: (at: number) => Promise.resolve(asked.push(at) > 0 && used.has(at)), stop: () => {} };
     const one = segment({ at: { conflictProbe: true }, probe, pool: ["10.77.0.10", "10.77.0.12"] });
     const first = (await one.server.answer(discoverFrom("52:54:00:00:00:01"), peer))?.datagram;
     expect(first && asked.length).toBe(1);
@@ -224,7 +224,7 @@ describe("the conflict probe", () => {
   });
 
   test("holds up nobody else", () => {
-    const probe = { isUsed: () => new Promise<boolean>(() => {}) };
+    const probe = { isUsed: () => new Promise<boolean>(() => {}), stop: () => {} };
     const one = segment({ known: [machine], at: { conflictProbe: true, reservations: [] }, probe });
     expect(one.server.answer(discoverFrom("52:54:00:00:00:01"), peer)).toBeInstanceOf(Promise);
     const inform = edit(

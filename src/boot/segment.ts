@@ -70,7 +70,8 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const address = at.address.split("/")[0] ?? "";
   const http = `http://${address}:${options.httpPort}`;
   const pair = at.conflictProbe ? streamSocket(`probe@${at.name}`, sockets.get(`probe@${at.name}`)) : undefined;
-  const probe = pair && createConflictProbe(pair, clock);
+  const unprobed = () => refusals.count("dhcp: addresses are given without a conflict probe: its helper ended", { interface: at.name });
+  const probe = pair && createConflictProbe(pair, clock, unprobed);
   const httpBoot = options.https?.httpBoot ? `https://${address}:${options.https.port}` : http;
   const dhcp = createDhcp({ ...options, probe, http, httpBoot, programs: new Set(options.programs.keys()), machines: records });
   const book = dhcp.addresses;
@@ -81,7 +82,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
 
   const { dhcpSocket, bootsSocket, tftpSocket } = await openSockets(options, address, web, secure, dhcp.boots !== undefined).catch(
     (error) => {
-      pair?.destroy();
+      probe?.stop();
       throw error;
     },
   );
@@ -123,13 +124,12 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
     http,
     book,
     async stop() {
-      meter?.stop();
       stopMeter?.();
       stopTransfers?.();
       tftp.stop();
       stopDhcp();
       stopBoots?.();
-      pair?.destroy();
+      probe?.stop();
       await Promise.all([
         closed(dhcpSocket),
         closed(tftpSocket),
