@@ -110,7 +110,7 @@ describe("assets", () => {
     for await (const part of connection as AsyncIterable<Buffer>) parts.push(part);
     const text = Buffer.concat(parts).toString("latin1");
     const body = kernel.toString("latin1");
-    expect(text.split(/HTTP\/1\.1 200 OK\r\n[^]*?\r\n\r\n/)).toEqual(["", body, "initrd", body]);
+    expect(text.split(/HTTP\/1\.1 200 OK\r\n.*?\r\n\r\n/s)).toEqual(["", body, "initrd", body]);
   });
 
   test("go to the current nonce alone", async () => {
