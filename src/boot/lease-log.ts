@@ -35,7 +35,7 @@ export interface LeaseLogOptions {
 const COMPACT_AFTER = 8 << 20;
 const RETRY_MS = 1000;
 /** A group's fixed cost is that of several answers: under load they begin so far apart, and are the larger. */
-const APART_MS = 1;
+const APART_MS = 2;
 /** Leases written in one go while a compaction goes on beside the service. */
 const CHUNK = 1000;
 
