@@ -58,6 +58,7 @@ export type Ending = Omit<z.output<typeof endingSchema>, "id">;
 
 const FIRST_RESTART_MS = 1_000;
 const LAST_RESTART_MS = 30_000;
+const LAST_WORDS_MS = 2_000;
 
 export interface CarrierOptions {
   /** Path of `ironwright-native`; without it there is no helper. */
@@ -88,11 +89,15 @@ export async function startCarrier({ native, clock, log }: CarrierOptions): Prom
       const { id, ...ending } = parsed.data.end;
       open.get(id)?.(ending);
     });
-    const [code, signal] = await Promise.race([once(one, "exit"), once(one, "error").then(([error]) => [String(error), null])]);
+    const why = await new Promise<string>((resolve) => {
+      one.once("exit", (code, signal) => resolve(signal ?? `status ${code}`));
+      // also of messages that could not be sent; only one without a process has no exit
+      one.on("error", (error) => one.pid === undefined && resolve(error.message));
+    });
     isReady = false;
     child = undefined;
     for (const tell of open.values()) tell({ how: "failed", bytes: 0, why: "the native helper ended", strangers: 0, malformed: 0 });
-    if (!stopping.signal.aborted) log.warn({ code, signal }, "the native helper ended; files are sent without it until it is back");
+    if (!stopping.signal.aborted) log.warn({ why }, "the native helper ended; files are sent without it until it is back");
   }
 
   async function keepAlive(program: string, onFirst: () => void): Promise<void> {
@@ -100,7 +105,7 @@ export async function startCarrier({ native, clock, log }: CarrierOptions): Prom
       await live(program, () => {
         wait = FIRST_RESTART_MS;
         onFirst();
-      }).catch((error: unknown) => log.warn({ err: error }, "the native helper cannot be started; files are sent without it"));
+      });
       onFirst();
       await clock.sleep(wait, stopping.signal).catch(() => {});
     }
@@ -138,9 +143,17 @@ export async function startCarrier({ native, clock, log }: CarrierOptions): Prom
       stopping.abort();
       const one = child;
       if (!one) return;
+      const over = new AbortController();
       const gone = once(one, "exit");
-      one.disconnect();
+      // the end of the channel is its end; one that hangs must not hold up ours
+      if (one.connected) one.disconnect();
+      const hard = clock.sleep(LAST_WORDS_MS, over.signal).then(
+        () => one.kill("SIGKILL"),
+        () => {},
+      );
       await gone;
+      over.abort();
+      await hard;
     },
   };
 }
