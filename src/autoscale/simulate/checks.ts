@@ -69,7 +69,9 @@ const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
     (expected, { newNodes }) =>
       compareNumber(expected, newNodes.filter((node) => node.state === "AwaitingHost").length, "claims that await a host"),
   ],
-  ["act", (expected, outcome) => (isTexts(expected) ? actsMatch(expected, outcome) : UNJUDGED)],
+  ["act", acts],
+  ["acts", acts],
+  ["actions", acts],
   ["deleteCount", (expected, outcome) => compareNumber(expected, goingNodes(outcome).size, "nodes given up")],
   ["deleted", (expected, outcome) => sameNames(expected, [...goingNodes(outcome)], "nodes given up")],
   ["drained", (expected, outcome) => sameNames(expected, subjects(outcome, ["drain"]), "nodes drained")],
@@ -94,6 +96,11 @@ function passes(expected: unknown, _: Outcome, around: Circumstances): string | 
   if (typeof expected !== "number") return UNJUDGED;
   const took = around.passes();
   return took <= expected ? undefined : `expected ${expected} passes, took ${took}`;
+}
+
+function acts(expected: unknown, outcome: Outcome): string | undefined | typeof UNJUDGED {
+  const wanted = typeof expected === "string" ? [expected] : expected;
+  return isTexts(wanted) ? actsMatch(wanted, outcome) : UNJUDGED;
 }
 
 function isTexts(value: unknown): value is readonly string[] {

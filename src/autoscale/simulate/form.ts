@@ -32,6 +32,14 @@ const place = {
 };
 const resources = z.record(z.string(), amount);
 
+/** One of some words, whatever its case. */
+function lowered<T extends z.ZodType<unknown, string>>(words: T) {
+  return z
+    .string()
+    .transform((value) => value.toLowerCase())
+    .pipe(words);
+}
+
 /** What one server of a type has to give, before daemons. */
 export const type = z.strictObject({
   cpu: amount.default(0n),
@@ -69,10 +77,7 @@ const HOST_STATES = [
   "unreachable",
   "off",
 ] as const;
-const hostState = z
-  .string()
-  .transform((value) => value.toLowerCase())
-  .pipe(z.enum(HOST_STATES));
+const hostState = lowered(z.enum(HOST_STATES));
 
 /** `n` identical servers. */
 export const host = z.strictObject({
@@ -94,6 +99,8 @@ export const host = z.strictObject({
   tenant: z.string().optional(),
 });
 
+const length = z.union([z.string(), z.number().transform((value) => `${value}s`)]);
+
 /** `20%`, a number, or `{nodes, reasons, schedule, duration}`. */
 const budget = z.union([
   z.union([z.string(), z.number()]).transform((nodes) => ({ nodes: String(nodes) })),
@@ -101,14 +108,15 @@ const budget = z.union([
     nodes: z.union([z.string(), z.number()]).transform(String).default("100%"),
     reasons: z.array(z.string()).optional(),
     schedule: z.string().optional(),
-    duration: z.union([z.string(), z.number().transform((value) => `${value}s`)]).optional(),
+    duration: length.optional(),
+    durationS: length.optional(),
   }),
 ]);
 const budgets = z.union([z.array(budget), budget.transform((one) => [one])]);
 
 const consolidationPolicy = z.enum(["WhenEmpty", "WhenEmptyOrUnderutilized", "Balanced"]);
 const plainPods = z.union([z.enum(["allow", "never", "deny"]), flag.transform((yes) => (yes ? "allow" : "never"))]);
-const preferences = z.enum(["respect", "rank", "ignore", "ignore-for-new-hosts"]);
+const preferences = lowered(z.enum(["respect", "rank", "ignore", "ignore-for-new-hosts"]));
 
 /** How a pool's nodes may be disturbed; `policy` may say the same for all pools. */
 const disruption = {
@@ -143,7 +151,7 @@ const oneVolume = z.union([
 ]);
 
 const pdb = z.union([
-  z.literal("blocked").transform(() => ({ allowed: 0 })),
+  z.enum(["blocked", "allowed"]).transform((word) => ({ allowed: word === "blocked" ? 0 : 1 })),
   z
     .int()
     .min(0)
@@ -182,7 +190,7 @@ export const pod = z.strictObject({
   sel: nodeLabels.optional(),
   req: terms.optional(),
   pref: z.array(preference).optional(),
-  tol: z.array(toleration).optional(),
+  tol: z.union([z.array(toleration), toleration.transform((one) => [one])]).optional(),
   labels: labels.default({}),
   spread: z.array(spread).optional(),
   anti: z.array(affinity).optional(),
@@ -244,18 +252,11 @@ export const node = z.strictObject({
   annotations: labels.default({}),
   pods: z.array(pod).default([]),
   claimOnly: flag.default(false),
-  phase: z
-    .string()
-    .transform((value) => value.toLowerCase())
-    .pipe(z.enum(NODE_PHASES))
-    .optional(),
-  state: z
-    .string()
-    .transform((value) => value.toLowerCase())
-    .pipe(z.enum(NODE_PHASES))
-    .optional(),
+  phase: lowered(z.enum(NODE_PHASES)).optional(),
+  state: lowered(z.enum(NODE_PHASES)).optional(),
   deleting: flag.default(false),
   readyInS: seconds.optional(),
+  phaseS: seconds.optional(),
   ageS: seconds.default(3_600),
   empty_s: seconds.optional(),
   emptyS: seconds.optional(),
@@ -270,6 +271,12 @@ export const node = z.strictObject({
 });
 
 const level = z.string().min(1);
+/** Nodes, as often as they have a member: a list, `{node: members}` or `{member: node}`. */
+const members = z.union([
+  names,
+  z.record(name, count).transform((each) => Object.entries(each).flatMap(([node, many]) => Array.from({ length: many }, () => node))),
+  z.record(z.string(), name).transform((each) => Object.values(each)),
+]);
 
 export const gang = z.strictObject({
   id: name,
@@ -278,18 +285,21 @@ export const gang = z.strictObject({
   size: count.optional(),
   pod,
   topo: z
-    .strictObject({
-      required: level.optional(),
-      preferred: level.optional(),
-      slice: z.strictObject({ size: z.int().min(1), level }).optional(),
-    })
+    .union([
+      z.strictObject({
+        required: level.optional(),
+        preferred: level.optional(),
+        slice: z.strictObject({ size: z.int().min(1), level }).optional(),
+      }),
+      level.transform((required) => ({ required, preferred: undefined, slice: undefined })),
+    ])
     .optional(),
   prio: z.int().optional(),
   maxRuntimeS: seconds.optional(),
   waitS: seconds.optional(),
   /** Members that run already, by the node they are on. */
-  on: names.optional(),
-  place: names.optional(),
+  on: members.optional(),
+  place: members.optional(),
 });
 
 export const tenant = z.strictObject({
@@ -302,42 +312,6 @@ export const tenant = z.strictObject({
   minRuntimeS: seconds.optional(),
 });
 
-/** Servers kept for a tenant from a moment to another, on the clock of `now`. */
-export const window = z
-  .strictObject({
-    id: z.string().optional(),
-    name: z.string().optional(),
-    tenant: z.string(),
-    type: name.optional(),
-    hosts: z.union([count, z.array(name)]).optional(),
-    n: count.optional(),
-    count: count.optional(),
-    fromS: seconds.optional(),
-    from: seconds.optional(),
-    startS: seconds.optional(),
-    start: seconds.optional(),
-    toS: seconds.optional(),
-    to: seconds.optional(),
-    untilS: seconds.optional(),
-    endS: seconds.optional(),
-    end: seconds.optional(),
-    durationS: seconds.optional(),
-  })
-  .transform((value) => {
-    const from = value.fromS ?? value.from ?? value.startS ?? value.start ?? 0;
-    const to = value.toS ?? value.to ?? value.untilS ?? value.endS ?? value.end;
-    const hosts = value.hosts ?? value.n ?? value.count ?? 1;
-    return {
-      name: value.id ?? value.name,
-      tenant: value.tenant,
-      type: value.type,
-      hosts,
-      fromS: from,
-      toS: to ?? (value.durationS === undefined ? Number.POSITIVE_INFINITY : from + value.durationS),
-    };
-  })
-  .refine((value) => value.toS > value.fromS, { message: "ends before it begins" });
-
 /** A PodDisruptionBudget over the pods that run. */
 export const disruptionBudget = z.strictObject({
   name: z.string().optional(),
@@ -349,10 +323,23 @@ export const disruptionBudget = z.strictObject({
   maxUnavailable: z.union([z.int().min(0), z.string()]).optional(),
 });
 
-const warm = z.union([z.record(z.string(), count), count.transform((each) => ({ "*": each }))]);
+const floor = z.union([
+  count.transform((n): { n: number; prio?: number } => ({ n })),
+  z.strictObject({ n: count, prio: z.int().optional() }),
+]);
+const warm = z.union([z.record(z.string(), floor), floor.transform((each) => ({ "*": each }))]);
+
+/** How long a node may be in a phase, by phase; a bare number holds for each. */
+const timeouts = z.union([
+  z.record(z.string(), seconds).transform((each) => new Map(Object.entries(each).map(([phase, limit]) => [phase.toLowerCase(), limit]))),
+  seconds.transform((limit) => new Map([["*", limit]])),
+]);
 
 export const policy = z.strictObject({
   preferences: preferences.default("respect"),
+  preferencePolicy: preferences.optional(),
+  phaseTimeoutS: timeouts.optional(),
+  timeouts: timeouts.optional(),
   cpuOnGpuHosts: plainPods.default("never"),
   waitForWipeS: seconds.optional(),
   waitS: seconds.optional(),
@@ -381,6 +368,5 @@ export type Pod = z.output<typeof pod>;
 export type Node = z.output<typeof node>;
 export type Gang = z.output<typeof gang>;
 export type Tenant = z.output<typeof tenant>;
-export type Window = z.output<typeof window>;
 export type DisruptionBudget = z.output<typeof disruptionBudget>;
 export type Policy = z.output<typeof policy>;

@@ -91,10 +91,11 @@ type Affinity = NonNullable<Pod["anti"]>[number];
 
 function podTerm(term: Affinity, labels: Labels): PodTerm {
   const selector = narrowed(term.match, labels, term.matchLabelKeys, term.mismatchLabelKeys);
+  const namespaces = term.ns ?? term.namespaces;
   return {
     key: term.key,
     selector,
-    ...(term.ns === undefined ? {} : { namespaces: term.ns }),
+    ...(namespaces === undefined ? {} : { namespaces }),
     ...(term.namespaceSelector === undefined ? {} : { namespaceSelector: {} }),
   };
 }
@@ -108,7 +109,10 @@ function narrowed(
 ): LabelSelector {
   const selector = match ?? { matchLabels: labels };
   const keyed = (keys: readonly string[], operator: "In" | "NotIn") =>
-    keys.flatMap((key): Requirement[] => (labels[key] === undefined ? [] : [{ key, operator, values: [labels[key]] }]));
+    keys.flatMap((key): Requirement[] => {
+      const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+      return value === undefined ? [] : [{ key, operator, values: [value] }];
+    });
   const more = [...keyed(same, "In"), ...keyed(other, "NotIn")];
   return more.length === 0 ? selector : { ...selector, matchExpressions: [...(selector.matchExpressions ?? []), ...more] };
 }

@@ -65,7 +65,20 @@ const FORMS: readonly Form[] = [
     /^(\S+) and (\S+) (?:are )?both (down|drained|deleted|touched|disrupted|evicted|wiped|reinstalled)$/,
     ([, a = "", b = "", how = ""], judged) => both(a, b, how, judged),
   ],
-  [/^(?:a )?(?:partial gang|part of (?:a|the) gang(?: placed)?|gang (?:split|placed in part))$/, (_, judged) => partial(judged)],
+  [
+    /^(?:a )?(?:partial(?:ly)? (?:gang|placement|placed gang)|part of \S+(?: gang)?(?: (?:is )?placed)?|gang (?:split|placed in part))$/,
+    (_, judged) => partial(judged),
+  ],
+  [
+    /^(\S+) (?:is )?(?:split|spread|placed|scattered)? ?(?:across|over|on|in) (?:two |several |more than one )?(rack|zone|block|nvl|leaf)s?(?: domains?)?$/,
+    ([, gang = "", level = ""], judged) => apart(gang, level, judged),
+  ],
+  [
+    /^(?:more than (\w+)|(\w+)) (?:nodes?|servers?|hosts?) (?:are |is )?(down|drained|deleted|disrupted|touched|reinstalled|wiped)(?: at once| at the same time)?$/,
+    ([, above, many, how = ""], judged) => tooMany(above === undefined ? numberOf(many) - 1 : numberOf(above), how, judged),
+  ],
+  [/^(?:an? |the )?(?:host|server|machine) (?:is )?claimed twice$/, (_, { outcome }) => twice(outcome)],
+  [/^(?:any|a) pod (?:is )?(?:left )?pending$/, (_, { outcome }) => waits(outcome)],
   [
     /^(\S+) (?:and|with) (\S+) (?:share a|on the same|on one|in one|in the same) (node|host|server|zone|rack|nvl|block)$/,
     ([, a = "", b = "", level = ""], judged) => sharing(a, b, level, judged),
@@ -151,6 +164,40 @@ function partial({ outcome, names }: Judged): Found {
     if (members > 0 && members + running < min) return `${members} of ${gang}'s ${min} are placed`;
   }
   return names.gangs.size === 0 ? "unknown" : undefined;
+}
+
+const NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+
+function numberOf(text = ""): number {
+  const word = NUMBERS.indexOf(text);
+  return word < 0 ? Number(text) : word;
+}
+
+function tooMany(most: number, how: string, { outcome }: Judged): Found {
+  if (!Number.isInteger(most) || most < 0) return "unknown";
+  const verbs = TOUCHED.get(how) ?? [];
+  const nodes = new Set(outcome.actions.filter((one) => verbs.length === 0 || verbs.includes(one.verb)).map((one) => one.subject));
+  return nodes.size > most ? [...nodes].join(", ") : undefined;
+}
+
+function twice({ newNodes }: Outcome): Found {
+  const names = newNodes.map((one) => one.node);
+  return names.find((name, nth) => names.indexOf(name) !== nth);
+}
+
+function waits({ pending }: Outcome): Found {
+  return pending[0]?.pods[0]?.pod;
+}
+
+function apart(pod: string, level: string, { outcome, names }: Judged): Found {
+  if (!names.pods.has(pod)) return "unknown";
+  const facts = new Map([...outcome.nodes, ...outcome.newNodes].map((one) => [one.node, one]));
+  const where = new Set(
+    outcome.placements
+      .filter((one) => [one.pod, one.id, one.gang].includes(pod))
+      .map((one) => facts.get(one.node)?.place[level] ?? "(none)"),
+  );
+  return where.size > 1 ? [...where].sort().join(" and ") : undefined;
 }
 
 function sharing(a: string, b: string, level: string, { outcome, names }: Judged): Found {

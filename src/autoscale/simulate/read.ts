@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { IronwrightError, reasonOf } from "../../core/errors.ts";
 import { parseQuantity } from "../../core/quantity.ts";
 import * as form from "./form.ts";
+import { type Window, window } from "./windows.ts";
 
 /** A part of a scenario that was not taken as it is. */
 export interface Problem {
@@ -22,7 +23,7 @@ export interface Given {
   readonly pods: readonly form.Pod[];
   readonly gangs: readonly form.Gang[];
   readonly tenants: readonly form.Tenant[];
-  readonly windows: readonly form.Window[];
+  readonly windows: readonly Window[];
   readonly pdbs: readonly form.DisruptionBudget[];
   readonly policy: form.Policy;
   /** Seconds since the epoch. */
@@ -51,12 +52,12 @@ const LISTS = {
   pods: form.pod,
   gangs: form.gang,
   tenants: form.tenant,
-  windows: form.window,
+  windows: window,
   pdbs: form.disruptionBudget,
 } as const;
 type ListName = keyof typeof LISTS;
 
-const GIVEN = new Set(["catalog", "hosts", ...Object.keys(LISTS), "policy", "now", "disrupt", "replay"]);
+const GIVEN = new Set(["catalog", "hosts", ...Object.keys(LISTS), "reservations", "policy", "now", "disrupt", "replay"]);
 
 export function isGivenKey(key: string): boolean {
   return GIVEN.has(key);
@@ -76,7 +77,7 @@ export function readCases(text: string, source: string): Case[] {
 }
 
 function caseOf(one: Raw, nth: number, source: string): Case {
-  const bare = one.given === undefined && Object.keys(one).some(isGivenKey);
+  const bare = one.given === undefined && (Object.keys(one).some(isGivenKey) || Object.keys(one).length === 0);
   const given = bare ? one : one.given;
   if (!isRecord(given)) throw invalid(source, `  [${nth}].given: expected an object with catalog, hosts, pods …`);
   const { variant, variants } = one;
@@ -118,7 +119,8 @@ class Notes {
   readonly ignored: Problem[] = [];
 
   /** The value read, or nothing: then why is in `refused`. */
-  take<T extends z.ZodType>(schema: T, value: unknown, path: string): z.output<T> | undefined {
+  take<T extends z.ZodType>(schema: T, said: unknown, path: string): z.output<T> | undefined {
+    const value = withoutNothing(said);
     const first = schema.safeParse(value);
     if (first.success) return first.data;
     const unknown = first.error.issues.filter((issue) => issue.code === "unrecognized_keys");
@@ -138,6 +140,12 @@ class Notes {
   private refuse(path: string, issues: readonly z.core.$ZodIssue[]): void {
     for (const issue of issues) this.refused.push({ path: `${path}${pathText(issue.path)}`, reason: reasonIn(issue) });
   }
+}
+
+/** `null` says no more than a key left out, but for a node's pool: there it is nobody's. */
+function withoutNothing(value: unknown): unknown {
+  if (!isRecord(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([key, one]) => one !== null || key === "pool"));
 }
 
 /** What a union minds is what its closest member minds. */
@@ -187,14 +195,32 @@ export function readGiven(raw: Raw): Given {
     pods: list("pods"),
     gangs: list("gangs").filter((one) => isWhole(one, notes)),
     tenants: unique(list("tenants"), "given.tenants", notes),
-    windows: list("windows"),
+    windows: [...list("windows"), ...readList(window, raw.reservations, "given.reservations", notes)],
     pdbs: list("pdbs"),
-    policy: notes.take(form.policy, raw.policy ?? {}, "given.policy") ?? form.policy.parse({}),
+    policy: readPolicy(raw.policy, notes),
     now: raw.now === undefined ? 0 : (notes.take(form.now, raw.now, "given.now") ?? 0),
     disrupt: raw.disrupt === undefined ? false : (notes.take(form.disrupt, raw.disrupt, "given.disrupt") ?? false),
     refused: notes.refused,
     ignored: notes.ignored,
   };
+}
+
+/** A rule that is wrong is refused alone. */
+function readPolicy(raw: unknown, notes: Notes): form.Policy {
+  if (raw === undefined || raw === null) return form.policy.parse({});
+  if (!isRecord(raw)) {
+    notes.take(form.policy, raw, "given.policy");
+    return form.policy.parse({});
+  }
+  const rules = Object.entries(raw).map(([key, value]): Partial<form.Policy> => {
+    const read = notes.take(form.policy, { [key]: value }, "given.policy");
+    return read !== undefined && isRule(key) ? { [key]: read[key] } : {};
+  });
+  return Object.assign(form.policy.parse({}), ...rules);
+}
+
+function isRule(key: string): key is keyof form.Policy {
+  return key in form.policy.shape;
 }
 
 /** Where an entry stands in the file, as far as its type tells. */

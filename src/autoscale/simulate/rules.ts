@@ -11,7 +11,8 @@ export function share(value: number | string, of: number): number {
 
 export function budgetOf(budget: NonNullable<form.Pool["budgets"]>[number]): Budget {
   const { nodes } = budget;
-  const { reasons, schedule, duration } = { reasons: undefined, schedule: undefined, duration: undefined, ...budget };
+  const { reasons, schedule, ...rest } = { reasons: undefined, schedule: undefined, duration: undefined, durationS: undefined, ...budget };
+  const duration = rest.duration ?? rest.durationS;
   return {
     nodes,
     ...(reasons === undefined ? {} : { reasons }),

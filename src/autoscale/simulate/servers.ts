@@ -173,7 +173,7 @@ export function windowsOf(given: Given, servers: readonly Server[]): Window[] {
   const windows = given.windows.flatMap((one, nth): Window[] => {
     const { tenant, type, hosts } = one;
     // what would be over already was said from now on
-    const clock = one.toS > given.now ? given.now : 0;
+    const clock = !one.fromNow && one.toS > given.now ? given.now : 0;
     const [startsInS, endsInS] = [one.fromS - clock, one.toS - clock];
     const name = one.name ?? `window ${nth + 1}`;
     const selector = type === undefined ? {} : { [LABEL_INSTANCE_TYPE]: type };

@@ -21,18 +21,20 @@ const text = scalar.transform(String);
 export const requirement = z
   .union([
     z.array(z.union([scalar, z.object({ minValues: z.int().min(1) })])).min(2),
-    z.object({
+    z.strictObject({
       key: z.string(),
-      operator: z.string(),
+      operator: z.string().optional(),
+      op: z.string().optional(),
       values: z.array(scalar).optional(),
       minValues: z.int().min(1).optional(),
     }),
   ])
   .transform((value, context): Requirement => {
     const read = Array.isArray(value) ? ofTuple(value) : value;
-    const operator = OPERATORS.get(read.operator.toLowerCase());
+    const named = read.operator ?? ("op" in read ? read.op : undefined) ?? "";
+    const operator = OPERATORS.get(named.toLowerCase());
     if (operator === undefined) {
-      context.addIssue({ code: "custom", message: `${JSON.stringify(read.operator)} is no operator` });
+      context.addIssue({ code: "custom", message: `${JSON.stringify(named)} is no operator` });
       return z.NEVER;
     }
     const values = (read.values ?? []).map(String);
@@ -70,7 +72,7 @@ export const terms = z.preprocess(
 
 function isTuple(value: unknown): boolean {
   if (Array.isArray(value)) return typeof value[0] === "string";
-  return typeof value === "object" && value !== null && "operator" in value;
+  return typeof value === "object" && value !== null && ("operator" in value || "op" in value);
 }
 
 /** One term: a list of requirements, or a single one. */
@@ -106,15 +108,16 @@ function splitTaint(whole: string): { key: string; value?: string; effect?: stri
 
 /**
  * `k=v:Effect`, `k=v` (any effect), `k:Effect` and `k` (any value), `*` (everything), `[key, op, value?, effect?]`,
- * or the object Kubernetes writes.
+ * or the object Kubernetes writes; its `operator` may be called `op`.
  */
 export const toleration = z
   .union([
     z.string(),
     z.array(z.string()).min(2).max(4),
-    z.object({
+    z.strictObject({
       key: z.string().optional(),
       operator: z.string().optional(),
+      op: z.string().optional(),
       value: text.optional(),
       effect: z.string().optional(),
       tolerationSeconds: z.number().optional(),
@@ -124,9 +127,10 @@ export const toleration = z
     const read = typeof value === "string" ? ofText(value) : Array.isArray(value) ? ofList(value) : value;
     const effect = read.effect === undefined || read.effect === "" ? undefined : EFFECTS.get(read.effect.toLowerCase());
     if (read.effect && effect === undefined) context.addIssue({ code: "custom", message: `${JSON.stringify(read.effect)} is no effect` });
+    const operator = read.operator ?? read.op;
     return {
       ...(read.key ? { key: labelOf(read.key) } : {}),
-      ...(read.operator === undefined ? {} : { operator: read.operator }),
+      ...(operator === undefined ? {} : { operator }),
       ...(read.value === undefined ? {} : { value: read.value }),
       ...(effect === undefined ? {} : { effect }),
     };
@@ -135,12 +139,14 @@ export const toleration = z
 interface LooseToleration {
   readonly key?: string | undefined;
   readonly operator?: string | undefined;
+  readonly op?: string | undefined;
   readonly value?: string | undefined;
   readonly effect?: string | undefined;
 }
 
 function ofText(whole: string): LooseToleration {
   if (whole === "*" || whole === "") return { operator: "Exists" };
+  if (/\s/.test(whole)) return ofList(whole.trim().split(/\s+/));
   const { key, value, effect } = splitTaint(whole);
   if (effect?.toLowerCase() === "exists") return { key, operator: "Exists" };
   return { key, effect, ...(value === undefined || value === "*" ? { operator: "Exists" } : { operator: "Equal", value }) };
@@ -176,7 +182,7 @@ const key = z.string().min(1).transform(labelOf);
 const policy = z.enum(["Honor", "Ignore"]);
 
 /** `{key, skew, when, match, minDomains, matchLabelKeys, nodeAffinityPolicy, nodeTaintsPolicy}` */
-export const spread = z.object({
+export const spread = z.strictObject({
   key,
   skew: z.int().min(1).default(1),
   when: z.enum(["DoNotSchedule", "ScheduleAnyway"]).default("DoNotSchedule"),
@@ -187,11 +193,13 @@ export const spread = z.object({
   nodeTaintsPolicy: policy.optional(),
 });
 
+const names = z.union([z.string().transform((one) => [one]), z.array(z.string())]);
 /** `{key, match, ns, namespaceSelector: {} (all)}` */
-export const affinity = z.object({
+export const affinity = z.strictObject({
   key,
   match: selector.optional(),
-  ns: z.union([z.string().transform((one) => [one]), z.array(z.string())]).optional(),
+  ns: names.optional(),
+  namespaces: names.optional(),
   namespaceSelector: z.record(z.string(), z.unknown()).optional(),
   matchLabelKeys: z.array(z.string()).optional(),
   mismatchLabelKeys: z.array(z.string()).optional(),
@@ -200,9 +208,22 @@ export const preferredAffinity = z
   .union([z.tuple([weight, affinity]), affinity.transform((one) => [100, one] as const)])
   .transform(([heft, wanted]) => ({ weight: heft, term: wanted }));
 
-/** `8080`, `127.0.0.1:8080/UDP`, or `{port, ip, protocol}`. */
+/** `8080`, `127.0.0.1:8080/UDP`, `[8080, "127.0.0.1", "UDP"]`, or `{port, ip, protocol}`. */
 export const hostPort = z
-  .union([z.int(), z.string(), z.object({ port: z.int(), ip: z.string().default(""), protocol: z.string().default("TCP") })])
+  .union([
+    z.int(),
+    z.string(),
+    z.tuple([z.int(), z.string().regex(/[.:]/)], z.string()).transform(([port, ip, protocol = "TCP"]) => ({ port, ip, protocol })),
+    z
+      .strictObject({
+        port: z.int(),
+        ip: z.string().optional(),
+        hostIP: z.string().optional(),
+        protocol: z.string().optional(),
+        proto: z.string().optional(),
+      })
+      .transform(({ port, ip, hostIP, protocol, proto }) => ({ port, ip: ip ?? hostIP ?? "", protocol: protocol ?? proto ?? "TCP" })),
+  ])
   .transform((value, context) => {
     const read = typeof value === "object" ? value : portOf(String(value));
     if (read && read.port >= 1 && read.port <= 65_535) return { ...read, protocol: read.protocol.toUpperCase() };

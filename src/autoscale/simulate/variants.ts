@@ -46,9 +46,13 @@ function variantOf(name: string, raw: unknown, given: Raw): Variant {
     ...(isRecord(raw.set) ? raw.set : {}),
     ...Object.fromEntries(Object.entries(raw).filter(([key]) => !ABOUT.has(key))),
   };
-  const unknown = Object.keys(changes).filter((key) => !isGivenKey(key));
+  const unknown: string[] = [];
   let changed: Raw = given;
-  for (const [key, value] of Object.entries(changes)) if (isGivenKey(key)) changed = { ...changed, [key]: merged(changed[key], value) };
+  for (const [key, value] of Object.entries(changes)) {
+    const next = isGivenKey(key) ? { ...changed, [key]: merged(changed[key], value) } : changedWithin(changed, key, value);
+    if (next) changed = next;
+    else unknown.push(key);
+  }
   if (isRecord(raw.add))
     for (const [key, value] of Object.entries(raw.add)) changed = { ...changed, [key]: [...asList(changed[key]), ...asList(value)] };
   const removed = raw.remove === undefined ? undefined : without(changed, asList(raw.remove).map(String));
@@ -61,9 +65,45 @@ function variantOf(name: string, raw: unknown, given: Raw): Variant {
   };
 }
 
-/** Objects are merged key by key, all else is put in place of what was. */
+/** Objects are merged key by key, things of a list by their names; all else is put in place of what was. */
 function merged(before: unknown, after: unknown): unknown {
-  return isRecord(before) && isRecord(after) ? { ...before, ...after } : after;
+  if (!isRecord(after)) return after;
+  if (!Array.isArray(before)) return isRecord(before) ? { ...before, ...after } : after;
+  return before.map((one) => Object.entries(after).reduce((all, [name, change]) => (isNamed(one, name) ? merged(all, change) : all), one));
+}
+
+function isNamed(one: unknown, name: string): boolean {
+  return isRecord(one) && (one.name === name || one.id === name);
+}
+
+/** `policy.wipeS`, `pods.a.prio`, `pools[0].limits`; or a key that a single thing of the case has. */
+function changedWithin(given: Raw, key: string, value: unknown): Raw | undefined {
+  const path = key.split(/[.[\]]+/).filter((part) => part !== "");
+  const changed = path.length > 1 ? setAt(given, path, value) : undefined;
+  if (changed !== undefined) return isRecord(changed) ? changed : undefined;
+  const owners = Object.entries(given).flatMap(([list, things]): [string, Raw][] => {
+    if (isRecord(things)) return key in things ? [[list, things]] : [];
+    const [only, ...others] = Array.isArray(things) ? things : [];
+    return others.length === 0 && isRecord(only) && key in only ? [[list, only]] : [];
+  });
+  const [owner, ...others] = owners;
+  if (!owner || others.length > 0) return undefined;
+  const [list, thing] = owner;
+  const next = { ...thing, [key]: value };
+  return { ...given, [list]: Array.isArray(given[list]) ? [next] : next };
+}
+
+/** The value with one of its parts changed; nothing when there is no such part. */
+function setAt(whole: unknown, [part, ...rest]: readonly string[], value: unknown): unknown {
+  if (part === undefined) return merged(whole, value);
+  if (Array.isArray(whole)) {
+    const at = whole.findIndex((one, nth) => String(nth) === part || isNamed(one, part));
+    const changed = at < 0 ? undefined : setAt(whole[at], rest, value);
+    return changed === undefined ? undefined : whole.with(at, changed);
+  }
+  if (whole !== undefined && !isRecord(whole)) return undefined;
+  const changed = setAt(whole?.[part], rest, value);
+  return changed === undefined ? undefined : { ...whole, [part]: changed };
 }
 
 function asList(value: unknown): readonly unknown[] {

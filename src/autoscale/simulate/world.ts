@@ -18,6 +18,7 @@ import type {
 import type * as form from "./form.ts";
 import { needsOf, offerOf } from "./needs.ts";
 import type { PodName } from "./outcome.ts";
+import { isComing, isLeaving } from "./phases.ts";
 import type { Given, Problem } from "./read.ts";
 import { budgetOf, gangOf, limitOf, quotaOf, share } from "./rules.ts";
 import { catalogOf, placeLabels, type Server, serversOf, serverUnder, typeLabels, windowsOf } from "./servers.ts";
@@ -41,9 +42,6 @@ export interface Setting {
 export const NOBODY = "default";
 const DO_NOT_DISRUPT = ["karpenter.sh/do-not-disrupt", "do-not-disrupt"];
 const GONE: ReadonlySet<string> = new Set(["succeeded", "failed"]);
-const COMING: ReadonlySet<string> = new Set(["pending", "launching", "launched", "installing", "joining", "registered", "awaitinghost"]);
-const LEAVING: ReadonlySet<string> = new Set(["releasing", "wiping", "deleting", "draining", "failed"]);
-
 /** Ages as texts that sort: the older first. */
 function since(ageS: number): string {
   return String(1e15 - Math.round(ageS * 1_000)).padStart(16, "0");
@@ -200,7 +198,7 @@ class Mapping {
     const pool =
       node.pool === null ? undefined : (pools.find((one) => one.name === node.pool) ?? (node.pool === undefined ? pools[0] : undefined));
     const poolName = node.pool === null ? undefined : (node.pool ?? pool?.name);
-    const leaving = node.deleting || node.failed === true || LEAVING.has(phaseOf(node));
+    const leaving = isLeaving(node, this.given.policy);
     const entries = (this.bound.get(node.name) ?? []).filter((pod) => !isGone(pod));
     const daemons = entries.filter((pod) => pod.daemon === true);
     const work = entries.filter((pod) => pod.daemon !== true);
@@ -227,7 +225,7 @@ class Mapping {
         ...(pool?.taints ?? []).filter((one) => !node.taints.some((own) => own.key === one.key && own.effect === one.effect)),
       ],
       startupTaints: node.startupTaints ?? pool?.startupTaints ?? [],
-      initialized: node.init ?? !(node.claimOnly || COMING.has(phaseOf(node))),
+      initialized: node.init ?? !isComing(node),
       leaving,
       capacity: offer,
       allocatable: offer,
@@ -319,7 +317,7 @@ class Mapping {
 
   private disruption(pool: form.Pool): PoolDisruption {
     const { policy } = this.given;
-    const after = pool.consolidateAfterS ?? policy.consolidateAfterS ?? 0;
+    const after = Math.max(pool.consolidateAfterS ?? policy.consolidateAfterS ?? 0, policy.hysteresisS ?? 0);
     const expireAfterS = pool.expireAfterS ?? policy.expireAfterS;
     const terminationGracePeriodS = pool.terminationGracePeriodS ?? policy.terminationGracePeriodS;
     return {
@@ -333,16 +331,21 @@ class Mapping {
 
   private floors(): readonly WarmFloor[] {
     const { warm, warmFloor } = this.given.policy;
-    const floors: readonly (readonly [string, number])[] = Object.entries(warmFloor ?? warm ?? {});
-    return floors.map(([type, count]) => ({ machineClass: type, selector: type === "*" ? {} : { [LABEL_INSTANCE_TYPE]: type }, count }));
+    return Object.entries(warmFloor ?? warm ?? {}).map(([type, { n, prio }]) => ({
+      machineClass: type,
+      selector: type === "*" ? {} : { [LABEL_INSTANCE_TYPE]: type },
+      count: n,
+      ...(prio === undefined ? {} : { priority: prio }),
+    }));
   }
 
   private policy(): Policy {
     const { policy } = this.given;
     const { drainS = 0, wipeS = 0, installS = 0 } = policy;
     const wait = policy.waitForWipeS ?? policy.waitS;
+    const preferences = policy.preferencePolicy ?? policy.preferences;
     return {
-      preferences: policy.preferences === "ignore-for-new-hosts" ? "rank" : policy.preferences,
+      preferences: preferences === "ignore-for-new-hosts" ? "rank" : preferences,
       turnaroundS: policy.turnaroundS ?? drainS + wipeS + installS,
       ...(wait === undefined ? {} : { waitForWipeS: wait }),
       ...(policy.minRuntimeS === undefined ? {} : { minRuntimeS: policy.minRuntimeS }),
@@ -355,10 +358,6 @@ class Mapping {
 function servesTenant(pool: form.Pool, tenant: string): boolean {
   const named = [...(pool.tenant ?? []), ...(pool.tenants ?? [])];
   return named.length === 0 || named.includes(tenant);
-}
-
-function phaseOf(node: form.Node): string {
-  return node.phase ?? node.state ?? "";
 }
 
 function isGone(pod: form.Pod): boolean {
