@@ -95,7 +95,13 @@ export function provisioner(options: ProvisionerOptions): Provisioner {
     const waiting = new Set<string>();
     const say = (tenant: string, keys: readonly string[], type: "Normal" | "Warning", reason: string, message: string) => {
       for (const key of keys) waiting.add(`${tenant}/${key}`);
-      if (told.get(`${tenant}/${keys[0]}`) !== message) log.info({ tenant, pods: keys.length, first: keys[0], reason }, message);
+      // of a pool of a fixed size there are no pods to tell
+      const first = `${tenant}/${keys[0] ?? message}`;
+      if (told.get(first) !== message) log.info({ tenant, pods: keys.length, first: keys[0], reason }, message);
+      if (keys.length === 0) {
+        waiting.add(first);
+        told.set(first, message);
+      }
       for (const key of keys.slice(0, MOST_EVENTS)) {
         const pod = options.view(tenant)?.pod(key);
         if (!pod || pod.spec.nodeName || told.get(`${tenant}/${key}`) === message) continue;

@@ -3,7 +3,7 @@ import { allowedBy } from "./budgets.ts";
 import { order } from "./order.ts";
 import type { NodeSupply, PoolWorld, RunningPod, TenantWorld, World } from "./world.ts";
 
-export type DisruptionReason = "Empty" | "Expired" | "Drifted" | "Underutilized";
+export type DisruptionReason = "Empty" | "Expired" | "Drifted" | "ScaledDown" | "Underutilized";
 
 /** A node of a pool that could go. */
 export interface Candidate {

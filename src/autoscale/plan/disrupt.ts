@@ -3,6 +3,7 @@ import { nextChange } from "./budgets.ts";
 import { Allowance, type Candidate, candidatesOf, type DisruptionReason, isEmpty, nominated } from "./disrupt-candidates.ts";
 import { consolidate } from "./disrupt-consolidate.ts";
 import { replaceDrifted } from "./disrupt-drift.ts";
+import { beyondReplicas } from "./disrupt-fixed.ts";
 import type { Planner } from "./disrupt-moves.ts";
 import { order } from "./order.ts";
 import { plan } from "./plan.ts";
@@ -62,6 +63,7 @@ export function disruptions(world: World, planned: Plan = plan(world), planner: 
     held.push(...found.held);
     for (const one of found.now) for (const node of one.nodes) gone.add(`${one.tenant}/${node}`);
   };
+  go(beyondReplicas(quiet, allowance));
   go(givenBack(quiet, allowance, later));
   const after = without(world, gone);
   const staying = candidatesOf(after).filter((one) => !wanted.has(keyOf(one)));

@@ -34,6 +34,9 @@ export interface Verdict {
   readonly because: readonly { readonly reason: string; readonly count: number }[];
 }
 
+/** What is said of a machine that would do, but for the accelerators it has. */
+export const KEPT = "kept for pods that ask for its accelerators";
+
 const NOTHING_OPEN: Requirements = new Map();
 
 /** Keys that are facts of a machine: a pool may ask for them, it cannot make them true. */
@@ -72,7 +75,8 @@ export class Outlet {
   private readonly market: Market;
   private readonly daemons: readonly Needs[];
   private readonly wanted: Requirements;
-  private readonly offers: readonly Offer[];
+  /** All it could give, the least wasteful first. */
+  readonly offers: readonly Offer[];
   private readonly rejected: readonly { readonly reason: string; readonly count: number }[];
   private readonly verdicts = new Map<number, Verdict>();
 
@@ -126,17 +130,20 @@ export class Outlet {
   }
 
   private reason(needs: Needs, offer: Offer): string | undefined {
-    if (needs.accelerators === 0 && offer.accelerators > 0 && !this.pool.plainPodsOnAccelerators)
-      return "kept for pods that ask for its accelerators";
     const taint = blockingTaint(this.pool.taints, needs.source.tolerations);
     if (taint) return `taint ${taintText(taint)} is not tolerated`;
     const wrong = offer.lot.endless || !needs.byName ? termsFail(needs, offer.labels) : undefined;
     if (wrong !== undefined) return this.unknown(wrong) ? `label ${wrong} has no known values` : `does not match on ${wrong}`;
     const request = this.market.request(needs);
-    if (request && timesIn(offer.free, 0, request, 1) > 0) return undefined;
+    if (request && timesIn(offer.free, 0, request, 1) > 0) return this.isKept(needs, offer) ? KEPT : undefined;
     const short = this.shortOf(needs, offer);
     const lacking = short.filter((name) => (offer.lot.like.allocatable.get(name) ?? 0n) <= 0n);
     return lacking.length > 0 ? `lacks ${lacking.join(", ")}` : `too small (${short.join(", ")})`;
+  }
+
+  /** Machines with accelerators are for who asks for some. */
+  private isKept(needs: Needs, offer: Offer): boolean {
+    return needs.accelerators === 0 && offer.accelerators > 0 && !this.pool.plainPodsOnAccelerators;
   }
 
   private shortOf(needs: Needs, offer: Offer): string[] {

@@ -17,13 +17,10 @@ export class Quotas implements Referee {
   constructor(world: World) {
     this.shares = new Shares(world);
     this.windows = new Windows(world);
-    this.floors = (world.floors ?? [])
-      .filter((floor) => floor.keptFrom === "borrowers")
-      .map((floor) => {
-        const suitable = world.machines.filter((machine) => isOf(floor, machine));
-        const free = suitable.filter((machine) => machine.unavailable === undefined && machine.readyInS === undefined);
-        return { floor, machines: new Set(suitable.map((machine) => machine.name)), free: free.length };
-      });
+    this.floors = (world.floors ?? []).map((floor) => {
+      const ready = world.machines.filter((machine) => isReady(machine) && isOf(floor, machine));
+      return { floor, ready: new Set(ready.map((machine) => machine.name)), left: ready.length };
+    });
   }
 
   before(a: Cluster, b: Cluster): number {
@@ -40,20 +37,24 @@ export class Quotas implements Referee {
 
   refuses(cluster: Cluster, lot: Lot, kind: PodKind): string | undefined {
     const machine = lot.free[lot.free.length - 1] ?? lot.like;
-    return this.problem(cluster, [machine], kind.maxRuntimeS);
+    return this.problem(cluster, [machine], kind);
   }
 
   hint(cluster: Cluster, lot: Lot): string | undefined {
     return this.quota(cluster, [lot.like])?.hint;
   }
 
-  /** Why a tenant may not have machines as well, for work that ends after so long, or undefined. */
-  problem(cluster: Cluster, machines: readonly MachineSupply[], maxRuntimeS?: number): string | undefined {
+  /** Why a tenant may not have machines as well, for pods of a kind, or undefined. */
+  problem(
+    cluster: Cluster,
+    machines: readonly MachineSupply[],
+    { maxRuntimeS, priority }: Pick<PodKind, "maxRuntimeS" | "priority">,
+  ): string | undefined {
     const tenant = nameOf(cluster);
     const quota = this.quota(cluster, machines);
     if (quota) return quota.reason;
     for (const machine of machines) {
-      const kept = this.windows.problem(tenant, machine.name, endOf(machine, maxRuntimeS)) ?? this.kept(tenant, machine);
+      const kept = this.windows.problem(tenant, machine.name, endOf(machine, maxRuntimeS)) ?? this.kept(tenant, machine, priority);
       if (kept !== undefined) return kept;
     }
     return undefined;
@@ -96,13 +97,13 @@ export class Quotas implements Referee {
     const measure = this.shares.measure(machine.capacity);
     this.shares.opened(tenant, measure);
     const back = this.windows.opened(tenant, machine.name, endOf(machine, maxRuntimeS));
-    const floors = this.floors.filter((one) => one.machines.has(machine.name));
-    for (const floor of floors) floor.free -= 1;
+    const floors = this.floors.filter((one) => one.ready.has(machine.name));
+    for (const floor of floors) floor.left -= 1;
     this.undo.push(() => {
       this.shares.closed(tenant, measure);
       without?.();
       back();
-      for (const floor of floors) floor.free += 1;
+      for (const floor of floors) floor.left += 1;
     });
     return bound ? maxRuntimeS : undefined;
   }
@@ -136,18 +137,29 @@ export class Quotas implements Referee {
     return machines.reduce<Measure>((sum, machine) => this.with(sum, machine), []);
   }
 
-  /** The warm floor is for owners: a borrower leaves it alone. */
-  private kept(tenant: string, machine: MachineSupply): string | undefined {
-    const floor = this.floors.find((one) => one.machines.has(machine.name) && one.free <= one.floor.count);
+  /** The warm floor is for owners and for what is urgent: who borrows for ordinary work leaves it alone. */
+  private kept(tenant: string, machine: MachineSupply, priority: number): string | undefined {
+    const floor = this.floors.find((one) => one.left <= one.floor.count && one.ready.has(machine.name) && !isUrgent(priority, one.floor));
     if (!floor || this.shares.owns(tenant, this.shares.measure(machine.capacity))) return undefined;
-    return `warm floor of class ${floor.floor.machineClass}: its last ${floor.floor.count} free machines are for owners of quota`;
+    const { machineClass, count } = floor.floor;
+    return `warm floor of class ${machineClass}: its last ${count} free machines are for owners of quota and urgent pods`;
   }
 }
 
 interface Floor {
   readonly floor: WarmFloor;
-  readonly machines: ReadonlySet<string>;
-  free: number;
+  /** Machines of the class that were free and ready when the plan began. */
+  readonly ready: ReadonlySet<string>;
+  /** How many of them still are. */
+  left: number;
+}
+
+function isReady({ unavailable, readyInS }: MachineSupply): boolean {
+  return unavailable === undefined && readyInS === undefined;
+}
+
+function isUrgent(priority: number, floor: WarmFloor): boolean {
+  return floor.priority === undefined ? priority > 0 : priority >= floor.priority;
 }
 
 function isOf(floor: WarmFloor, machine: MachineSupply): boolean {

@@ -400,7 +400,7 @@ class Reclaim {
     const machines = victims.flatMap((one) => one.machine ?? []);
     if (victims.some((one) => one.machine && this.quotas.reserved(one.turn.cluster, one.machine))) return false;
     if (victims.some((one) => !one.idle)) return this.quotas.owns(turn.cluster, machines);
-    return this.quotas.problem(turn.cluster, machines, kind.maxRuntimeS) === undefined;
+    return this.quotas.problem(turn.cluster, machines, kind) === undefined;
   }
 
   private allowance(tenant: string): Allowance {

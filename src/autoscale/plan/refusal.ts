@@ -4,7 +4,7 @@ import { openable, refusal } from "./choose.ts";
 import type { PodKind } from "./kinds.ts";
 import { NEW_HOST, Neighbours } from "./neighbours.ts";
 import { order } from "./order.ts";
-import type { Offer, Outlet } from "./outlet.ts";
+import { KEPT, type Offer, type Outlet } from "./outlet.ts";
 import { stagesOf } from "./stages.ts";
 import type { Left, Turn } from "./turn.ts";
 import type { PoolWorld } from "./world.ts";
@@ -72,7 +72,8 @@ function ofPool(turn: Turn, kind: PodKind, pool: PoolWorld, outlet: Outlet, neig
   const say = (reason: string, count: number) => {
     if (count > 0) counts.set(reason, (counts.get(reason) ?? 0) + count);
   };
-  for (const offer of pool.problem === undefined ? offers : []) {
+  const problem = pool.problem ?? (pool.replicas === undefined ? undefined : "has a fixed size: pods use its nodes and never add to them");
+  for (const offer of problem === undefined ? offers : []) {
     const { lot } = offer;
     const free = lot.endless ? 1 : lot.free.length;
     const type = typeOf(offer);
@@ -91,7 +92,7 @@ function ofPool(turn: Turn, kind: PodKind, pool: PoolWorld, outlet: Outlet, neig
     refusal: {
       pool: pool.name,
       machineClass: pool.machineClass.name,
-      ...(pool.problem === undefined ? {} : { problem: pool.problem }),
+      ...(problem === undefined ? {} : { problem }),
       machines: outlet.machines,
       because: [...counts].map(([reason, count]) => ({ reason, count })).sort((a, b) => b.count - a.count || order(a.reason, b.reason)),
     },
@@ -127,7 +128,7 @@ function leadOf(turn: Turn, kind: PodKind, told: readonly Told[]): string | unde
     return `no free host (${list.slice(0, 5).join(", ")}${list.length > 5 ? ", …" : ""})`;
   }
   const reasons = told.flatMap((one) => one.refusal.because.map(({ reason }) => reason));
-  if (types.size === 0 && reasons.includes("kept for pods that ask for its accelerators")) return "only accelerator hosts left";
+  if (types.size === 0 && reasons.includes(KEPT)) return "only accelerator hosts left";
   const unknown = reasons.find((reason) => reason.endsWith("has no known values"));
   if (types.size === 0 && unknown !== undefined) return unknown;
   const [first, ...others] = [...new Set(told.flatMap((one) => [...one.kept]))].sort();

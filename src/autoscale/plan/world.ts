@@ -50,14 +50,14 @@ export interface Window {
   readonly endsInS: number;
 }
 
-/** So many machines of a class stay free and ready. */
+/** So many machines of a class stay free and ready, but for who may take from them: tenants within their nominal quota, and urgent pods. */
 export interface WarmFloor {
   readonly machineClass: string;
   /** Labels a Machine must have; as the class selects. */
   readonly selector: Readonly<Record<string, string>>;
   readonly count: number;
-  /** Whose claims may take from it; absent: everybody's, and it is filled again. */
-  readonly keptFrom?: "borrowers";
+  /** Pods of this priority and above are urgent; absent: of any above 0, which is what pods have that name none. */
+  readonly priority?: number;
 }
 
 export interface TenantWorld {

@@ -175,7 +175,6 @@ describe("pools", () => {
       "spec.template.spec.requirements[0] (zone): In needs at least one value",
       { template: { requirements: [{ key: "zone", operator: "In" }] } },
     ],
-    ["spec.replicas: pools of a fixed size are not supported yet", { spec: { replicas: 1 } }],
   ])("%s", (problem, more) => {
     expect(judgePool(pool(more), around).problems).toEqual([problem]);
     const status = poolStatus(pool(more), around, [], NOW);

@@ -86,7 +86,6 @@ function disruptionProblems(pool: NodePool): string[] {
       const problem = budgetProblem(budget);
       return problem === undefined ? [] : [`spec.disruption.budgets[${n}].${problem}`];
     }),
-    ...(pool.spec.replicas === undefined ? [] : ["spec.replicas: pools of a fixed size are not supported yet"]),
   ];
 }
 
@@ -106,7 +105,7 @@ function durationProblem(field: string, text: string | undefined, never: boolean
 
 /** The pool as a plan sees it; one that is not right is there with its problem, and nothing is claimed from it. */
 export function poolWorld(pool: NodePool, around: PoolSurroundings): PoolWorld {
-  const { template, limits, weight = 0 } = pool.spec;
+  const { template, limits, weight = 0, replicas } = pool.spec;
   const verdict = judgePool(pool, around);
   const problem = pool.metadata.deletionTimestamp ? "is being deleted" : (verdict.problems[0] ?? verdict.classProblem);
   const machineClass = around.machineClass(template.spec.nodeClassRef.name);
@@ -127,6 +126,7 @@ export function poolWorld(pool: NodePool, around: PoolSurroundings): PoolWorld {
     taints: template.spec.taints ?? [],
     startupTaints: template.spec.startupTaints ?? [],
     limits: parseResources(limits),
+    ...(replicas === undefined ? {} : { replicas }),
     disruption: poolDisruption(pool),
     plainPodsOnAccelerators: pool.metadata.annotations?.[ANNOTATION_PLAIN_PODS] === "allow",
   };

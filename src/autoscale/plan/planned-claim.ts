@@ -1,0 +1,53 @@
+import { LABEL_INSTANCE_TYPE, LABEL_NODEPOOL } from "../../core/names.ts";
+import { add } from "../../core/quantity.ts";
+import { intersect, labelsOf, type Requirements, requirementsOfLabels, toList } from "../../core/requirements.ts";
+import type { Action, PlannedClaim } from "./answer.ts";
+import { isDirty } from "./choose.ts";
+import type { Cluster } from "./cluster.ts";
+import type { Opening, Site } from "./sites.ts";
+import type { MachineSupply } from "./world.ts";
+
+/** What another tenant wrote to is wiped before it is given. */
+export function wiped(machine: MachineSupply, to: string): Action[] {
+  if (!isDirty(machine, to)) return [];
+  const reason = "another tenant wrote to its disks last";
+  const common = { node: machine.name, machine: machine.name, from: machine.lastTenant ?? "", to, pods: [], reason };
+  return [
+    { verb: "wipe", ...common },
+    { verb: "give", ...common },
+  ];
+}
+
+/** What a claim of a plan says, with all that the plan puts there. */
+export function claimOf(cluster: Cluster, { machine, offer, pool, gang }: Opening, site: Site): PlannedClaim {
+  const { tenant } = cluster.demand.world;
+  const open: Requirements = cluster.openOf(site);
+  const own = requirementsOfLabels({
+    [LABEL_INSTANCE_TYPE]: pool.machineClass.name,
+    ...machine.nodeLabels,
+    ...pool.labels,
+    [LABEL_NODEPOOL]: pool.name,
+  });
+  const offered = intersect(own, open);
+  return {
+    tenant,
+    pool: pool.name,
+    machineClass: pool.machineClass.name,
+    machine: machine.name,
+    labels: labelsOf(offered),
+    requirements: toList(offered),
+    requests: add(
+      offer.daemons,
+      ...site.here.map(
+        ({ kind, pods }) => new Map([...kind.needs.source.requests].map(([name, amount]) => [name, amount * BigInt(pods.length)])),
+      ),
+    ),
+    taints: pool.taints,
+    startupTaints: pool.startupTaints,
+    capacity: machine.capacity,
+    allocatable: machine.allocatable,
+    ...(machine.readyInS !== undefined || isDirty(machine, tenant) ? { awaiting: { readyInS: machine.readyInS ?? 0 } } : {}),
+    ...(gang === undefined ? {} : { gang }),
+    ...(machine.cost === undefined ? {} : { cost: machine.cost }),
+  };
+}
