@@ -124,6 +124,7 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
     http,
     book,
     async stop() {
+      meter?.stop();
       stopMeter?.();
       stopTransfers?.();
       tftp.stop();
