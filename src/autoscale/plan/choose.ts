@@ -129,7 +129,7 @@ export function choose(
       const cap = place && !neighbours.free ? neighbours.cap(place, NEW_HOST) : Number.POSITIVE_INFINITY;
       if (cap <= 0) continue;
       const fits = timesIn(offer.free, 0, request, kind.oneEach ? 1 : Math.min(count, cap));
-      if (fits === 0) continue;
+      if (fits === 0 || (best && fits < best.fits && !rating.ordered && isSound(best.offer))) continue;
       const rated = rating.rate(offer, fits, place, neighbours);
       // whether it may be taken is asked last: of most it need not be asked at all
       if (best && rating.compare(rated, best) >= 0) continue;
@@ -144,14 +144,18 @@ export function choose(
   return undefined;
 }
 
+/** Whether nothing comes before how many pods it holds. */
+function isSound({ lot: { like } }: Offer): boolean {
+  return like.lastTenant === undefined && like.readyInS === undefined && like.failures === undefined;
+}
+
 interface Rated {
   readonly offer: Offer;
   readonly fits: number;
   /** Pods that a spread counts in its domains. */
   readonly crowd: number;
   readonly wish: number;
-  /** Places the tenant has in its domains already. */
-  readonly company: number;
+  readonly place: SiteClass | undefined;
   serves: number;
 }
 
@@ -163,7 +167,7 @@ interface Rated {
 class Rating {
   private readonly kind: PodKind;
   private readonly waiting: Float64Array;
-  private readonly ordered: boolean;
+  readonly ordered: boolean;
   private readonly wishes: boolean;
   private readonly snug: boolean;
   private readonly cluster: Cluster;
@@ -183,7 +187,7 @@ class Rating {
       fits,
       crowd: place && !neighbours.free ? neighbours.crowd(place) : 0,
       wish: this.wishes ? this.wish(offer) : 0,
-      company: place ? this.cluster.sites.crowd(place) : 0,
+      place,
       serves: -1,
     };
   }
@@ -203,7 +207,7 @@ class Rating {
       (this.kind.needs.accelerators === 0 ? a.offer.accelerators - b.offer.accelerators : 0) ||
       (this.snug ? 0 : this.serves(b) - this.serves(a)) ||
       a.offer.rank - b.offer.rank ||
-      a.company - b.company ||
+      this.company(a) - this.company(b) ||
       order(nameOf(a.offer), nameOf(b.offer))
     );
   }
@@ -217,6 +221,11 @@ class Rating {
     let sum = 0;
     for (const { weight, term } of this.kind.needs.preferred) if (failsOn(offer.labels, term) === undefined) sum += weight;
     return sum;
+  }
+
+  /** Places the tenant has in its domains already. */
+  private company({ place }: Rated): number {
+    return place ? this.cluster.sites.crowd(place) : 0;
   }
 
   /** The part of all that still waits for which there would be room, 1 at most. */

@@ -79,8 +79,7 @@ export class Demand {
       unweighed: this.unweighed,
     });
     const ranking = {
-      choices: (kind: PodKind) =>
-        this.outlets.reduce((sum, { outlet }) => sum + outlet.verdict(kind.needs).offers.reduce((all, one) => all + one.lot.size, 0), 0),
+      choices: (kind: PodKind) => this.outlets.reduce((sum, { outlet }) => sum + outlet.verdict(kind.needs).machines, 0),
       share: (kind: PodKind) => market.share(kind.needs),
     };
     const ordered = inOrder(

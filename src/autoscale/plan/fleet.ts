@@ -123,29 +123,25 @@ function numbered(like: MachineSupply, number: number): MachineSupply {
   return { ...like, name, nodeLabels: { ...like.nodeLabels, [LABEL_HOSTNAME]: name, [LABEL_MACHINE]: name } };
 }
 
+/** No name or value holds it. */
+const NEXT = "\n";
+
 function lotText(machine: MachineSupply, { labels, disksByName }: Mentioned): string {
-  const only = (all: Readonly<Record<string, string>>) => {
-    const pairs: string[] = [];
-    for (const key in all) if (labels.has(key) && !OWN_NAME.has(key) && key !== FIELD_NAME) pairs.push(`${key}=${all[key]}`);
-    return pairs.sort();
-  };
-  const disks = machine.disks.map((disk) =>
-    disksByName ? [disk.sizeBytes, disk.model, disk.name, disk.serial, disk.wwn] : [disk.sizeBytes, disk.model],
-  );
-  return JSON.stringify([
-    only(machine.labels),
-    only(machine.nodeLabels),
-    amountsText(machine.capacity),
-    machine.allocatable === machine.capacity ? 0 : amountsText(machine.allocatable),
-    machine.gpus,
-    disks,
-    machine.unavailable,
-    machine.readyInS,
-    machine.lastTenant,
-    machine.imageSha256,
-    machine.failures && [machine.failures.count, machine.failures.sinceS],
-    machine.cost,
-  ]);
+  let text = `${mentionedText(machine.labels, labels)}${NEXT}${mentionedText(machine.nodeLabels, labels)}${NEXT}${amountsText(machine.capacity)}`;
+  if (machine.allocatable !== machine.capacity) text += `${NEXT}${amountsText(machine.allocatable)}`;
+  text += `${NEXT}gpus ${machine.gpus.join()}`;
+  for (const { sizeBytes, model, name, serial, wwn } of machine.disks)
+    text += disksByName ? JSON.stringify([sizeBytes, model, name, serial, wwn]) : `${NEXT}disk ${sizeBytes} ${model}`;
+  const { unavailable, readyInS, lastTenant, imageSha256, failures, cost } = machine;
+  if ((unavailable ?? readyInS ?? lastTenant ?? imageSha256 ?? failures ?? cost) === undefined) return text;
+  const failed = failures && [failures.count, failures.sinceS];
+  return `${text}${NEXT}${JSON.stringify([unavailable, readyInS, lastTenant, imageSha256, failed, cost])}`;
+}
+
+function mentionedText(all: Readonly<Record<string, string>>, mentioned: ReadonlySet<string>): string {
+  const pairs: string[] = [];
+  for (const key in all) if (mentioned.has(key) && !OWN_NAME.has(key) && key !== FIELD_NAME) pairs.push(`${key}=${all[key]}`);
+  return pairs.length > 1 ? pairs.sort().join() : (pairs[0] ?? "");
 }
 
 const texts = new WeakMap<Resources, string>();

@@ -90,13 +90,24 @@ export function kindsOf(
   { request, unweighed }: Judgement,
 ): PodKind[] {
   const kinds = new Map<string, { needs: Needs; pods: PendingPod[] }>();
+  // a pod whose like was just seen is told by its objects alone
+  const seen = new Map<PodNeeds, PendingPod[][]>();
   for (const pod of world.pods) {
+    const alike = seen.get(pod.needs)?.find(([first]) => first !== undefined && sameObjects(first, pod));
+    if (alike) {
+      alike.push(pod);
+      continue;
+    }
     const needs = table.of(pod.needs);
     const gates = pod.gates && pod.gates.length > 0 ? pod.gates.join() : "";
     const key = `${needs.id} ${pod.priority} ${pod.gang ?? ""} ${pod.maxRuntimeS ?? ""} ${gates} ${faces.of(pod)}`;
     const kind = kinds.get(key);
-    if (kind) kind.pods.push(pod);
-    else kinds.set(key, { needs, pods: [pod] });
+    const pods = kind?.pods ?? [];
+    pods.push(pod);
+    if (!kind) kinds.set(key, { needs, pods });
+    const known = seen.get(pod.needs);
+    if (!known) seen.set(pod.needs, [pods]);
+    else if (!known.includes(pods) && known.length < MOST_ALIKE) known.push(pods);
   }
   return [...kinds.values()].map(({ needs, pods }) => {
     if (pods.length > 1) pods.sort((a, b) => order(a.since, b.since) || order(a.key, b.key));
@@ -121,6 +132,20 @@ export function kindsOf(
       ...(problem === undefined ? {} : { problem }),
     };
   });
+}
+
+/** Of equal needs, so many kinds are looked through before their texts are compared. */
+const MOST_ALIKE = 4;
+
+function sameObjects(a: PendingPod, b: PendingPod): boolean {
+  return (
+    a.labels === b.labels &&
+    a.priority === b.priority &&
+    a.gang === b.gang &&
+    a.maxRuntimeS === b.maxRuntimeS &&
+    a.gates === b.gates &&
+    namespaceOf(a.key) === namespaceOf(b.key)
+  );
 }
 
 function problemOf({ gates = [] }: PendingPod, needs: Needs, weighed: boolean): string | undefined {

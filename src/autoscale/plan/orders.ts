@@ -1,6 +1,6 @@
 import type { Demand } from "./demand.ts";
 import type { Batch, PodKind } from "./kinds.ts";
-import type { Turn } from "./turn.ts";
+import type { Left, Turn } from "./turn.ts";
 
 /** How a tenant's kinds are taken in one pass. */
 export interface Variant {
@@ -21,12 +21,17 @@ export interface Score {
   readonly perfect: boolean;
 }
 
-const EFFORT = 6_000;
+/** Pods times pods times orders: with every pod that waits, a pass costs more and orders are worth less. */
+const EFFORT = 4_000;
 const MOST_ORDERS = 64;
+/** So many orders in vain are enough. */
+export const PATIENCE = 20;
 
-/** How many orders a plan tries: with every pod that waits, a pass costs more and orders are worth less. */
+/** How many orders a plan tries. Gangs have one: theirs. */
 export function ordersToTry(demands: readonly Demand[]): number {
-  const pods = demands.reduce((sum, demand) => sum + demand.kinds.reduce((all, kind) => all + kind.pods.length, 0), 0);
+  const kinds = demands.flatMap((demand) => demand.kinds);
+  const pods = kinds.reduce((sum, kind) => sum + kind.pods.length, 0);
+  if (kinds.filter((kind) => kind.gang === undefined).length < 2) return 1;
   return Math.min(MOST_ORDERS, Math.floor(EFFORT / Math.max(1, pods * pods)));
 }
 
@@ -63,24 +68,42 @@ function sameRank({ kind: a }: Batch, { kind: b }: Batch): boolean {
 export function scoreOf(turns: readonly Turn[]): Score {
   const placed = new Map<number, number>();
   let machines = 0;
-  let missed = 0;
-  let places = 0;
+  let perfect = true;
   const waste = [0, 0, 0, 0];
-  for (const { cluster, left, rest } of turns) {
-    for (const { kind, from } of [...left, ...rest]) missed += kind.pods.length - from;
+  for (const turn of turns) {
+    const { cluster } = turn;
     for (const kind of cluster.demand.kinds) if (!placed.has(kind.priority)) placed.set(kind.priority, 0);
+    let opened = 0;
     for (const { here, opening } of cluster.sites.all) {
       for (const { kind, pods } of here) placed.set(kind.priority, (placed.get(kind.priority) ?? 0) + pods.length);
-      if (!opening || opening.settled) places += 1;
       // a claim of an earlier pass is a node that comes, as it is for who plans next
       if (!opening || opening.settled || here.length === 0) continue;
       const { offer } = opening;
-      machines += 1;
+      opened += 1;
       for (const [n, amount] of [offer.accelerators, offer.cost, offer.memory, offer.cpu].entries()) waste[n] = (waste[n] ?? 0) + amount;
     }
+    machines += opened;
+    perfect &&= turn.left.every((left) => isHopeless(turn, left)) && turn.rest.length === 0 && opened <= leastOf(turn);
   }
   const byPriority = [...placed].sort(([a], [b]) => b - a).map(([, count]) => count);
-  return { placed: byPriority, machines, waste, perfect: missed === 0 && machines <= (places === 0 ? 1 : 0) };
+  return { placed: byPriority, machines, waste, perfect };
+}
+
+/** Whether nothing a tenant has or could open is for a kind, whatever else is planned. */
+function isHopeless({ cluster }: Turn, { kind }: Left): boolean {
+  const { demand, sites } = cluster;
+  return (
+    !kind.request ||
+    (demand.outlets.every(({ outlet }) => outlet.verdict(kind.needs).machines === 0) &&
+      !sites.all.some((site) => site.kind.suits(kind.needs)))
+  );
+}
+
+/** So many machines at least must be opened for what a tenant's pods ask for in all. */
+function leastOf({ cluster }: Turn): number {
+  const { demand, sites } = cluster;
+  const places = sites.all.some(({ opening }) => !opening || opening.settled);
+  return places || demand.kinds.every(({ request }) => !request) ? 0 : 1;
 }
 
 export function beats(a: Score, b: Score): boolean {

@@ -31,6 +31,8 @@ export interface Verdict {
   /** The least wasteful first. */
   readonly offers: readonly Offer[];
   readonly suits: ReadonlySet<Offer>;
+  /** Machines of these offers, free or not. */
+  readonly machines: number;
   readonly because: readonly { readonly reason: string; readonly count: number }[];
 }
 
@@ -117,7 +119,8 @@ export class Outlet {
       if (reason === undefined) offers.push(offer);
       else because.set(reason, (because.get(reason) ?? 0) + offer.lot.size);
     }
-    const fresh = { offers, suits: new Set(offers), because: [...because].map(([reason, count]) => ({ reason, count })) };
+    const machines = offers.reduce((sum, offer) => sum + offer.lot.size, 0);
+    const fresh = { offers, suits: new Set(offers), machines, because: [...because].map(([reason, count]) => ({ reason, count })) };
     this.verdicts.set(needs.place, fresh);
     return fresh;
   }

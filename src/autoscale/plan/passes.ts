@@ -4,7 +4,7 @@ import { Heap } from "./heap.ts";
 import { SharedMarket } from "./market.ts";
 import { NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
-import { beats, ordersToTry, type Score, scoreOf, variantOf } from "./orders.ts";
+import { beats, ordersToTry, PATIENCE, type Score, scoreOf, variantOf } from "./orders.ts";
 import { Quotas } from "./quotas.ts";
 import { settled } from "./settle.ts";
 import { type Pass, Turn } from "./turn.ts";
@@ -82,7 +82,7 @@ export class Planner {
     let best: Score = scoreOf(turns);
     let chosen = 0;
     let last = 0;
-    for (let nth = 1; nth < this.orders && !best.perfect; nth += 1) {
+    for (let nth = 1; nth < this.orders && nth <= chosen + PATIENCE && !best.perfect; nth += 1) {
       this.takeBack(turns, made);
       turns = this.once(carried, [], nth);
       last = nth;

@@ -61,7 +61,8 @@ export class Quotas implements Referee {
   }
 
   quota(cluster: Cluster, machines: readonly MachineSupply[]): QuotaProblem | undefined {
-    return this.shares.problem(nameOf(cluster), this.sum(machines));
+    const tenant = nameOf(cluster);
+    return this.shares.isUnbound(tenant) ? undefined : this.shares.problem(tenant, this.sum(machines));
   }
 
   /** Whether a tenant has a right to machines: they are within its nominal quota. */

@@ -50,9 +50,13 @@ class Reclaim {
   private readonly turns: readonly Turn[];
   private readonly quotas: Quotas;
   private readonly fleet: Fleet;
-  private readonly actions: Action[] = [];
+  private actions: Action[] = [];
   private readonly lost = new Map<string, string>();
   private readonly inTheWay: readonly Candidate[];
+  /** Those that are idle. */
+  private readonly idle: readonly Candidate[];
+  /** Who may get anything at all. */
+  private readonly takers: readonly Turn[];
   private readonly tried = new Set<Left>();
   private readonly broken: { readonly victim: Candidate; readonly pods: readonly RunningPod[] }[] = [];
 
@@ -61,7 +65,14 @@ class Reclaim {
     this.turns = turns;
     this.quotas = quotas;
     this.fleet = fleet;
-    this.inTheWay = turns.flatMap((turn) => [...this.nodesOf(turn), ...this.openingsOf(turn)]).sort(victimOrder);
+    const owners = turns.some((turn) => quotas.owns(turn.cluster, []));
+    this.inTheWay = turns.flatMap((turn) => [...this.nodesOf(turn), ...(owners ? this.openingsOf(turn) : [])]).sort(victimOrder);
+    this.idle = this.inTheWay.filter((one) => one.idle);
+    // who owns nothing gets idle nodes only, and room on its own for a gang
+    const have = new Set(this.inTheWay.map((one) => one.turn));
+    this.takers = turns.filter(
+      (turn) => this.inTheWay.length > 0 && (this.idle.length > 0 || have.has(turn) || quotas.owns(turn.cluster, [])),
+    );
   }
 
   run(): Reclaimed {
@@ -87,15 +98,15 @@ class Reclaim {
         turn.cluster.openings().flatMap(({ site, opening }) => (site.here.length > 0 ? [opening.machine.name] : [])),
       ),
     );
-    const kept = this.actions.filter((one) => one.verb === "evict" || one.machine === undefined || used.has(one.machine));
-    for (const one of this.actions) if (!kept.includes(one)) this.lost.delete(`${one.from}/${one.node}`);
-    this.actions.splice(0, this.actions.length, ...kept);
+    const isKept = (one: Action) => one.verb === "evict" || one.machine === undefined || used.has(one.machine);
+    for (const one of this.actions) if (!isKept(one)) this.lost.delete(`${one.from}/${one.node}`);
+    this.actions = this.actions.filter(isKept);
   }
 
   /** What waits for a machine, of the tenant whose turn it is. */
   private next(): { readonly turn: Turn; readonly left: Left } | undefined {
     let best: { readonly turn: Turn; readonly left: Left } | undefined;
-    for (const turn of this.turns) {
+    for (const turn of this.takers) {
       const left = this.firstOf(turn);
       if (left && (!best || this.quotas.before(turn.cluster, best.turn.cluster) < 0)) best = { turn, left };
     }
@@ -116,17 +127,26 @@ class Reclaim {
 
   /** One machine for pods of a kind. */
   private forPods(turn: Turn, left: Left): boolean {
-    const others = this.available(turn, left.kind, (one) => one.turn !== turn).filter((one) => this.mayTake(turn, left.kind, [one]));
-    const [victim] =
-      leastVictims(
-        others,
-        (tenant) => this.allowance(tenant),
-        (list) => list.length > 0,
-      )?.slice(0, 1) ?? [];
-    if (!victim || !this.adopt(turn, left.kind, victim as Candidate)) return false;
+    const victim = this.firstFor(turn, left.kind);
+    if (!victim || !this.adopt(turn, left.kind, victim)) return false;
     const placed = this.placeLeft(turn, left);
-    this.goes(turn, left.kind, victim as Candidate);
+    this.goes(turn, left.kind, victim);
     return placed;
+  }
+
+  /** The first that its tenant may lose and the other may have. What costs least to ask is asked first. */
+  private firstFor(turn: Turn, kind: PodKind): Candidate | undefined {
+    for (const one of this.others(turn)) {
+      const { busy, idle } = this.allowance(one.tenant);
+      if (one.turn === turn || one.amount > (one.idle ? idle : busy)) continue;
+      if (this.isAvailable(turn, kind, one) && this.mayTake(turn, kind, [one])) return one;
+    }
+    return undefined;
+  }
+
+  /** What a tenant may take from others as far as its quota goes: only owners get back what is busy. */
+  private others(turn: Turn): readonly Candidate[] {
+    return this.quotas.owns(turn.cluster, []) ? this.inTheWay : this.idle;
   }
 
   private forGang(turn: Turn, left: Left): boolean {
@@ -139,18 +159,20 @@ class Reclaim {
     if (lefts.some((one) => one.from > 0) || running >= gang.min) return false;
     const lead = kinds[0];
     if (!lead) return false;
-    const others = this.available(turn, lead, (one) => one.turn !== turn);
-    const own = this.available(
-      turn,
-      lead,
-      (one) => this.outranks(turn, lead, one) && !(one.supply?.pods ?? []).some((pod) => pod.gang === name),
+    const others = this.others(turn).filter((one) => one.turn !== turn && this.isAvailable(turn, lead, one));
+    const own = this.inTheWay.filter(
+      (one) =>
+        this.outranks(turn, lead, one) && !(one.supply?.pods ?? []).some((pod) => pod.gang === name) && this.isAvailable(turn, lead, one),
     );
     const mark = turn.cluster.mark();
     // pods that rank lower came later: what they got is the gang's first
     const lifted = turn.cluster.lift((kind) => kind.priority < lead.priority);
     const idle = others.filter((one) => one.idle);
-    for (const candidates of [idle, others, own, [...others, ...own]]) {
-      const victims = this.victimsFor(turn, name, kinds, candidates, gang.topology?.required);
+    // what was taken before may have left room
+    const tries = this.actions.length > 0 ? [[], idle, others, own, [...others, ...own]] : [idle, others, own, [...others, ...own]];
+    for (const [nth, candidates] of tries.entries()) {
+      if (candidates.length === 0 && nth > 0) continue;
+      const victims = candidates.length === 0 ? [] : this.victimsFor(turn, name, kinds, candidates, gang.topology?.required);
       const outcome = victims && this.placeWith(turn, name, kinds, victims);
       if (!outcome) continue;
       turn.left = turn.left.filter((one) => !lefts.includes(one));
@@ -377,18 +399,12 @@ class Reclaim {
     }
   }
 
-  /** Candidates a kind could use, that nobody has taken yet. */
-  private available(turn: Turn, kind: PodKind, which: (one: Candidate) => boolean): Candidate[] {
-    return this.inTheWay.filter(
-      (one) =>
-        !this.lost.has(`${one.tenant}/${one.node.name}`) &&
-        one.site.here.length <= one.coming &&
-        (one.supply !== undefined || one.site.here.length > 0) &&
-        which(one) &&
-        (one.turn === turn
-          ? one.site.kind.suits(kind.needs)
-          : this.quotas.shares.sameCohort(one.tenant, tenantOf(turn)) && this.choiceOf(turn, kind, one) !== undefined),
-    );
+  /** Whether a kind could use a candidate that nobody has taken yet. */
+  private isAvailable(turn: Turn, kind: PodKind, one: Candidate): boolean {
+    if (one.site.here.length > one.coming || (one.supply === undefined && one.site.here.length === 0)) return false;
+    if (one.turn === turn ? !one.site.kind.suits(kind.needs) : !this.quotas.shares.sameCohort(one.tenant, tenantOf(turn))) return false;
+    if (this.lost.size > 0 && this.lost.has(`${one.tenant}/${one.node.name}`)) return false;
+    return one.turn === turn || this.choiceOf(turn, kind, one) !== undefined;
   }
 
   private outranks(turn: Turn, kind: PodKind, one: Candidate): boolean {

@@ -73,6 +73,12 @@ export class Shares {
     return fresh;
   }
 
+  /** Whether no quota says anything of a tenant now: neither its own nor what others own and do not use. */
+  isUnbound(tenant: string): boolean {
+    const { nominal, borrow } = this.account(tenant).quota;
+    return nominal === undefined && borrow === undefined && !this.idleOfAll.some(isSome);
+  }
+
   /** Why a tenant may not have `more` besides what it has, or undefined. */
   problem(tenant: string, more: Measure): QuotaProblem | undefined {
     const account = this.account(tenant);
@@ -179,7 +185,7 @@ export class Shares {
 
   /** What others own and do not lend stays free for them. */
   private lendingProblem(account: Account, more: Measure): QuotaProblem | undefined {
-    if (!this.idleOfAll.some((amount) => amount > 0)) return undefined;
+    if (!this.idleOfAll.some(isSome)) return undefined;
     const cohort = this.idle.get(account.quota.cohort ?? "");
     for (const [at, unit] of this.units.entries()) {
       const wanted = more[at] ?? 0;
@@ -269,6 +275,10 @@ function unlentOf({ nominal = 0, lend = nominal }: Quota): number {
 function idleOf({ quota, at, staying }: Account): { readonly owned: number; readonly unlent: number } {
   const used = staying[at] ?? 0;
   return { owned: Math.max(0, (quota.nominal ?? 0) - used), unlent: Math.max(0, unlentOf(quota) - used) };
+}
+
+function isSome(amount: number): boolean {
+  return amount > 0;
 }
 
 function isBelow({ quota, at, held }: Account): number {
