@@ -68,7 +68,9 @@ export function createBootHttp(options: HttpServerOptions): Server {
 
 /** The same by HTTPS. */
 export function createBootHttps(options: HttpServerOptions, { certificate, key }: TlsIdentity): HttpsServer {
-  return withHandler(options, (listener) => createHttpsServer({ ...LIMITS, handshakeTimeout: LIMITS.headersTimeout, cert: certificate, key }, listener));
+  return withHandler(options, (listener) =>
+    createHttpsServer({ ...LIMITS, handshakeTimeout: LIMITS.headersTimeout, cert: certificate, key }, listener),
+  );
 }
 
 function withHandler<S extends Server | HttpsServer>(options: HttpServerOptions, create: (listener: RequestListener) => S): S {
