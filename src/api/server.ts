@@ -104,11 +104,9 @@ const LEASES_AT_ONCE = 2_000;
 function leasesFrom(boot: Pick<BootPlane, "leases">, from: number): LeasesAnswer {
   if (!Number.isSafeInteger(from) || from < 0) throw new IronwrightError("IRW_API_REQUEST", { problem: "from is not a whole number" });
   const items: LeaseView[] = [];
-  let at = 0;
-  for (const lease of boot.leases()) {
-    if (items.length === LEASES_AT_ONCE) return { items, next: at };
-    if (at >= from) items.push(lease);
-    at += 1;
+  for (const lease of boot.leases(from)) {
+    if (items.length === LEASES_AT_ONCE) return { items, next: from + items.length };
+    items.push(lease);
   }
   return { items };
 }

@@ -102,8 +102,11 @@ export interface BootPlane {
   attempts(machine: string): readonly Attempt[];
   /** What each step usually takes on machines of this model. */
   history(model: string): readonly StepHistory[];
-  /** Made one by one while it is read: there may be a hundred thousand. */
-  leases(): Iterable<LeaseView>;
+  /**
+   * Made one by one while it is read: there may be a hundred thousand.
+   * @param from so many are passed over first
+   */
+  leases(from?: number): Iterable<LeaseView>;
   /** Newest last, bounded; of this run of the daemon. */
   timeline(machine: string): readonly BootEvent[];
   /** What was refused, by reason. */

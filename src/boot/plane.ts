@@ -106,10 +106,13 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
     }
   }
 
-  function* leaseViews(): Iterable<LeaseView> {
+  function* leaseViews(from = 0): Iterable<LeaseView> {
+    let at = 0;
     const now = clock.now().getTime();
     for (const { name, book } of segments) {
       for (const { address, mac, client, expires } of book.leases()) {
+        at += 1;
+        if (at <= from) continue;
         const machine = records.ownerOf(mac)?.machine;
         const state = client === "declined" ? "declined" : expires > now ? "bound" : "expired";
         const common = { interface: name, address: ipv4Text(address), mac, client, ...(machine ? { machine } : {}) };

@@ -130,6 +130,7 @@ test("a daemon without its control plane and Redis boots the machine it knows, a
   expect(timeline.attempts.at(-1)?.steps.map(({ step }) => step)).toEqual(["address", "program", "script", "kernel"]);
   const { items } = await ask<LeasesAnswer>("/v1/leases");
   expect(items).toMatchObject([{ address, mac: MAC, machine: "dark", state: "bound" }]);
+  expect(await ask<LeasesAnswer>("/v1/leases?from=1")).toEqual({ items: [] });
   // what needs the control plane says that it is not there yet
   const explained = ask("/v1/explain/pod?tenant=default.acme&pod=default/a");
   await expect(explained).rejects.toSatisfy((error) => error instanceof ApiProblem && error.code === "IRW_API_STARTING");
