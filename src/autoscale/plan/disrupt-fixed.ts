@@ -28,7 +28,16 @@ export function beyondReplicas(
       allowance.take(pool.name);
       const message = `its pool has more than ${pool.replicas} machines`;
       const pods = (node.pods ?? []).map((pod) => pod.key);
-      now.push({ tenant: of.tenant, pool: pool.name, reason: "ScaledDown", how: "delete", nodes: [node.name], replacements: [], pods, message });
+      now.push({
+        tenant: of.tenant,
+        pool: pool.name,
+        reason: "ScaledDown",
+        how: "delete",
+        nodes: [node.name],
+        replacements: [],
+        pods,
+        message,
+      });
     }
   }
   return { now, held };
