@@ -15,8 +15,9 @@ import type { NodeSupply, PendingPod, PoolWorld, RunningPod, TenantWorld } from 
 /** A tenant's own resources a plan counts besides those of the inventory. */
 const MOST_OWN_COLUMNS = 16;
 
-/** Terms about neighbours a plan weighs for one tenant. */
+/** Terms about neighbours a plan weighs for one tenant; of those that no label tells, fewer. */
 const MOST_COUNTERS = 4_000;
+const MOST_ASKED = 500;
 
 /** A node made ready: what a pass begins with. */
 export interface ReadyNode {
@@ -184,11 +185,12 @@ export class Demand {
     // a tenant that wants more of its neighbours than anybody can weigh has the rest weighed once the first are placed
     for (const pod of [...byNeeds.values()].sort((a, b) => (before(a, b) ? -1 : 1))) {
       const needs = table.of(pod.needs);
-      if (topology.counters.length > MOST_COUNTERS) this.unweighed.add(needs.id);
+      if (topology.counters.length > MOST_COUNTERS || topology.asked > MOST_ASKED) this.unweighed.add(needs.id);
       else topology.enrol(needs, namespaceOf(pod.key));
     }
     for (const pod of shy)
-      if (topology.counters.length <= 2 * MOST_COUNTERS) topology.enrolRepelling(table.of(pod.needs), namespaceOf(pod.key));
+      if (topology.counters.length <= 2 * MOST_COUNTERS && topology.asked <= 2 * MOST_ASKED)
+        topology.enrolRepelling(table.of(pod.needs), namespaceOf(pod.key));
     return new Faces(selectedLabels(new Set([...asking, ...shy].map((pod) => pod.needs))), asking.length + shy.length > 0);
   }
 

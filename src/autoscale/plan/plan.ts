@@ -6,6 +6,7 @@ import { claimOf, wiped } from "./planned-claim.ts";
 import { type Reclaimed, reclaim } from "./reclaim.ts";
 import { refusalsOf } from "./refusal.ts";
 import type { Turn } from "./turn.ts";
+import { bounded } from "./weight.ts";
 import type { World } from "./world.ts";
 
 /**
@@ -17,10 +18,12 @@ import type { World } from "./world.ts";
  * as nodes to come until one opens nothing and leaves nothing unused: so a plan, carried out and planned again, is empty.
  */
 export function plan(world: World): Plan {
-  const fixed = fixedPools(world);
+  const { world: read, rest } = bounded(world);
+  const fixed = fixedPools(read);
   const planner = new Planner(fixed.world);
   const turns = planner.run();
-  return withFixed(answer(turns, reclaim(fixed.world, turns, planner.quotas, planner.market.fleet)), fixed);
+  const made = withFixed(answer(turns, reclaim(fixed.world, turns, planner.quotas, planner.market.fleet)), fixed);
+  return rest.length === 0 ? made : { ...made, rest: [...rest, ...(made.rest ?? [])] };
 }
 
 function answer(turns: readonly Turn[], { actions, lost }: Reclaimed): Plan {

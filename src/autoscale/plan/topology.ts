@@ -74,7 +74,11 @@ export class Topology {
   readonly counters: Counter[] = [];
   /** Topology keys but the hostname. */
   readonly keys: string[] = [];
+  /** How many of them cannot be looked up by a label: each is asked of each kind of pods. */
+  asked = 0;
   private readonly byText = new Map<string, Counter>();
+  /** By a label that the selected have, `key=value` or `key`; by nothing: those that are asked. */
+  private readonly byLabel = new Map<string, Counter[]>();
   private readonly domains: Map<string, number>[] = [];
   private readonly names: string[][] = [];
   private readonly tenant: TenantWorld;
@@ -113,6 +117,7 @@ export class Topology {
       return { counter, maxSkew: one.maxSkew, self: hits(counter), minDomains: one.minDomains ?? 1, weight: 1 };
     };
     const heaviest = (list: readonly TermRule[]) => [...list].sort((a, b) => b.weight - a.weight);
+    const hit = this.hitBy(namespace, labels);
     const own = new Set((source.antiAffinity ?? []).map((one) => this.termCounter(one, namespace, true)));
     return {
       spread: (source.spread ?? []).filter((one) => one.hard).map(spread),
@@ -121,15 +126,31 @@ export class Topology {
       anti: (source.antiAffinity ?? []).map(term),
       softAffinity: heaviest((source.preferredAffinity ?? []).map(term)),
       softAnti: heaviest((source.preferredAntiAffinity ?? []).map(term)),
-      repelledBy: this.counters.filter((counter) => counter.inverse && hits(counter)),
-      counted: this.counters.filter((counter) => (counter.inverse ? own.has(counter) : hits(counter))),
+      repelledBy: hit.filter((counter) => counter.inverse),
+      counted: [...hit.filter((counter) => !counter.inverse), ...own],
     };
   }
 
   /** What a running pod counts for: the counters that select it, and those of what it keeps away. */
   countedOf(away: readonly PodTerm[] | undefined, namespace: string, labels: Readonly<Record<string, string>>): readonly Counter[] {
     const own = new Set((away ?? []).map((one) => this.termCounter(one, namespace, true)));
-    return this.counters.filter((one) => (one.inverse ? own.has(one) : one.namespace(namespace) && one.selects(labels)));
+    return [...this.hitBy(namespace, labels).filter((one) => !one.inverse), ...own];
+  }
+
+  /** The counters that select a pod. */
+  private hitBy(namespace: string, labels: Readonly<Record<string, string>>): readonly Counter[] {
+    const hit: Counter[] = [];
+    const ask = (list: readonly Counter[] = []) => {
+      for (const one of list) if (one.namespace(namespace) && one.selects(labels)) hit.push(one);
+    };
+    ask(this.byLabel.get(""));
+    if (this.asked < this.counters.length) {
+      for (const key in labels) {
+        ask(this.byLabel.get(key));
+        ask(this.byLabel.get(`${key}=${labels[key]}`));
+      }
+    }
+    return hit.sort((a, b) => a.id - b.id);
   }
 
   /** The number of a domain of a topology key. */
@@ -201,8 +222,24 @@ export class Topology {
     };
     this.counters.push(fresh);
     this.byText.set(text, fresh);
+    const label = labelOf(selector);
+    if (label === "") this.asked += 1;
+    const list = this.byLabel.get(label);
+    if (list) list.push(fresh);
+    else this.byLabel.set(label, [fresh]);
     return fresh;
   }
+}
+
+/** A label all have that a selector selects, `key=value` or `key`; nothing when there is none. */
+function labelOf(selector: Spread["selector"]): string {
+  const [pair] = Object.entries(selector?.matchLabels ?? {});
+  if (pair) return `${pair[0]}=${pair[1]}`;
+  for (const { key, operator, values = [] } of selector?.matchExpressions ?? []) {
+    if (operator === "In") return values.length === 1 ? `${key}=${values[0]}` : key;
+    if (operator === "Exists") return key;
+  }
+  return "";
 }
 
 export function count(counter: Counter, domain: number, more: number): void {
