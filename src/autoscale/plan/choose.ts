@@ -21,6 +21,7 @@ export interface Goal {
   /** The least waste comes before room for those who still wait. */
   readonly snug: boolean;
   readonly preferences: NonNullable<Policy["preferences"]>;
+  readonly minValues: NonNullable<Policy["minValues"]>;
   readonly waitForWipeS: number;
   readonly expendableBelow: number;
   /** What was looked at so far. */
@@ -90,7 +91,23 @@ export function refusal(cluster: Cluster, kind: PodKind, pool: PoolWorld, outlet
   if (limit !== undefined) return `over the pool's limit of ${limit}`;
   if ((outlet.byName || kind.needs.byName) && !lot.endless && !lot.free.some((one) => outlet.allows(kind.needs, one, offer)))
     return "not one it names";
-  return goal.referee.refuses(cluster, lot, kind);
+  return goal.referee.refuses(cluster, lot, kind) ?? tooFew(kind, outlet, goal);
+}
+
+/** The key of which the free machines that would do have fewer values than the pool's `minValues`. */
+function tooFew({ needs }: PodKind, outlet: Outlet, goal: Goal): string | undefined {
+  if (goal.minValues === "BestEffort") return undefined;
+  keys: for (const { key, count } of outlet.fewest) {
+    const values = new Set<string>();
+    for (const { lot, labels } of outlet.verdict(needs).offers) {
+      const value = labels(key);
+      if (typeof value === "object" && value.complement) continue keys;
+      if (lot.like.unavailable !== undefined || goal.fleet.available(lot, 1) === 0) continue;
+      for (const one of typeof value === "string" ? [value] : (value?.values ?? [])) values.add(one);
+    }
+    if (values.size < count) return `minValues: ${values.size} of ${count} values of ${key} to choose from`;
+  }
+  return undefined;
 }
 
 /** Whether another tenant wrote to it since its last wipe: it is installed only after the next. */

@@ -70,6 +70,8 @@ export class Outlet {
   readonly id: number;
   /** One of those it stands for. */
   readonly pool: PoolWorld;
+  /** Keys of which the pool wants so many values to choose from: `minValues`. */
+  readonly fewest: readonly { readonly key: string; readonly count: number }[];
   /** Some requirement of the pool names machines. */
   readonly byName: boolean;
   /** Machines the class selects, free or not. */
@@ -88,6 +90,7 @@ export class Outlet {
     this.market = market;
     this.daemons = daemons;
     this.wanted = requirementsOf(pool.requirements);
+    this.fewest = [...this.wanted].flatMap(([key, { minValues = 0 }]) => (minValues > 1 ? [{ key, count: minValues }] : []));
     this.byName = [...this.wanted.keys()].some((key) => OWN_NAME.has(key));
     const selector = Object.entries(pool.machineClass.selector);
     const chosen = market.fleet.lots.filter((lot) => selector.every(([key, value]) => lot.like.labels[key] === value));

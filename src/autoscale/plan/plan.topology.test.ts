@@ -175,6 +175,18 @@ describe("what else decides", () => {
     expect(plan(cheap).refusals[0]?.reason).toContain("expendable");
   });
 
+  test("minValues wants several values to choose from among the free machines that would do", () => {
+    const type = "node.kubernetes.io/instance-type";
+    const of = (name: string) => machine(name, { cpu: 8, memory: 32 }, { nodeLabels: { "kubernetes.io/hostname": name, [type]: name } });
+    const choosy = pool("p", { requirements: [{ key: type, operator: "Exists", minValues: 2 }] });
+    const one = tenant("a", { pools: [choosy], pods: [pod("x", { cpu: 1 })] });
+    expect(plan(world([of("m1"), of("m2")], one)).claims).toHaveLength(1);
+    const few = plan(world([of("m1")], one));
+    expect(few.claims).toEqual([]);
+    expect(few.refusals[0]?.reason).toContain(`minValues: 1 of 2 values of ${type}`);
+    expect(plan({ ...world([of("m1")], one), policy: { minValues: "BestEffort" } }).claims).toHaveLength(1);
+  });
+
   test("a catalog has as many machines as anybody wants, and the smallest that will do", () => {
     const catalog = [machine("large", { cpu: 64, memory: 256 }), machine("small", { cpu: 16, memory: 64 })];
     const result = plan({ machines: [], catalog, tenants: [tenant("a", { pods: apps(3, { antiAffinity: [near(HOST)] }) })] });

@@ -72,6 +72,7 @@ export class Turn {
       referee,
       snug,
       preferences: policy.preferences ?? "rank",
+      minValues: policy.minValues ?? "Strict",
       waitForWipeS: policy.waitForWipeS ?? 0,
       expendableBelow: policy.expendableBelow ?? Number.NEGATIVE_INFINITY,
       work: { done: 0 },

@@ -26,6 +26,8 @@ export interface Policy {
    * given up one at a time, as Karpenter does. `ignore`: not looked at.
    */
   readonly preferences?: "rank" | "respect" | "ignore";
+  /** Whether a pool's `minValues` keep it from opening a machine (`Strict`, the default), or are not looked at. */
+  readonly minValues?: "Strict" | "BestEffort";
   /** A machine on its way out that is ready within so long counts for who finds no free one; 0 or absent: never. */
   readonly waitForWipeS?: number;
   /** What has run for less is neither reclaimed nor preempted. */

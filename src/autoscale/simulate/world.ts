@@ -346,6 +346,7 @@ class Mapping {
     const preferences = policy.preferencePolicy ?? policy.preferences;
     return {
       preferences: preferences === "ignore-for-new-hosts" ? "rank" : preferences,
+      minValues: policy.minValues?.toLowerCase() === "besteffort" ? "BestEffort" : "Strict",
       turnaroundS: policy.turnaroundS ?? drainS + wipeS + installS,
       ...(wait === undefined ? {} : { waitForWipeS: wait }),
       ...(policy.minRuntimeS === undefined ? {} : { minRuntimeS: policy.minRuntimeS }),
