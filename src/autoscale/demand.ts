@@ -40,7 +40,6 @@ export interface TenantView {
   readonly since: Date;
   node(name: string): Node | undefined;
   pod(key: string): Pod | undefined;
-  podsOn(node: string): readonly Pod[];
   known(): KnownTenant;
   /** When a pod last came to a node or left it, as far as we saw. */
   lastPodEvent(node: string): Date | undefined;
@@ -170,7 +169,6 @@ export function demand(options: { tenants: TenantApis; clock: Clock; log: Logger
           since,
           node: (name) => nodes.get(name),
           pod: (key) => pods.get(key),
-          podsOn: (name) => pods.list().filter((pod) => pod.spec.nodeName === name),
           known: () => ({
             tenant,
             pods: pods.list(),

@@ -131,7 +131,6 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
         since: new Date(START),
         node: () => nodeNow,
         pod: () => undefined,
-        podsOn: () => [],
         known: () => ({ tenant: "default.acme", pods: [], nodes: [], daemonSets: [] }),
         lastPodEvent: () => lastPodEvent,
       };
