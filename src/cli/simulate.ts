@@ -3,11 +3,13 @@ import { text } from "node:stream/consumers";
 import { Command, Option } from "commander";
 import {
   type Case,
+  type Explanation,
   explained,
   lineOf,
   readCases,
   replay,
   type Sheet,
+  type Simulation,
   sheetsOf,
   simulate,
   tally,
@@ -75,7 +77,7 @@ function decideFile(cases: readonly Case[], options: Options): void {
     ...run.outcome,
     refused: run.refused,
     ignored: run.given.ignored,
-    ...(options.explain === undefined ? {} : { explained: explained(run, options.explain) }),
+    ...(options.explain === undefined ? {} : { explained: explanation(run, options.explain) }),
   }));
   if (options.output === "json") {
     console.log(JSON.stringify(printed.length === 1 ? printed[0] : printed, null, 2));
@@ -85,11 +87,18 @@ function decideFile(cases: readonly Case[], options: Options): void {
     if (decided.length > 1) console.log(`${one.id}  ${plain(one.title)}`);
     for (const problem of run.refused) console.log(plain(`refused ${problem.path}: ${problem.reason}`));
     for (const problem of run.given.ignored) console.log(plain(`ignored ${problem.path}: ${problem.reason}`));
-    const sheets = options.explain === undefined ? sheetsOf(run.outcome) : explained(run, options.explain).sheets;
+    const sheets = options.explain === undefined ? sheetsOf(run.outcome) : explanation(run, options.explain).sheets;
     if (sheets.length === 0) console.log("nothing to do");
     for (const sheet of sheets) console.log(plain(`${sheet.title}\n${textOf(sheet).replace(/^/gm, "  ")}`));
     if (decided.length > 1) console.log("");
   }
+}
+
+/** A pod nobody knows is a mistake of who asks. */
+function explanation(run: Simulation, pod: string): Explanation {
+  const found = explained(run, pod);
+  if (found.unknown) process.exitCode = 1;
+  return found;
 }
 
 function textOf({ head, rows }: Sheet): string {

@@ -115,6 +115,25 @@ export function isDirty(machine: MachineSupply, tenant: string): boolean {
   return machine.lastTenant !== undefined && machine.lastTenant !== tenant;
 }
 
+/** After the first failure a machine is left alone for so long, after each further one for twice that, up to the most. */
+const BACKOFF_S = 300;
+const MOST_BACKOFF_S = 1_800;
+
+/** How long a machine that failed should still be left alone: it is tried before then only for want of another. */
+function backoffS({ failures }: MachineSupply): number {
+  if (!failures) return 0;
+  return Math.max(0, Math.min(MOST_BACKOFF_S, BACKOFF_S * 2 ** (failures.count - 1)) - failures.sinceS);
+}
+
+/** Which of two machines to try first, for how they failed lately: the sooner rested, the fewer failures, the longer ago. */
+export function byFailures(a: MachineSupply, b: MachineSupply): number {
+  return (
+    backoffS(a) - backoffS(b) ||
+    (a.failures?.count ?? 0) - (b.failures?.count ?? 0) ||
+    (b.failures?.sinceS ?? 0) - (a.failures?.sinceS ?? 0)
+  );
+}
+
 /** The machine to open: of the heaviest pool that has one, that which serves the most of the pods with the least waste. */
 export function choose(
   cluster: Cluster,
@@ -216,7 +235,7 @@ class Rating {
     return (
       Number(isDirty(one, tenant)) - Number(isDirty(other, tenant)) ||
       (one.readyInS ?? 0) - (other.readyInS ?? 0) ||
-      (one.failures?.count ?? 0) - (other.failures?.count ?? 0) ||
+      byFailures(one, other) ||
       (this.ordered ? this.term(a.offer) - this.term(b.offer) : 0) ||
       b.fits - a.fits ||
       b.wish - a.wish ||

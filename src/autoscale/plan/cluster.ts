@@ -59,10 +59,7 @@ export class Cluster {
     this.sites = new Sites(demand.columns.count);
     for (const ready of demand.nodes) {
       const { kind, rank, accelerated, labels, node } = ready;
-      const site = this.sites.add(
-        { name: node.name, kind, opening: undefined, rank, accelerated, labels, ports: node.hostPorts },
-        ready.free,
-      );
+      const site = this.sites.add({ name: node.name, kind, opening: undefined, rank, accelerated, labels, ports: ready.ports }, ready.free);
       this.list(site).push(site);
     }
     this.held = demand.world.nodes.length;
@@ -223,7 +220,7 @@ export class Cluster {
         rank: [2, String(opening.nth).padStart(9, "0"), ""],
         accelerated: offer.accelerators > 0,
         labels: undefined,
-        ports: [],
+        ports: offer.ports,
       },
       offer.free,
     );

@@ -8,9 +8,9 @@ import type { Market } from "./outlet.ts";
 import { type Offer, type Outlet, termsFail } from "./outlet.ts";
 import { type Site, SiteClass } from "./sites.ts";
 import { blockingTaint, lastingTaints } from "./taints.ts";
-import { type Labels, OWN_NAME } from "./terms.ts";
+import { type Labels, labelIn, OWN_NAME } from "./terms.ts";
 import { type Counter, count, Topology } from "./topology.ts";
-import type { NodeSupply, PendingPod, PoolWorld, RunningPod, TenantWorld } from "./world.ts";
+import type { HostPort, NodeSupply, PendingPod, PoolWorld, RunningPod, TenantWorld } from "./world.ts";
 
 /** A tenant's own resources a plan counts besides those of the inventory. */
 const MOST_OWN_COLUMNS = 16;
@@ -27,6 +27,8 @@ export interface ReadyNode {
   readonly accelerated: boolean;
   readonly free: Float64Array;
   readonly labels: Labels;
+  /** Host ports of what runs there, and of daemons that will. */
+  readonly ports: readonly HostPort[];
 }
 
 /** What one tenant wants and has, worked out once and read by every pass. */
@@ -159,7 +161,7 @@ export class Demand {
     const settled = labelsOf(offer.open);
     return new Map(
       [...offer.open].map(([key, set]) => {
-        const value = this.topology.keys.includes(key) ? settled[key] : undefined;
+        const value = this.topology.keys.includes(key) ? labelIn(settled, key) : undefined;
         return [key, value === undefined ? set : intersectValues(set, { complement: false, values: new Set([value]), absent: false })];
       }),
     );
@@ -219,8 +221,9 @@ export class Demand {
     const pairs: string[] = [];
     for (const key in node.labels) if (this.mentioned.has(key) && !OWN_NAME.has(key)) pairs.push(`${key}=${node.labels[key]}`);
     const text = JSON.stringify([pairs.sort(), taints]);
-    const kind = this.classFor(text, (key) => node.labels[key], taints);
-    const labels: Labels = (key) => (key === FIELD_NAME ? node.name : node.labels[key]);
+    const kind = this.classFor(text, (key) => labelIn(node.labels, key), taints);
+    const labels: Labels = (key) => (key === FIELD_NAME ? node.name : labelIn(node.labels, key));
+    const ports = [...node.hostPorts];
     const free = this.columns.held(node.allocatable);
     this.columns.charge(free, node.used);
     for (const [n, daemon] of this.world.daemons.entries()) {
@@ -228,10 +231,12 @@ export class Demand {
       if (!needs || node.daemons.includes(daemon.name)) continue;
       if (blockingTaint(taints, needs.source.tolerations) || termsFail(needs, labels) !== undefined) continue;
       this.columns.charge(free, needs.source.requests);
+      ports.push(...needs.source.hostPorts);
     }
     return {
       node,
       kind,
+      ports,
       rank: node.initialized ? [0, node.name, ""] : [1, node.since, node.name],
       accelerated: [...node.allocatable].some(([name, amount]) => amount > 0n && isAccelerator(name)),
       free,

@@ -22,6 +22,8 @@ export interface Lot {
 export interface Mentioned {
   /** Labels some pool, class, pod or window asks for. */
   readonly labels: ReadonlySet<string>;
+  /** Machines that a window names: each is like no other. */
+  readonly names: ReadonlySet<string>;
   /** Whether some class looks at what only one disk has. */
   readonly disksByName: boolean;
 }
@@ -126,8 +128,10 @@ function numbered(like: MachineSupply, number: number): MachineSupply {
 /** No name or value holds it. */
 const NEXT = "\n";
 
-function lotText(machine: MachineSupply, { labels, disksByName }: Mentioned): string {
+function lotText(machine: MachineSupply, { labels, names, disksByName }: Mentioned): string {
   let text = `${mentionedText(machine.labels, labels)}${NEXT}${mentionedText(machine.nodeLabels, labels)}${NEXT}${amountsText(machine.capacity)}`;
+  if (names.size > 0)
+    for (const key of OWN_NAME) if (names.has(machine.nodeLabels[key] ?? "")) text += `${NEXT}${key} ${machine.nodeLabels[key]}`;
   if (machine.allocatable !== machine.capacity) text += `${NEXT}${amountsText(machine.allocatable)}`;
   text += `${NEXT}gpus ${machine.gpus.join()}`;
   for (const { sizeBytes, model, name, serial, wwn } of machine.disks)

@@ -1,5 +1,6 @@
 import type { Mentioned } from "./fleet.ts";
 import { LEVELS } from "./gang-domains.ts";
+import { OWN_NAME } from "./terms.ts";
 import type { PodNeeds, World } from "./world.ts";
 
 /** The labels of machines and nodes that anything in a world asks for: two machines that differ in no other are alike. */
@@ -30,6 +31,12 @@ export function mentionedIn(world: World): Mentioned {
       disksByName ||= [machineClass.rootDevice?.serial, machineClass.rootDevice?.wwn, machineClass.rootDevice?.name].some(Boolean);
     }
   }
-  for (const { selector } of [...(world.windows ?? []), ...(world.floors ?? [])]) for (const key in selector) labels.add(key);
-  return { labels, disksByName };
+  const names = new Set<string>();
+  for (const { selector } of [...(world.windows ?? []), ...(world.floors ?? [])]) {
+    for (const [key, value] of Object.entries(selector)) {
+      labels.add(key);
+      if (OWN_NAME.has(key)) names.add(value);
+    }
+  }
+  return { labels, names, disksByName };
 }

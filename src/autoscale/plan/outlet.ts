@@ -5,9 +5,9 @@ import type { RootDevice } from "../../core/resources.ts";
 import { type Columns, held, type Request, timesIn } from "./amounts.ts";
 import type { Fleet, Lot } from "./fleet.ts";
 import { acceleratorsIn, type Needs } from "./needs.ts";
-import { blockingTaint, taintText } from "./taints.ts";
-import { failsOn, type Labels, meets, OWN_NAME } from "./terms.ts";
-import type { ClassWorld, MachineSupply, PoolWorld } from "./world.ts";
+import { blockingTaint, portsConflict, taintText } from "./taints.ts";
+import { failsOn, type Labels, labelIn, meets, OWN_NAME } from "./terms.ts";
+import type { ClassWorld, HostPort, MachineSupply, PoolWorld } from "./world.ts";
 
 /** What a machine of a lot would be as a node of a pool: before any pod, after its daemons. */
 export interface Offer {
@@ -16,6 +16,8 @@ export interface Offer {
   /** What the pool leaves open of labels the machine does not have. */
   readonly open: Requirements;
   readonly daemons: Resources;
+  /** Host ports of its daemons. */
+  readonly ports: readonly HostPort[];
   readonly free: Float64Array;
   readonly accelerators: number;
   readonly carriesImage: boolean;
@@ -138,6 +140,8 @@ export class Outlet {
   private reason(needs: Needs, offer: Offer): string | undefined {
     const taint = blockingTaint(this.pool.taints, needs.source.tolerations);
     if (taint) return `taint ${taintText(taint)} is not tolerated`;
+    const port = needs.source.hostPorts.find((one) => offer.ports.some((taken) => portsConflict(one, taken)));
+    if (port) return `host port ${port.port} is a daemon's`;
     const wrong = offer.lot.endless || !needs.byName ? termsFail(needs, offer.labels) : undefined;
     if (wrong !== undefined) return this.unknown(wrong) ? `label ${wrong} has no known values` : `does not match on ${wrong}`;
     const request = this.market.request(needs);
@@ -175,13 +179,13 @@ export class Outlet {
     if (lacking !== undefined) return lacking;
     const own = (key: string): string | undefined => {
       if (key === LABEL_NODEPOOL) return pool.name;
-      const given = pool.labels[key] ?? machine.nodeLabels[key];
+      const given = labelIn(pool.labels, key) ?? labelIn(machine.nodeLabels, key);
       return given ?? (key === LABEL_INSTANCE_TYPE ? pool.machineClass.name : undefined);
     };
     const open = new Map<string, ReturnType<Requirements["get"]> & object>();
     for (const [key, set] of this.wanted) {
       const label = own(key);
-      const operators = machine.labels[key];
+      const operators = labelIn(machine.labels, key);
       if (label !== undefined && operators !== undefined && label !== operators) return `not what the pool wants of ${key}`;
       const known = label ?? operators;
       if (known === undefined && !isFact(key)) open.set(key, set);
@@ -202,6 +206,7 @@ export class Outlet {
       labels,
       open: nothing,
       daemons,
+      ports: due.flatMap((one) => one.source.hostPorts),
       free,
       accelerators: acceleratorsIn(machine.allocatable),
       carriesImage: image !== undefined && image === machine.imageSha256,

@@ -113,6 +113,13 @@ function blocked(turn: Turn, outlet: Outlet, offer: Offer, neighbours: Neighbour
   return gang ? "free, but no place for the whole gang" : "free only after this plan";
 }
 
+const UNKNOWN = " has no known values";
+
+/** What another pool says that does know the label. */
+function otherwise(reason: string): string {
+  return reason.replace(/^label /, "does not match on ").replace(UNKNOWN, "");
+}
+
 /** The one thing to know first. */
 function leadOf(turn: Turn, kind: PodKind, told: readonly Told[]): string | undefined {
   if (kind.priority < turn.goal.expendableBelow) return "expendable pods buy nothing";
@@ -129,7 +136,7 @@ function leadOf(turn: Turn, kind: PodKind, told: readonly Told[]): string | unde
   }
   const reasons = told.flatMap((one) => one.refusal.because.map(({ reason }) => reason));
   if (types.size === 0 && reasons.includes(KEPT)) return "only accelerator hosts left";
-  const unknown = reasons.find((reason) => reason.endsWith("has no known values"));
+  const unknown = reasons.find((reason) => reason.endsWith(UNKNOWN) && !reasons.includes(otherwise(reason)));
   if (types.size === 0 && unknown !== undefined) return unknown;
   const [first, ...others] = [...new Set(told.flatMap((one) => [...one.kept]))].sort();
   return others.length === 0 ? first : undefined;

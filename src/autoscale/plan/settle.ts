@@ -1,5 +1,5 @@
 import type { Goal } from "./choose.ts";
-import { isDirty, refusal } from "./choose.ts";
+import { byFailures, isDirty, refusal } from "./choose.ts";
 import type { Carried, Cluster } from "./cluster.ts";
 import type { Offer } from "./outlet.ts";
 import type { Site } from "./sites.ts";
@@ -46,7 +46,7 @@ function smaller(cluster: Cluster, site: Site, goal: Goal): Offer | undefined {
     if (!fits(offer.free, used) || !sameOpen(offer, mine) || !others.every((one) => one.suits.has(offer))) continue;
     if ((offer.lot.like.readyInS ?? 0) > (mine.lot.like.readyInS ?? 0)) continue;
     if (isDirty(offer.lot.like, tenant) && !isDirty(mine.lot.like, tenant)) continue;
-    if ((offer.lot.like.failures?.count ?? 0) > (mine.lot.like.failures?.count ?? 0)) continue;
+    if (byFailures(offer.lot.like, mine.lot.like) > 0) continue;
     if (!sameDomains(cluster, offer, mine) || !asLiked(kinds, offer, mine, goal)) continue;
     if (refusal(cluster, first, pool, outlet, offer, goal) !== undefined) continue;
     best = offer;

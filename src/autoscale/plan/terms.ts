@@ -16,6 +16,11 @@ export type Offered = string | ValueSet | undefined;
 /** Looks a label up. */
 export type Labels = (key: string) => Offered;
 
+/** A label of its own: "constructor" is a label's name like any, and every object has something of that name. */
+export function labelIn(labels: Readonly<Record<string, string>>, key: string): string | undefined {
+  return Object.hasOwn(labels, key) ? labels[key] : undefined;
+}
+
 /** Labels no two places share: they are never part of what places have in common. */
 export const OWN_NAME: ReadonlySet<string> = new Set([LABEL_HOSTNAME, LABEL_MACHINE, FIELD_NAME]);
 
@@ -37,7 +42,7 @@ export function selects(selector: LabelSelector | undefined): Selects {
   if (selector === undefined) return () => false;
   const equal = Object.entries(selector.matchLabels ?? {});
   const rest = [...requirementsOf(selector.matchExpressions ?? [])];
-  return (labels) => equal.every(([key, value]) => labels[key] === value) && rest.every(([key, set]) => meets(labels[key], set));
+  return (labels) => equal.every(([key, value]) => labels[key] === value) && rest.every(([key, set]) => meets(labelIn(labels, key), set));
 }
 
 /** The labels a selector looks at. */

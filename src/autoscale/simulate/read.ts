@@ -69,6 +69,7 @@ export function isGivenKey(key: string): boolean {
  */
 export function readCases(text: string, source: string): Case[] {
   const document = documentOf(text, source);
+  if (isRecord(document) && Object.keys(document).length === 0) return [{ id: "case 1", title: "", given: {}, expect: {} }];
   const list = Array.isArray(document) ? document : isRecord(document) && Array.isArray(document.cases) ? document.cases : [document];
   return list.map((one, nth) => {
     if (!isRecord(one)) throw invalid(source, `  [${nth}]: expected a case: {id, given, expect}`);
@@ -77,7 +78,7 @@ export function readCases(text: string, source: string): Case[] {
 }
 
 function caseOf(one: Raw, nth: number, source: string): Case {
-  const bare = one.given === undefined && (Object.keys(one).some(isGivenKey) || Object.keys(one).length === 0);
+  const bare = one.given === undefined && Object.keys(one).some(isGivenKey);
   const given = bare ? one : one.given;
   if (!isRecord(given)) throw invalid(source, `  [${nth}].given: expected an object with catalog, hosts, pods …`);
   const { variant, variants } = one;

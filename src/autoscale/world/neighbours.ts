@@ -57,7 +57,10 @@ function narrowed(
 ): LabelSelector | undefined {
   if (!selector) return undefined;
   const only = (keys: readonly string[], operator: "In" | "NotIn") =>
-    keys.flatMap((key) => (labels[key] === undefined ? [] : [{ key, operator, values: [labels[key]] }]));
+    keys.flatMap((key) => {
+      const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+      return value === undefined ? [] : [{ key, operator, values: [value] }];
+    });
   const more = [...only(match, "In"), ...only(mismatch, "NotIn")];
   return more.length === 0 ? selector : { ...selector, matchExpressions: [...(selector.matchExpressions ?? []), ...more] };
 }
