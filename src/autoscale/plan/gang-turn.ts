@@ -61,8 +61,9 @@ export function leftOf(kinds: readonly PodKind[], outcome: GangOutcome): Left[] 
   return kinds.flatMap((kind, n): Left[] => {
     if (!("placed" in outcome))
       return [{ kind, from: 0, reason: outcome.reason, ...(outcome.hint === undefined ? {} : { hint: outcome.hint }) }];
-    const from = outcome.placed[n] ?? 0;
-    if (from >= kind.pods.length || outcome.more.some((one) => one.kind === kind)) return [];
+    const later = outcome.more.filter((one) => one.kind === kind).map(({ skip, most }) => skip + most);
+    const from = Math.max(outcome.placed[n] ?? 0, ...later);
+    if (from >= kind.pods.length) return [];
     return [{ kind, from, reason: `gang ${kind.gang} has as many members as there is room for` }];
   });
 }
@@ -200,9 +201,12 @@ function berthsOf(turn: Turn, kind: PodKind, topology: GangTopology): readonly B
     const room = Math.min(timesIn(offer.free, 0, request, kind.oneEach ? 1 : most), neighbours.cap(place, NEW_HOST));
     const { readyInS = 0, failures } = offer.lot.like;
     const late = readyInS > 0 ? 2 : failures ? 1 : 0;
-    const count = goal.fleet.available(offer.lot, offer.lot.endless ? most : offer.lot.size);
+    const free = goal.fleet.available(offer.lot, offer.lot.endless ? most : offer.lot.size);
+    const wanted = Math.min(free, most);
+    const allowed = goal.referee.most(cluster, offer.lot, wanted);
+    const count = allowed < wanted ? allowed : free;
     const stage = 1 + pools.indexOf(pool) * 3 + late;
-    if (room > 0)
+    if (room > 0 && count > 0)
       berths.push({ id: `lot ${offer.lot.id}`, count, room, opens: true, stage, readyInS, domains: domainsOf(place.labels, levels) });
   }
   return berths;

@@ -40,6 +40,18 @@ export class Quotas implements Referee {
     return this.problem(cluster, [machine], kind);
   }
 
+  most(cluster: Cluster, lot: Lot, count: number): number {
+    const one = this.shares.measure(lot.like.capacity);
+    let low = 0;
+    for (let high = count; low < high; ) {
+      const middle = Math.ceil((low + high) / 2);
+      const more = one.map((amount) => amount * middle);
+      if (this.shares.problem(nameOf(cluster), more) === undefined) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
   hint(cluster: Cluster, lot: Lot): string | undefined {
     return this.quota(cluster, [lot.like])?.hint;
   }

@@ -31,7 +31,10 @@ export interface Protection {
 }
 
 /** Why a node is no victim, or what it is as one. */
-export function judged(node: NodeSupply, { minRuntimeS, expendableBelow, graceS }: Protection): string | Omit<Victim, "tenant" | "amount" | "planned"> {
+export function judged(
+  node: NodeSupply,
+  { minRuntimeS, expendableBelow, graceS }: Protection,
+): string | Omit<Victim, "tenant" | "amount" | "planned"> {
   if (node.leaving) return "on its way out";
   const pods = (node.pods ?? []).filter((pod) => pod.priority >= expendableBelow);
   const idle = pods.length === 0 && node.initialized && (node.emptyForS ?? SETTLED_S) >= SETTLED_S;

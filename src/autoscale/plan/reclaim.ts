@@ -6,7 +6,9 @@ import type { PodKind } from "./kinds.ts";
 import { order } from "./order.ts";
 import type { Offer, Outlet } from "./outlet.ts";
 import type { Quotas } from "./quotas.ts";
-import { type Allowance, judged, leastVictims, type Protection, type Victim, victimOrder } from "./reclaim-victims.ts";
+import { breakGangs, giveBackBroken } from "./reclaim-broken.ts";
+import { type Candidate, candidatesOf, lower, tenantOf } from "./reclaim-candidates.ts";
+import { type Allowance, leastVictims, type Victim } from "./reclaim-victims.ts";
 import type { Measure } from "./shares.ts";
 import type { Site } from "./sites.ts";
 import type { Left, Turn } from "./turn.ts";
@@ -32,19 +34,6 @@ export function reclaim(world: World, turns: readonly Turn[], quotas: Quotas, fl
   return new Reclaim(world, turns, quotas, fleet).run();
 }
 
-/** A node that may have to go. */
-interface Candidate extends Victim {
-  readonly turn: Turn;
-  readonly site: Site;
-  /** Undefined for what is only planned. */
-  readonly supply: NodeSupply | undefined;
-  /** Of the inventory; without it, only its own tenant can use the node. */
-  readonly machine: MachineSupply | undefined;
-  readonly lot: Lot | undefined;
-  /** How much was to come there when the pass ended: what came since is not touched. */
-  readonly coming: number;
-}
-
 class Reclaim {
   private readonly world: World;
   private readonly turns: readonly Turn[];
@@ -65,8 +54,7 @@ class Reclaim {
     this.turns = turns;
     this.quotas = quotas;
     this.fleet = fleet;
-    const owners = turns.some((turn) => quotas.owns(turn.cluster, []));
-    this.inTheWay = turns.flatMap((turn) => [...this.nodesOf(turn), ...(owners ? this.openingsOf(turn) : [])]).sort(victimOrder);
+    this.inTheWay = candidatesOf(turns, { world, quotas, fleet });
     this.idle = this.inTheWay.filter((one) => one.idle);
     // who owns nothing gets idle nodes only, and room on its own for a gang
     const have = new Set(this.inTheWay.map((one) => one.turn));
@@ -82,8 +70,9 @@ class Reclaim {
       if (!helped) this.tried.add(left);
     }
     this.leaveUnused();
-    for (const { victim, pods } of this.broken) if (this.isGone(victim)) this.breakGangs(victim, pods);
-    for (const turn of this.turns) this.giveBackBroken(turn);
+    const taken = { actions: this.actions, lost: this.lost };
+    for (const { victim, pods } of this.broken) if (this.isGone(victim)) breakGangs(victim, pods, taken);
+    for (const turn of this.turns) giveBackBroken(turn, taken);
     return { actions: this.actions, lost: this.lost };
   }
 
@@ -131,6 +120,7 @@ class Reclaim {
     if (!victim || !this.adopt(turn, left.kind, victim)) return false;
     const placed = this.placeLeft(turn, left);
     this.goes(turn, left.kind, victim);
+    this.share(turn);
     return placed;
   }
 
@@ -179,10 +169,17 @@ class Reclaim {
       this.settle(turn, kinds, outcome);
       for (const one of victims) this.goes(turn, lead, one);
       this.replace(turn, lifted);
+      this.share(turn);
       return true;
     }
     turn.cluster.rollback(mark);
     return false;
+  }
+
+  /** What room is left on machines that were taken, or by a gang that lost its place, is for the tenant's other pods. */
+  private share(turn: Turn, sites: readonly Site[] = turn.cluster.sites.all.filter((site) => site.opening?.taken)): void {
+    const waiting = turn.left.filter(({ kind }) => kind.gang === undefined).sort((a, b) => b.kind.priority - a.kind.priority);
+    for (const one of waiting) if (sites.some((site) => turn.cluster.room(one.kind, site, 1) > 0)) this.placeLeft(turn, one);
   }
 
   /** Pods that made room for a gang go where there is room yet. */
@@ -350,53 +347,7 @@ class Reclaim {
     );
     victim.turn.cluster.shut(victim.site);
     this.replace(victim.turn, lifted);
-  }
-
-  /** A gang that lost members below its minimum is given back whole: the others cannot go on. */
-  private breakGangs({ turn, supply }: Candidate, pods: readonly RunningPod[]): void {
-    for (const name of new Set(pods.flatMap((pod) => pod.gang ?? []))) {
-      const gang = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
-      const members = turn.cluster.demand.nodes.flatMap((ready) => {
-        const here = this.lost.has(`${tenantOf(turn)}/${ready.node.name}`)
-          ? []
-          : (ready.node.pods ?? []).filter((pod) => pod.gang === name);
-        return ready.node === supply || here.length === 0 ? [] : [{ node: ready.node, here }];
-      });
-      const staying = members.reduce((sum, one) => sum + one.here.length, 0);
-      if (staying >= (gang?.min ?? staying + 1)) continue;
-      for (const one of members) {
-        if (this.actions.some((action) => action.from === tenantOf(turn) && action.node === one.node.name)) continue;
-        const keys = one.here.map((pod) => pod.key);
-        this.actions.push({
-          verb: "evict",
-          node: one.node.name,
-          from: tenantOf(turn),
-          to: tenantOf(turn),
-          pods: keys,
-          reason: `gang ${name} lost members and cannot go on`,
-        });
-      }
-    }
-  }
-
-  /** Members of a gang that is below its minimum and finds no replacement where it must be: their nodes are given back. */
-  private giveBackBroken(turn: Turn): void {
-    const names = new Set(turn.left.flatMap((one) => (one.from === 0 && one.kind.gang !== undefined ? [one.kind.gang] : [])));
-    for (const name of names) {
-      const gang = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
-      const nodes = turn.cluster.demand.nodes.map(({ node }) => ({ node, here: (node.pods ?? []).filter((pod) => pod.gang === name) }));
-      const running = nodes.reduce((sum, one) => sum + one.here.length, 0);
-      if (!gang || running === 0 || running >= gang.min) continue;
-      for (const { node, here } of nodes) {
-        if (here.length === 0 || this.lost.has(`${tenantOf(turn)}/${node.name}`)) continue;
-        const alone = here.length === (node.pods ?? []).length && node.pool !== undefined;
-        const common = { node: node.name, from: tenantOf(turn), pods: here.map((pod) => pod.key) };
-        const reason = `gang ${name} lost members, and there is no replacement for them where they must be`;
-        if (alone)
-          this.actions.push({ verb: "release", ...common, ...(node.machine === undefined ? {} : { machine: node.machine }), reason });
-        else this.actions.push({ verb: "evict", ...common, to: tenantOf(turn), reason });
-      }
-    }
+    if ([...lifted].some((one) => one.gang !== undefined)) this.share(victim.turn, victim.turn.cluster.sites.all);
   }
 
   /** Whether a kind could use a candidate that nobody has taken yet. */
@@ -448,79 +399,9 @@ class Reclaim {
     const from = left.from + placed;
     turn.left = turn.left.flatMap((one) => (one !== left ? [one] : from < left.kind.pods.length ? [{ ...left, from }] : []));
   }
-
-  private nodesOf(turn: Turn): Candidate[] {
-    const { policy = {} } = this.world;
-    const { world, nodes } = turn.cluster.demand;
-    const pools = new Map(world.pools.map((pool) => [pool.name, pool]));
-    return nodes.flatMap(({ node }, index): Candidate[] => {
-      const site = turn.cluster.sites.all[index];
-      const pool = pools.get(node.pool ?? "");
-      if (!site || pool?.replicas !== undefined) return [];
-      const graceS = node.terminationGracePeriodS ?? pool?.disruption?.terminationGracePeriodS;
-      const protection: Protection = {
-        minRuntimeS: policy.minRuntimeS ?? 0,
-        expendableBelow: policy.expendableBelow ?? Number.NEGATIVE_INFINITY,
-        ...(graceS === undefined ? {} : { graceS }),
-      };
-      const verdict = judged(node, protection);
-      if (typeof verdict === "string") return [];
-      const found = this.fleet.find(node.machine ?? node.name);
-      const idle = verdict.idle && site.here.length === 0;
-      const priority = Math.max(verdict.priority, ...site.here.map((one) => one.kind.priority));
-      const amount = this.quotas.amount(turn.cluster, node.capacity);
-      return [
-        {
-          ...verdict,
-          idle,
-          priority,
-          tenant: world.tenant,
-          amount,
-          turn,
-          site,
-          machine: found?.machine,
-          lot: found?.lot,
-          supply: node,
-          coming: site.here.length,
-        },
-      ];
-    });
-  }
-
-  /** What the plan gave a tenant: it may have been an owner's, who needed more than that at once. Windows count on what they know. */
-  private openingsOf(turn: Turn): Candidate[] {
-    return turn.cluster.openings().flatMap(({ site, opening: { machine, offer, nth } }): Candidate[] => {
-      if (site.here.length === 0 || offer.lot.endless || this.quotas.inWindow(machine)) return [];
-      return [
-        {
-          tenant: tenantOf(turn),
-          node: { name: machine.name, ageS: -nth },
-          planned: true,
-          idle: false,
-          forced: false,
-          priority: Math.max(...site.here.map((one) => one.kind.priority)),
-          amount: this.quotas.amount(turn.cluster, machine.capacity),
-          turn,
-          site,
-          supply: undefined,
-          machine,
-          lot: offer.lot,
-          coming: site.here.length,
-        },
-      ];
-    });
-  }
 }
 
 const FREELY: Allowance = { busy: Number.POSITIVE_INFINITY, idle: Number.POSITIVE_INFINITY };
-
-function tenantOf(turn: Turn | { readonly cluster: Cluster }): string {
-  return turn.cluster.demand.world.tenant;
-}
-
-function lower({ supply }: Candidate, priority: number): RunningPod[] {
-  return (supply?.pods ?? []).filter((pod) => pod.priority < priority);
-}
 
 function eviction({ node, tenant }: Candidate, pods: readonly RunningPod[], kind: PodKind): Action {
   return {

@@ -19,6 +19,8 @@ export interface Referee {
   isBeyond(cluster: Cluster): boolean;
   /** Why a tenant may not take a machine of a lot for pods of a kind now; undefined when it may. */
   refuses(cluster: Cluster, lot: Lot, kind: PodKind): string | undefined;
+  /** How many machines of a lot a tenant may have by its quota, up to so many. */
+  most(cluster: Cluster, lot: Lot, count: number): number;
   /** The smallest change after which it would not refuse, where there is one. */
   hint(cluster: Cluster, lot: Lot): string | undefined;
   /**

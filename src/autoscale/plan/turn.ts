@@ -172,6 +172,8 @@ export class Turn {
   private finish({ kind, placed, left, skip }: Placing): void {
     if (kind.oneEach) this.wait(kind, -1);
     if (left === 0) return;
+    // of a gang, what goes beyond the room it has is left already
+    if (kind.gang !== undefined) this.left = this.left.filter((one) => one.kind !== kind);
     const reason = kind.gang === undefined ? {} : { reason: `gang ${kind.gang} has as many members as there is room for` };
     this.left.push({ kind, from: skip + placed, ...reason });
     this.full.add(kind);
