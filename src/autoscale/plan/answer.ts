@@ -9,7 +9,7 @@ export interface Plan {
   readonly refusals: readonly Refusal[];
   /** What must happen to machines others hold, in order. */
   readonly actions?: readonly Action[];
-  /** Pods that were not looked at because the work budget was spent: they come first in the next round. */
+  /** Pods that were not looked at because the work budget was spent: the next round looks at them once there is less to do before them. */
   readonly rest?: readonly { readonly tenant: string; readonly pods: readonly string[] }[];
 }
 

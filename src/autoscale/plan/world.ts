@@ -91,7 +91,7 @@ export interface Quota {
   readonly cohort?: string;
 }
 
-/** Pods that start together or not at all. Its members are the pending pods that name it, and {@link Gang.awaited}. */
+/** Pods that start together or not at all. Its members are the pods that name it, pending and running. */
 export interface Gang {
   readonly name: string;
   /** So many members at least, those that run included. */
@@ -99,8 +99,6 @@ export interface Gang {
   /** So many at most; more than `min` only where there is room. */
   readonly size: number;
   readonly topology?: GangTopology;
-  /** Members that nobody has made yet: planned for all the same, under names of their own. */
-  readonly awaited?: { readonly count: number; readonly pod: PendingPod };
   /** After so long it has ended: it may go before a window. */
   readonly maxRuntimeS?: number;
 }

@@ -40,7 +40,7 @@ function tenantAfter(
   const anew = new Set(mine.filter((one) => one.how === "reinstall").flatMap((one) => one.nodes));
   const victims = new Set([...mine, ...actions].flatMap((one) => one.pods));
   for (const node of tenant.nodes) if (lost.has(node.name)) freed.add(node.machine ?? node.name);
-  const pods = new Map([...tenant.pods, ...awaited(tenant)].map((pod) => [pod.key, pod]));
+  const pods = new Map(tenant.pods.map((pod) => [pod.key, pod]));
   const placed = new Map(
     plan.placements.filter((one) => one.tenant === tenant.tenant).map((one) => [one.node, one.pods.flatMap((key) => pods.get(key) ?? [])]),
   );
@@ -58,10 +58,6 @@ function tenantAfter(
     nodes: [...kept, ...made],
     pods: [...tenant.pods.filter((pod) => !running.has(pod.key)), ...evicted.map(asPending)],
   };
-}
-
-function awaited(tenant: TenantWorld): PendingPod[] {
-  return (tenant.gangs ?? []).flatMap((gang) => gang.awaited?.pod ?? []);
 }
 
 function withPods(node: NodeSupply, gone: ReadonlySet<string>, come: readonly PendingPod[]): NodeSupply {
