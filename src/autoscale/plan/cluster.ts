@@ -35,8 +35,6 @@ type Change =
 export class Cluster {
   readonly demand: Demand;
   readonly sites: Sites;
-  /** Machines the tenant has or gets. */
-  held: number;
   /** A gang that comes next goes beyond what the tenant owns: others who own come before it. */
   borrows = false;
   /** What could be opened, by needs; as of one moment of the fleet. */
@@ -62,7 +60,6 @@ export class Cluster {
       const site = this.sites.add({ name: node.name, kind, opening: undefined, rank, accelerated, labels, ports: ready.ports }, ready.free);
       this.list(site).push(site);
     }
-    this.held = demand.world.nodes.length;
     for (const node of demand.world.nodes) if (node.pool !== undefined) this.charge(node.pool, node.capacity, 1n);
     for (const one of carried) this.add(one.opening, one.open);
   }
@@ -177,7 +174,6 @@ export class Cluster {
         this.sites.dropLast();
         this.opens.delete(change.site.index);
         this.charge(change.opening.pool.name, change.opening.machine.capacity, -1n);
-        this.held -= 1;
         if (change.opening.taken) this.fleet.version += 1;
         else this.fleet.giveBack(change.opening.offer.lot, change.opening.machine);
       }
@@ -191,13 +187,6 @@ export class Cluster {
       if ((this.usage.get(pool.name)?.get(name) ?? 0n) + more > limit) return name;
     }
     return undefined;
-  }
-
-  /** What the tenant holds of a resource over all its machines, those that leave included; `machines` counts them. */
-  holds(unit: string): bigint {
-    if (unit === "machines") return BigInt(this.held) * ONE;
-    const ofNodes = this.demand.world.nodes.reduce((sum, node) => sum + (node.capacity.get(unit) ?? 0n), 0n);
-    return this.openings().reduce((sum, { opening }) => sum + (opening.machine.capacity.get(unit) ?? 0n), ofNodes);
   }
 
   /** Claims of this plan. */
@@ -227,7 +216,6 @@ export class Cluster {
     this.opens.set(site.index, open);
     this.list(site).push(site);
     this.charge(opening.pool.name, machine.capacity, 1n);
-    this.held += 1;
     return site;
   }
 

@@ -21,7 +21,6 @@ export function mentionedIn(world: World): Mentioned {
     for (const daemon of tenant.daemons) needs(daemon.needs);
     for (const node of tenant.nodes) for (const pod of node.pods ?? []) needs(pod.needs);
     for (const gang of tenant.gangs ?? []) {
-      if (gang.awaited) needs(gang.awaited.pod.needs);
       if (gang.topology) for (const level of LEVELS) labels.add(level);
       for (const level of [gang.topology?.required, gang.topology?.preferred, gang.topology?.slice?.level]) if (level) labels.add(level);
     }
