@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Plan } from "./answer.ts";
 import { plan } from "./plan.ts";
-import { after, RACK, worlds } from "./tenants.fixture.ts";
+import { onceDone, RACK, worlds } from "./tenants.fixture.ts";
 import type { World } from "./world.ts";
 import { tenant } from "./worlds.fixture.ts";
 
@@ -117,7 +117,7 @@ describe("laws of tenants, gangs and time", () => {
       fc.property(worlds, (world) => {
         const planned = plan(world);
         const losers = new Set((planned.actions ?? []).filter(({ verb }) => verb !== "evict").map((one) => one.from));
-        const again = (plan(after(world, planned)).actions ?? []).filter((one) => one.verb !== "evict" && !losers.has(one.to ?? ""));
+        const again = (plan(onceDone(world, planned)).actions ?? []).filter((one) => one.verb !== "evict" && !losers.has(one.to ?? ""));
         expect(again.filter((one) => one.verb === "drain" && one.pods.length > 0)).toEqual([]);
         expect(again.filter((one) => (planned.actions ?? []).some((before) => before.to === one.from))).toEqual([]);
       }),
@@ -130,7 +130,7 @@ describe("laws of tenants, gangs and time", () => {
       fc.property(worlds, ({ windows: _, ...world }) => {
         const planned = plan(world);
         if ((planned.actions ?? []).some((one) => one.pods.length > 0 || one.verb === "release")) return;
-        const { placements, claims, actions = [] } = plan(after(world, planned));
+        const { placements, claims, actions = [] } = plan(onceDone(world, planned));
         expect([...placements, ...claims, ...actions]).toEqual([]);
       }),
       RUNS,

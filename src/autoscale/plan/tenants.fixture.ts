@@ -116,7 +116,7 @@ export const worlds = fc
   );
 
 /** The world once a plan is carried out: what was given away is gone, and its pods wait; what was evicted waits. */
-export function after(before: World, planned: Plan): World {
+export function onceDone(before: World, planned: Plan): World {
   const actions = planned.actions ?? [];
   const done = carriedOut(before, planned);
   const gone = new Set(actions.filter((one) => one.verb === "drain" || one.verb === "release").map((one) => `${one.from}/${one.node}`));
