@@ -99,8 +99,6 @@ export interface Gang {
   /** So many at most; more than `min` only where there is room. */
   readonly size: number;
   readonly topology?: GangTopology;
-  /** After so long it has ended: it may go before a window. */
-  readonly maxRuntimeS?: number;
 }
 
 /** Levels are node labels, such as `topology.ironwright.dev/rack`. */

@@ -58,6 +58,5 @@ export function gangOf(gang: form.Gang): Gang {
           },
         }
       : {}),
-    ...(gang.maxRuntimeS === undefined ? {} : { maxRuntimeS: gang.maxRuntimeS }),
   };
 }
