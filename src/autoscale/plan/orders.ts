@@ -24,6 +24,9 @@ export interface Score {
 /** Pods times pods times orders: with every pod that waits, a pass costs more and orders are worth less. */
 const EFFORT = 4_000;
 const MOST_ORDERS = 64;
+/** Up to so many pods, so many orders at least: what one order opens for ever anew, another settles. */
+const FEW_PODS = 40;
+const LEAST_ORDERS = 16;
 /** So many orders in vain are enough. */
 export const PATIENCE = 20;
 
@@ -32,7 +35,7 @@ export function ordersToTry(demands: readonly Demand[]): number {
   const kinds = demands.flatMap((demand) => demand.kinds);
   const pods = kinds.reduce((sum, kind) => sum + kind.pods.length, 0);
   if (kinds.filter((kind) => kind.gang === undefined).length < 2) return 1;
-  return Math.min(MOST_ORDERS, Math.floor(EFFORT / Math.max(1, pods * pods)));
+  return Math.min(MOST_ORDERS, Math.max(pods <= FEW_PODS ? LEAST_ORDERS : 0, Math.floor(EFFORT / Math.max(1, pods * pods))));
 }
 
 /** The nth way to take a tenant's kinds: the first is the usual one, the others change the order among equals in rank. */

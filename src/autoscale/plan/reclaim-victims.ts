@@ -121,3 +121,9 @@ function byNumber(a: number, b: number): number {
 function byText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
+
+/** Whether some victims are better than others: fewer; then of lower priority. */
+export function lighter(a: readonly Victim[], b: readonly Victim[]): boolean {
+  const highest = (list: readonly Victim[]) => Math.max(Number.NEGATIVE_INFINITY, ...list.map((one) => one.priority));
+  return a.length < b.length || (a.length === b.length && highest(a) < highest(b));
+}

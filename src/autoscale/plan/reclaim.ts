@@ -1,18 +1,17 @@
 import type { Action } from "./answer.ts";
-import type { Cluster } from "./cluster.ts";
-import type { Fleet, Lot } from "./fleet.ts";
+import type { Fleet } from "./fleet.ts";
 import { type GangOutcome, gangOf, leftOf, runningOf, tryGang } from "./gang-turn.ts";
 import type { PodKind } from "./kinds.ts";
 import { order } from "./order.ts";
 import type { Offer, Outlet } from "./outlet.ts";
 import type { Quotas } from "./quotas.ts";
 import { breakGangs, giveBackBroken } from "./reclaim-broken.ts";
-import { type Candidate, candidatesOf, lower, tenantOf } from "./reclaim-candidates.ts";
-import { type Allowance, leastVictims, type Victim } from "./reclaim-victims.ts";
+import { type Candidate, candidatesOf, eviction, lower, tenantOf } from "./reclaim-candidates.ts";
+import { type Allowance, leastVictims, lighter, type Victim } from "./reclaim-victims.ts";
 import type { Measure } from "./shares.ts";
 import type { Site } from "./sites.ts";
 import type { Left, Turn } from "./turn.ts";
-import type { MachineSupply, NodeSupply, PoolWorld, RunningPod, World } from "./world.ts";
+import type { MachineSupply, PoolWorld, RunningPod, World } from "./world.ts";
 
 /** What is taken from who has it. */
 export interface Reclaimed {
@@ -38,7 +37,6 @@ class Reclaim {
   private readonly world: World;
   private readonly turns: readonly Turn[];
   private readonly quotas: Quotas;
-  private readonly fleet: Fleet;
   private actions: Action[] = [];
   private readonly lost = new Map<string, string>();
   private readonly inTheWay: readonly Candidate[];
@@ -53,7 +51,6 @@ class Reclaim {
     this.world = world;
     this.turns = turns;
     this.quotas = quotas;
-    this.fleet = fleet;
     this.inTheWay = candidatesOf(turns, { world, quotas, fleet });
     this.idle = this.inTheWay.filter((one) => one.idle);
     // who owns nothing gets idle nodes only, and room on its own for a gang
@@ -402,20 +399,3 @@ class Reclaim {
 }
 
 const FREELY: Allowance = { busy: Number.POSITIVE_INFINITY, idle: Number.POSITIVE_INFINITY };
-
-function eviction({ node, tenant }: Candidate, pods: readonly RunningPod[], kind: PodKind): Action {
-  return {
-    verb: "evict",
-    node: node.name,
-    from: tenant,
-    to: tenant,
-    pods: pods.map((pod) => pod.key),
-    reason: `preempted for ${kind.gang === undefined ? `pods of priority ${kind.priority}` : `gang ${kind.gang} of priority ${kind.priority}`}`,
-  };
-}
-
-/** Fewer; then of lower priority. */
-function lighter(a: readonly Victim[], b: readonly Victim[]): boolean {
-  const highest = (list: readonly Victim[]) => Math.max(Number.NEGATIVE_INFINITY, ...list.map((one) => one.priority));
-  return a.length < b.length || (a.length === b.length && highest(a) < highest(b));
-}

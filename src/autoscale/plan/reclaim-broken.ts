@@ -1,0 +1,54 @@
+import type { Action } from "./answer.ts";
+import { type Candidate, tenantOf } from "./reclaim-candidates.ts";
+import type { Turn } from "./turn.ts";
+import type { RunningPod } from "./world.ts";
+
+/** What is taken already: more actions are added. */
+export interface Taken {
+  readonly actions: Action[];
+  readonly lost: ReadonlyMap<string, string>;
+}
+
+/** A gang that lost members below its minimum is given back whole: the others cannot go on. */
+export function breakGangs({ turn, supply }: Candidate, pods: readonly RunningPod[], { actions, lost }: Taken): void {
+  for (const name of new Set(pods.flatMap((pod) => pod.gang ?? []))) {
+    const gang = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
+    const members = turn.cluster.demand.nodes.flatMap((ready) => {
+      const here = lost.has(`${tenantOf(turn)}/${ready.node.name}`) ? [] : (ready.node.pods ?? []).filter((pod) => pod.gang === name);
+      return ready.node === supply || here.length === 0 ? [] : [{ node: ready.node, here }];
+    });
+    const staying = members.reduce((sum, one) => sum + one.here.length, 0);
+    if (staying >= (gang?.min ?? staying + 1)) continue;
+    for (const one of members) {
+      if (actions.some((action) => action.from === tenantOf(turn) && action.node === one.node.name)) continue;
+      const keys = one.here.map((pod) => pod.key);
+      actions.push({
+        verb: "evict",
+        node: one.node.name,
+        from: tenantOf(turn),
+        to: tenantOf(turn),
+        pods: keys,
+        reason: `gang ${name} lost members and cannot go on`,
+      });
+    }
+  }
+}
+
+/** Members of a gang that is below its minimum and finds no replacement where it must be: their nodes are given back. */
+export function giveBackBroken(turn: Turn, { actions, lost }: Taken): void {
+  const names = new Set(turn.left.flatMap((one) => (one.from === 0 && one.kind.gang !== undefined ? [one.kind.gang] : [])));
+  for (const name of names) {
+    const gang = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
+    const nodes = turn.cluster.demand.nodes.map(({ node }) => ({ node, here: (node.pods ?? []).filter((pod) => pod.gang === name) }));
+    const running = nodes.reduce((sum, one) => sum + one.here.length, 0);
+    if (!gang || running === 0 || running >= gang.min) continue;
+    for (const { node, here } of nodes) {
+      if (here.length === 0 || lost.has(`${tenantOf(turn)}/${node.name}`)) continue;
+      const alone = here.length === (node.pods ?? []).length && node.pool !== undefined;
+      const common = { node: node.name, from: tenantOf(turn), pods: here.map((pod) => pod.key) };
+      const reason = `gang ${name} lost members, and there is no replacement for them where they must be`;
+      if (alone) actions.push({ verb: "release", ...common, ...(node.machine === undefined ? {} : { machine: node.machine }), reason });
+      else actions.push({ verb: "evict", ...common, to: tenantOf(turn), reason });
+    }
+  }
+}
