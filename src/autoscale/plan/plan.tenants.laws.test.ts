@@ -125,13 +125,16 @@ describe("laws of tenants, gangs and time", () => {
     );
   });
 
-  test("planned on its own result, a plan that displaced nobody is empty; without windows, whose bound on a machine ends with the plan", () => {
+  test("planned on its own result, a plan that displaced nobody is empty, but for who gave up an idle machine; without windows, whose bound on a machine ends with the plan", () => {
     fc.assert(
       fc.property(worlds, ({ windows: _, ...world }) => {
         const planned = plan(world);
+        // who gives up a machine, even an idle one, has it counted against its limits until it is gone
         if ((planned.actions ?? []).some((one) => one.pods.length > 0 || one.verb === "release")) return;
+        const losers = new Set(drains(planned).map((one) => one.from));
         const { placements, claims, actions = [] } = plan(onceDone(world, planned));
-        expect([...placements, ...claims, ...actions]).toEqual([]);
+        const others = [...placements, ...claims].filter((one) => !losers.has(one.tenant));
+        expect([...others, ...actions.filter((one) => !losers.has(one.to ?? ""))]).toEqual([]);
       }),
       RUNS,
     );

@@ -308,6 +308,7 @@ class Reclaim {
     return (victim) => {
       const one = victim as Candidate;
       if (one.turn === turn || !one.machine) return true;
+      if (this.quotas.reserved(one.turn.cluster, one.machine)) return false;
       const more = this.quotas.with(sum, one.machine);
       const owns = owned || !one.idle;
       if (!this.quotas.permits(turn.cluster, more, owns)) return false;
