@@ -28,6 +28,9 @@ export interface Disruption {
   readonly message: string;
 }
 
+/** Nodes for which one round asks whether their pods fit elsewhere: each is a plan of its tenant's cluster. */
+const MOST_TRIED = 500;
+
 /** A node that would go but may not, and what keeps it. */
 export interface Held {
   readonly tenant: string;
@@ -68,9 +71,15 @@ export function disruptions(world: World, planned: Plan = plan(world), planner: 
   const after = without(world, gone);
   const staying = candidatesOf(after).filter((one) => !wanted.has(keyOf(one)));
   go(replaceDrifted(planner, after, planned, staying, allowance));
-  for (const tenant of after.tenants) {
+  let tried = 0;
+  for (const tenant of inTurn(after.tenants, staying.length, world.now ?? 0)) {
+    if (tried > MOST_TRIED) {
+      later.push(1);
+      break;
+    }
     if (now.some((one) => one.tenant === tenant.tenant) || isMoving(tenant.tenant, planned)) continue;
     const mine = staying.filter((one) => one.tenant === tenant && mayConsolidate(one, world, later));
+    tried += mine.length;
     if (mine.length > 0) go(consolidate(planner, after, planned, mine, allowance));
   }
   for (const pool of world.tenants.flatMap((tenant) => tenant.pools)) {
@@ -82,6 +91,14 @@ export function disruptions(world: World, planned: Plan = plan(world), planner: 
     held: held.sort((a, b) => order(a.tenant, b.tenant) || order(a.node, b.node)),
     ...(later.length > 0 ? { nextInS: Math.min(...later) } : {}),
   };
+}
+
+/** Where there are more nodes than one round tries, it begins with other tenants from moment to moment. */
+function inTurn(tenants: World["tenants"], nodes: number, now: number): World["tenants"] {
+  if (nodes <= MOST_TRIED) return tenants;
+  const from = Math.floor(now) % Math.max(1, tenants.length);
+  const named = [...tenants].sort((a, b) => order(a.tenant, b.tenant));
+  return [...named.slice(from), ...named.slice(0, from)];
 }
 
 function keyOf({ tenant, node }: Candidate): string {
