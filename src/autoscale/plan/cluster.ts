@@ -117,12 +117,14 @@ export class Cluster {
 
   /** Running pods leave a node. */
   evict(site: Site, pods: readonly RunningPod[]): void {
+    this.starts.clear();
     this.changes.push({ did: "evict", site, pods });
     this.leave(site, pods, -1);
   }
 
   /** Takes what the plan put somewhere off its places again. @returns the kinds there were */
   lift(which: (kind: PodKind) => boolean): Set<PodKind> {
+    this.starts.clear();
     const kinds = new Set<PodKind>();
     for (const site of this.sites.all) {
       for (const one of [...site.here].filter(({ kind }) => which(kind))) {

@@ -88,9 +88,9 @@ export class Quotas implements Referee {
     return owned ? this.shares.owns(tenant, more) : this.shares.problem(tenant, more) === undefined;
   }
 
-  /** Whether some window counts on a machine. */
-  inWindow(machine: MachineSupply): boolean {
-    return this.windows.counts(machine.name);
+  /** Whether a window of some other tenant counts on a machine. */
+  inOthersWindow(cluster: Cluster, machine: MachineSupply): boolean {
+    return this.windows.counts(nameOf(cluster), machine.name);
   }
 
   /** Whether a tenant needs a machine it has for a window of its own. */

@@ -74,7 +74,7 @@ function nodesOf(turn: Turn, { world: { policy = {} }, quotas, fleet }: Ground):
 /** What the plan gave a tenant: it may have been an owner's, who needed more than that at once. Windows count on what they know. */
 function openingsOf(turn: Turn, { quotas }: Ground): Candidate[] {
   return turn.cluster.openings().flatMap(({ site, opening: { machine, offer, nth } }): Candidate[] => {
-    if (site.here.length === 0 || offer.lot.endless || quotas.inWindow(machine)) return [];
+    if (site.here.length === 0 || offer.lot.endless) return [];
     return [
       {
         tenant: tenantOf(turn),

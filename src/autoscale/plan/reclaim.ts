@@ -10,6 +10,7 @@ import { type Candidate, candidatesOf, eviction, lower, tenantOf } from "./recla
 import { type Allowance, leastVictims, lighter, type Victim } from "./reclaim-victims.ts";
 import type { Measure } from "./shares.ts";
 import type { Site } from "./sites.ts";
+import type { Labels } from "./terms.ts";
 import type { Left, Turn } from "./turn.ts";
 import type { MachineSupply, PoolWorld, RunningPod, World } from "./world.ts";
 
@@ -177,6 +178,20 @@ class Reclaim {
   private share(turn: Turn, sites: readonly Site[] = turn.cluster.sites.all.filter((site) => site.opening?.taken)): void {
     const waiting = turn.left.filter(({ kind }) => kind.gang === undefined).sort((a, b) => b.kind.priority - a.kind.priority);
     for (const one of waiting) if (sites.some((site) => turn.cluster.room(one.kind, site, 1) > 0)) this.placeLeft(turn, one);
+    for (const one of turn.left.filter(({ kind, from }) => kind.gang !== undefined && from > 0)) this.grow(turn, one);
+  }
+
+  /** Members of a gang that has its minimum take what room there is, where its topology lets one place be as good as another. */
+  private grow(turn: Turn, left: Left): void {
+    const name = left.kind.gang ?? "";
+    const gang = turn.cluster.demand.world.gangs?.find((one) => one.name === name);
+    if (!gang || gang.topology?.slice || turn.cluster.demand.kinds.some((one) => one !== left.kind && one.gang === name)) return;
+    const running = runningOf(turn, name).reduce((sum, one) => sum + one.members, 0);
+    const level = gang.topology?.required;
+    const site = turn.cluster.sites.all.find((one) => one.here.some(({ kind }) => kind === left.kind));
+    const within = level === undefined || !site ? {} : { within: (labels: Labels) => labels(level) === site.kind.labels(level) };
+    const placed = turn.place(left.kind, { skip: left.from, most: Math.max(0, gang.size - running - left.from), ...within });
+    this.replaceLeft(turn, left, placed);
   }
 
   /** Pods that made room for a gang go where there is room yet. */
@@ -350,7 +365,9 @@ class Reclaim {
 
   /** Whether a kind could use a candidate that nobody has taken yet. */
   private isAvailable(turn: Turn, kind: PodKind, one: Candidate): boolean {
-    if (one.site.here.length > one.coming || (one.supply === undefined && one.site.here.length === 0)) return false;
+    if (one.site.here.length > one.coming) return false;
+    // what was only planned is in the books of the windows already
+    if (!one.supply && (one.site.here.length === 0 || !one.machine || this.quotas.inOthersWindow(turn.cluster, one.machine))) return false;
     if (one.turn === turn ? !one.site.kind.suits(kind.needs) : !this.quotas.shares.sameCohort(one.tenant, tenantOf(turn))) return false;
     if (this.lost.size > 0 && this.lost.has(`${one.tenant}/${one.node.name}`)) return false;
     return one.turn === turn || this.choiceOf(turn, kind, one) !== undefined;

@@ -78,9 +78,9 @@ export class Windows {
     });
   }
 
-  /** Whether a machine suits any window. */
-  counts(machine: string): boolean {
-    return this.kinds.has(machine);
+  /** Whether a machine suits a window of anybody but a tenant. */
+  counts(tenant: string, machine: string): boolean {
+    return this.kinds.get(machine)?.suits.some((at) => this.windows[at]?.tenant !== tenant) ?? false;
   }
 
   private sort(machine: MachineSupply, known: Map<string, Kind>): void {
