@@ -1,4 +1,4 @@
-/** `npm run bench -- boot [--json FILE] [--quick]`: the boot plane beside the servers people use today. */
+/** `npm run bench -- boot [PART …] [--json FILE] [--quick]`: the boot plane beside the servers people use today. */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { benchDhcp } from "./boot-dhcp.ts";

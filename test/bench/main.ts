@@ -1,7 +1,6 @@
-/** `npm run bench -- NAME [--json FILE]`: the one way benchmarks run. */
+/** `npm run bench -- NAME [PART …] [--json FILE]`: the one way benchmarks run. */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 
 const benches: Readonly<Record<string, { readonly file: string; readonly says: string }>> = {
   plan: {
@@ -12,14 +11,13 @@ const benches: Readonly<Record<string, { readonly file: string; readonly says: s
   boot: { file: "boot.ts", says: "DHCP, TFTP and HTTP of the boot plane beside the servers people use today" },
 };
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: "string" }, only: { type: "string" } } });
-const bench = positionals[0] === undefined ? undefined : benches[positionals[0]];
+const [name = "", ...options] = process.argv.slice(2);
+const bench = benches[name];
 if (!bench) {
   const list = Object.entries(benches).map(([name, { says }]) => `  ${name}  ${says}`);
-  console.error(`npm run bench -- NAME [--json FILE] [--only PART,…]\n${list.join("\n")}`);
+  console.error(`npm run bench -- NAME [PART …] [--json FILE]\n${list.join("\n")}`);
   process.exitCode = 2;
 } else {
-  const options = Object.entries(values).flatMap(([name, value]) => [`--${name}`, value]);
-  process.exitCode =
-    spawnSync(process.execPath, [fileURLToPath(new URL(bench.file, import.meta.url)), ...options], { stdio: "inherit" }).status ?? 1;
+  const program = fileURLToPath(new URL(bench.file, import.meta.url));
+  process.exitCode = spawnSync(process.execPath, [program, ...options], { stdio: "inherit" }).status ?? 1;
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- plan [--json FILE] [--only NAME,…]`: the planner beside Karpenter's, each plan in a process of its own, on the same pods,
+ * `npm run bench -- plan [PART …] [--json FILE]`: the planner beside Karpenter's, each plan in a process of its own, on the same pods,
  * types and nodes, one after the other in the same run; then a whole fleet, the curve of what it costs, and plans against the optimum.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -25,9 +25,11 @@ const CURVE: readonly FleetSize[] = [
   ...[20, 2_000].map((kinds) => ({ ...FLEET, kinds })),
 ];
 
-const { values } = parseArgs({ options: { json: { type: "string" }, only: { type: "string" } } });
-const only = values.only?.split(",");
-const wanted = (name: string) => only === undefined || only.includes(name);
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: "string" } } });
+const known = [...SCENARIOS.map(({ name }) => name), "fleet", "quality"];
+const unknown = positionals.find((name) => !known.includes(name));
+if (unknown !== undefined) throw new Error(`${unknown} is none of ${known.join(", ")}`);
+const wanted = (name: string) => positionals.length === 0 || positionals.includes(name);
 const ratios: Record<string, number> = {};
 const figures: Record<string, unknown> = { karpenter: KARPENTER_VERSION };
 const work = mkdtempSync(join(tmpdir(), "ironwright-bench-"));
