@@ -167,7 +167,7 @@ class Reclaim {
       this.settle(turn, kinds, outcome);
       for (const one of victims) this.goes(turn, lead, one);
       this.replace(turn, lifted);
-      this.share(turn);
+      this.share(turn, [...lifted].some((kind) => kind.gang !== undefined) ? turn.cluster.sites.all : undefined);
       return true;
     }
     turn.cluster.rollback(mark);
