@@ -258,9 +258,8 @@ class Reclaim {
     for (let before = -1; before !== used.length; ) {
       before = used.length;
       if (!this.placeWith(turn, name, kinds, used)) return undefined;
-      const sites = turn.cluster.sites.all.filter((site) => site.here.some(({ kind }) => kind.gang === name));
-      const names = new Set(sites.map((site) => site.name));
-      used = used.filter((one) => names.has(one.turn === turn ? one.site.name : (one.machine?.name ?? "")));
+      const uses = usesOf(turn, name);
+      used = used.filter(uses);
       turn.back(mark, opened);
     }
     return used;
@@ -279,9 +278,21 @@ class Reclaim {
     const all = lead !== undefined && victims.every((one) => this.adopt(turn, lead, one));
     const outcome = all ? tryGang(turn, name, kinds) : undefined;
     const owed = victims.some((one) => one.turn !== turn && !one.idle);
-    if (outcome && "placed" in outcome && (!owed || this.quotas.owns(turn.cluster, []))) return outcome;
+    if (outcome && "placed" in outcome && (!owed || this.staysWithin(turn, name, victims))) return outcome;
     turn.back(mark, opened);
     return undefined;
+  }
+
+  /** Whether a tenant owns all it has with those of the victims that a gang uses: the others it does not get. */
+  private staysWithin(turn: Turn, name: string, victims: readonly Candidate[]): boolean {
+    const uses = usesOf(turn, name);
+    const unused = victims.filter((one) => one.turn !== turn && !uses(one));
+    const sum = unused.reduce<Measure>((all, { machine }) => (machine ? this.quotas.with(all, machine) : all), []);
+    return this.quotas.permits(
+      turn.cluster,
+      sum.map((amount) => -amount),
+      true,
+    );
   }
 
   /** A victim's place becomes the tenant's, where that may have it. */
@@ -365,7 +376,7 @@ class Reclaim {
 
   /** Whether a kind could use a candidate that nobody has taken yet. */
   private isAvailable(turn: Turn, kind: PodKind, one: Candidate): boolean {
-    if (one.site.here.length > one.coming) return false;
+    if (one.site.here.length > one.coming && (one.turn === turn || one.idle)) return false;
     // what was only planned is in the books of the windows already
     if (!one.supply && (one.site.here.length === 0 || !one.machine || this.quotas.inOthersWindow(turn.cluster, one.machine))) return false;
     if (one.turn === turn ? !one.site.kind.suits(kind.needs) : !this.quotas.shares.sameCohort(one.tenant, tenantOf(turn))) return false;
@@ -414,6 +425,13 @@ class Reclaim {
     const from = left.from + placed;
     turn.left = turn.left.flatMap((one) => (one !== left ? [one] : from < left.kind.pods.length ? [{ ...left, from }] : []));
   }
+}
+
+/** Whether a gang has members on a victim's machine. */
+function usesOf(turn: Turn, gang: string): (one: Candidate) => boolean {
+  const sites = turn.cluster.sites.all.filter((site) => site.here.some(({ kind }) => kind.gang === gang));
+  const names = new Set(sites.map((site) => site.name));
+  return (one) => names.has(one.turn === turn ? one.site.name : (one.machine?.name ?? ""));
 }
 
 const FREELY: Allowance = { busy: Number.POSITIVE_INFINITY, idle: Number.POSITIVE_INFINITY };
