@@ -112,9 +112,10 @@ describe("laws of tenants, gangs and time", () => {
     );
   });
 
-  test("carried out, nothing that runs is taken, and nothing that was given; but for who gave up a machine or pods itself: it wants more then, and may have more", () => {
+  // a machine that a window counts on stays with whom this plan gave it, and what bounds it is not remembered on its node
+  test("carried out, without windows: nothing that runs is taken, and nothing that was given; but for who gave up a machine or pods itself: it wants more then, and may have more", () => {
     fc.assert(
-      fc.property(worlds, (world) => {
+      fc.property(worlds, ({ windows: _, ...world }) => {
         const planned = plan(world);
         const losers = new Set((planned.actions ?? []).map((one) => one.from));
         const again = (plan(onceDone(world, planned)).actions ?? []).filter((one) => one.verb !== "evict" && !losers.has(one.to ?? ""));
@@ -125,16 +126,13 @@ describe("laws of tenants, gangs and time", () => {
     );
   });
 
-  test("planned on its own result, a plan that displaced nobody is empty, but for who gave up an idle machine; without windows, whose bound on a machine ends with the plan", () => {
+  test("planned on its own result, without windows: a plan that took nothing from anybody is empty", () => {
     fc.assert(
       fc.property(worlds, ({ windows: _, ...world }) => {
         const planned = plan(world);
-        // who gives up a machine, even an idle one, has it counted against its limits until it is gone
-        if ((planned.actions ?? []).some((one) => one.pods.length > 0 || one.verb === "release")) return;
-        const losers = new Set(drains(planned).map((one) => one.from));
+        if (planned.actions !== undefined) return;
         const { placements, claims, actions = [] } = plan(onceDone(world, planned));
-        const others = [...placements, ...claims].filter((one) => !losers.has(one.tenant));
-        expect([...others, ...actions.filter((one) => !losers.has(one.to ?? ""))]).toEqual([]);
+        expect([...placements, ...claims, ...actions]).toEqual([]);
       }),
       RUNS,
     );
