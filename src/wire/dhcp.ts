@@ -83,10 +83,10 @@ export function parseFrame(datagram: Uint8Array): Frame | Malformed {
   const options = new Map<number, Uint8Array>();
   if (!readOptions(datagram, HEADER + 4, datagram.length, options)) return "option-overrun";
   // RFC 2131 §4.1: the options field first, then `file`, then `sname`; an option 52 inside those means nothing
-  const overload = options.get(OPTION.overload)?.[0] ?? 0;
+  const overload = overloadOf(options.get(OPTION.overload));
   if (overload & 1 && !readOptions(datagram, FILE.at, FILE.at + FILE.bytes, options)) return "option-overrun";
   if (overload & 2 && !readOptions(datagram, SNAME.at, SNAME.at + SNAME.bytes, options)) return "option-overrun";
-  if (overload !== 0) options.delete(OPTION.overload);
+  options.delete(OPTION.overload);
 
   return {
     op,
@@ -105,6 +105,12 @@ export function parseFrame(datagram: Uint8Array): Frame | Malformed {
     file: overload & 1 ? NOTHING : untilZero(datagram, FILE),
     options,
   };
+}
+
+/** RFC 2132 §9.3: one byte, 1 to 3; anything else means nothing. */
+function overloadOf(value: Uint8Array | undefined): number {
+  const flags = value?.length === 1 ? (value[0] ?? 0) : 0;
+  return flags <= 3 ? flags : 0;
 }
 
 const NOTHING = new Uint8Array();
