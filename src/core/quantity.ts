@@ -165,7 +165,3 @@ export function timesFitting(free: Resources, wanted: Resources, most: number): 
   }
   return times;
 }
-
-export function multiply(resources: Resources, times: number): Resources {
-  return new Map([...resources].map(([name, amount]) => [name, amount * BigInt(times)]));
-}

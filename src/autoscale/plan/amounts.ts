@@ -17,11 +17,6 @@ export function held(name: string, amount: Quantity): number {
   return Number(count > EXACT ? EXACT : count < -EXACT ? -EXACT : count);
 }
 
-/** Back to a quantity, from what was asked for and counted. */
-export function quantityOf(name: string, count: number): Quantity {
-  return BigInt(count) * (name === "cpu" ? MILLI : ONE);
-}
-
 /** Amounts by column: a request is short, a place is as long as there are columns. */
 export interface Request {
   readonly at: Int32Array;

@@ -7,9 +7,9 @@ import { SharedMarket } from "./market.ts";
 import { isAccelerator, type Needs, NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
 import type { Offer, Outlet } from "./outlet.ts";
-import { claimOf, wiped } from "./planned-claim.ts";
+import { claimOf, comingNode, wiped } from "./planned-claim.ts";
 import { Quotas } from "./quotas.ts";
-import type { MachineSupply, NodeSupply, PodNeeds, PoolWorld, TenantWorld, World } from "./world.ts";
+import type { MachineSupply, PodNeeds, PoolWorld, TenantWorld, World } from "./world.ts";
 
 /** What fills pools of a fixed size, and the world in which that is on its way. */
 export interface Fixed {
@@ -187,27 +187,12 @@ function onItsWay(world: World, claims: readonly PlannedClaim[]): World {
     machines: world.machines.map((one) => (taken.has(one.name) ? { ...one, unavailable: "in use" } : one)),
     tenants: world.tenants.map((tenant) => {
       const mine = byTenant.get(tenant.tenant);
-      return mine ? { ...tenant, nodes: [...tenant.nodes, ...mine.map(nodeOf)] } : tenant;
+      return mine ? { ...tenant, nodes: [...tenant.nodes, ...mine.map((claim, nth) => comingNode(claim, laterThanAll(nth)))] } : tenant;
     }),
   };
 }
 
-/** Later than all claims there are, as the claim will be. */
-function nodeOf(claim: PlannedClaim, nth: number): NodeSupply {
-  return {
-    name: claim.machine,
-    machine: claim.machine,
-    pool: claim.pool,
-    since: `~${String(nth).padStart(6, "0")}`,
-    labels: claim.labels,
-    taints: claim.taints,
-    startupTaints: claim.startupTaints,
-    initialized: false,
-    leaving: false,
-    capacity: claim.capacity,
-    allocatable: claim.allocatable,
-    used: new Map(),
-    hostPorts: [],
-    daemons: [],
-  };
+/** Of a claim to be made: behind all there are. */
+function laterThanAll(nth: number): string {
+  return `~${String(nth).padStart(6, "0")}`;
 }

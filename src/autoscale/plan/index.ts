@@ -3,6 +3,7 @@ export { allowedBy, budgetProblem, DEFAULT_BUDGETS } from "./budgets.ts";
 export { type Disruption, type DisruptionReason, type Disruptions, disruptions, type Held } from "./disrupt.ts";
 export { order } from "./order.ts";
 export { plan } from "./plan.ts";
+export { comingNode } from "./planned-claim.ts";
 export { isEphemeral, sameTaint, tolerates } from "./taints.ts";
 export type {
   Budget,

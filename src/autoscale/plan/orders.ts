@@ -1,3 +1,4 @@
+import { seededRandom } from "../../core/random.ts";
 import type { Demand } from "./demand.ts";
 import type { Batch, PodKind } from "./kinds.ts";
 import type { Left, Turn } from "./turn.ts";
@@ -41,7 +42,7 @@ export function ordersToTry(demands: readonly Demand[]): number {
 /** The nth way to take a tenant's kinds: the first is the usual one, the others change the order among equals in rank. */
 export function variantOf({ batches }: Demand, nth: number): Variant {
   if (nth === 0) return { batches, snug: false };
-  const random = mulberry32(nth);
+  const random = seededRandom(nth);
   const sorted: Batch[] = [];
   for (let from = 0; from < batches.length; ) {
     let to = from + 1;
@@ -116,15 +117,4 @@ export function beats(a: Score, b: Score): boolean {
     if (amount !== against) return amount < against;
   }
   return false;
-}
-
-/** The same numbers in [0, 1) for the same seed. */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -5,7 +5,7 @@ import type { Action, PlannedClaim } from "./answer.ts";
 import { isDirty } from "./choose.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Opening, Site } from "./sites.ts";
-import type { MachineSupply } from "./world.ts";
+import type { MachineSupply, NodeSupply } from "./world.ts";
 
 /** What another tenant wrote to is wiped before it is given. */
 export function wiped(machine: MachineSupply, to: string): Action[] {
@@ -49,5 +49,25 @@ export function claimOf(cluster: Cluster, { machine, offer, pool, gang }: Openin
     ...(machine.readyInS !== undefined || isDirty(machine, tenant) ? { awaiting: { readyInS: machine.readyInS ?? 0 } } : {}),
     ...(gang === undefined ? {} : { gang }),
     ...(machine.cost === undefined ? {} : { cost: machine.cost }),
+  };
+}
+
+/** The node a claim will be, before anything runs there. @param since sorts it among nodes that come */
+export function comingNode(claim: PlannedClaim, since: string): NodeSupply {
+  return {
+    name: claim.machine,
+    machine: claim.machine,
+    pool: claim.pool,
+    since,
+    labels: claim.labels,
+    taints: claim.taints,
+    startupTaints: claim.startupTaints,
+    initialized: false,
+    leaving: false,
+    capacity: claim.capacity,
+    allocatable: claim.allocatable,
+    used: new Map(),
+    hostPorts: [],
+    daemons: [],
   };
 }

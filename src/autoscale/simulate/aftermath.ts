@@ -1,5 +1,14 @@
 import { add, subtract } from "../../core/quantity.ts";
-import type { NodeSupply, PendingPod, Plan, PlannedClaim, RunningPod, TenantWorld, World } from "../plan/index.ts";
+import {
+  comingNode,
+  type NodeSupply,
+  type PendingPod,
+  type Plan,
+  type PlannedClaim,
+  type RunningPod,
+  type TenantWorld,
+  type World,
+} from "../plan/index.ts";
 import type { Decision } from "./decide.ts";
 
 /**
@@ -75,25 +84,7 @@ function withPods(node: NodeSupply, gone: ReadonlySet<string>, come: readonly Pe
 }
 
 function nodeOf(claim: PlannedClaim): NodeSupply {
-  return {
-    name: claim.machine,
-    machine: claim.machine,
-    pool: claim.pool,
-    since: "2",
-    labels: claim.labels,
-    taints: claim.taints,
-    startupTaints: claim.startupTaints,
-    initialized: true,
-    leaving: false,
-    capacity: claim.capacity,
-    allocatable: claim.allocatable,
-    used: new Map(),
-    hostPorts: [],
-    daemons: [],
-    pods: [],
-    ageS: 0,
-    cost: claim.cost ?? 1,
-  };
+  return { ...comingNode(claim, "2"), initialized: true, pods: [], ageS: 0, cost: claim.cost ?? 1 };
 }
 
 function asRunning(pod: PendingPod): RunningPod {

@@ -1,8 +1,9 @@
+import { seededRandom } from "../../core/random.ts";
 import type { TenantWorld, World } from "../plan/index.ts";
 
 /** The same world told in another order; the same seed, the same order. */
 export function shuffled(world: World, seed: number): World {
-  const random = mulberry32(seed);
+  const random = seededRandom(seed);
   const mix = <T>(list: readonly T[]): T[] => {
     const mixed = [...list];
     for (let last = mixed.length - 1; last > 0; last -= 1) {
@@ -27,15 +28,5 @@ export function shuffled(world: World, seed: number): World {
     ...(world.catalog ? { catalog: mix(world.catalog) } : {}),
     ...(world.windows ? { windows: mix(world.windows) } : {}),
     ...(world.floors ? { floors: mix(world.floors) } : {}),
-  };
-}
-
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }

@@ -1,6 +1,7 @@
 import type { MachineSupply } from "../../../src/autoscale/plan/index.ts";
 import { plan, type World } from "../../../src/autoscale/plan/index.ts";
 import { parseResources } from "../../../src/core/quantity.ts";
+import { seededRandom } from "../../../src/core/random.ts";
 
 /** How plans compare with the best there is, over small random worlds. */
 export interface Quality {
@@ -17,7 +18,7 @@ export interface Quality {
 type Vector = readonly [gpu: number, cpu: number];
 
 export function planQuality(worlds: number, seed: number): Quality {
-  const random = mulberry32(seed);
+  const random = seededRandom(seed);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
   let [optimal, podsMissed, machinesMore, machinesBest] = [0, 0, 0, 0];
   for (let nth = 0; nth < worlds; nth++) {
@@ -122,16 +123,5 @@ function machineOf([gpu, cpu]: Vector, n: number): MachineSupply {
     allocatable: amounts,
     gpus: Array.from({ length: gpu }, () => "10de:2330"),
     disks: [{ name: "nvme0n1", serial: "0", model: "disk", sizeBytes: 2 ** 40 }],
-  };
-}
-
-/** The same numbers in [0, 1) for the same seed. */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
