@@ -4,12 +4,12 @@ import { type TenantRef, tenantText } from "../core/names.ts";
 import {
   type CertificateSigningRequest,
   CLUSTER_ROLE_BINDING,
-  CONFIG_MAP,
   CSR,
   connectKube,
   type Kube,
   type Reflector,
   reflector,
+  SECRET,
   VALIDATING_ADMISSION_POLICY,
   VALIDATING_ADMISSION_POLICY_BINDING,
 } from "../kube/index.ts";
@@ -50,7 +50,7 @@ export function attach(plane: ControlPlane, { log, clock, onRequest, onTamper }:
     reflector({ ...kept, kind: VALIDATING_ADMISSION_POLICY }),
     reflector({ ...kept, kind: VALIDATING_ADMISSION_POLICY_BINDING }),
     reflector({ ...kept, kind: CLUSTER_ROLE_BINDING }),
-    reflector({ ...kept, kind: CONFIG_MAP, namespace: "kube-system" }),
+    reflector({ ...kept, kind: SECRET, namespace: "kube-system" }),
   ];
   for (const one of watched) void one.start().catch(() => {});
   return {

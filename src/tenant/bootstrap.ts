@@ -4,9 +4,9 @@ import type { Kind, Resource } from "../core/resources.ts";
 import {
   CLUSTER_ROLE_BINDING,
   type ClusterRoleBinding,
-  CONFIG_MAP,
-  type ConfigMap,
   type Kube,
+  SECRET,
+  type Secret,
   type Subject,
   VALIDATING_ADMISSION_POLICY,
   VALIDATING_ADMISSION_POLICY_BINDING,
@@ -48,7 +48,9 @@ const POLICY: Kept<ValidatingAdmissionPolicy> = {
     metadata: { name: GATE, labels: MANAGED },
     spec: {
       failurePolicy: "Fail",
-      paramKind: { apiVersion: "v1", kind: "ConfigMap" },
+      // a Secret, since the apiserver watches those for itself: when nobody else does, it stops watching the kind of a policy's
+      // parameters for ever once the policy is deleted, and judges by what it saw last when the policy is back
+      paramKind: { apiVersion: "v1", kind: "Secret" },
       matchConstraints: {
         matchPolicy: "Equivalent",
         resourceRules: [
@@ -88,14 +90,15 @@ const POLICY_BINDING: Kept<ValidatingAdmissionPolicyBinding> = {
 };
 
 /** The gate's parameter: node name to the uid of the claim it is live for. */
-function admittedNodes(admitted: readonly AdmittedNode[]): Kept<ConfigMap> {
+function admittedNodes(admitted: readonly AdmittedNode[]): Kept<Secret> {
   return {
-    kind: CONFIG_MAP,
+    kind: SECRET,
     object: {
       apiVersion: "v1",
-      kind: "ConfigMap",
+      kind: "Secret",
       metadata: { name: GATE, namespace: "kube-system", labels: MANAGED },
-      data: Object.fromEntries(admitted.map((node) => [node.nodeName, node.claimUid])),
+      type: "ironwright.dev/admitted-nodes",
+      data: Object.fromEntries(admitted.map((node) => [node.nodeName, Buffer.from(node.claimUid).toString("base64")])),
     },
   };
 }
@@ -119,7 +122,7 @@ const TRIES = 10;
  */
 export async function writeGate(kube: Kube, admitted: () => Promise<readonly AdmittedNode[]>): Promise<boolean> {
   for (let attempt = 1; ; attempt += 1) {
-    const live = await kube.get(CONFIG_MAP, GATE, "kube-system");
+    const live = await kube.get(SECRET, GATE, "kube-system");
     try {
       return await write(kube, admittedNodes(await admitted()), live);
     } catch (error) {

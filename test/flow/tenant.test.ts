@@ -274,15 +274,25 @@ describe("a node joins for its claim, and not otherwise", () => {
   test("what the daemon keeps in the tenant is put back", async () => {
     const kube = tenants.kube(ACME);
     await kube.delete(VALIDATING_ADMISSION_POLICY, "ironwright-admitted-nodes");
-    await kube.patch(CONFIG_MAP, "ironwright-admitted-nodes", "kube-system", { data: { "evil-1": "x" } });
+    await kube.patch(SECRET, "ironwright-admitted-nodes", "kube-system", { data: { "evil-1": "eA==" } });
     await eventually("both are as they were", async () => {
       expect(await kube.get(VALIDATING_ADMISSION_POLICY, "ironwright-admitted-nodes")).toBeDefined();
-      expect((await kube.get(CONFIG_MAP, "ironwright-admitted-nodes", "kube-system"))?.data).toEqual({ "bios-1": BIOS.claimUid });
+      expect((await kube.get(SECRET, "ironwright-admitted-nodes", "kube-system"))?.data).toEqual({ "bios-1": base64(BIOS.claimUid) });
     });
   });
 
-  test("a daemon that starts again knows who is admitted, and approves", async () => {
-    await restartController();
+  test("a daemon that starts again knows who is admitted, and approves; a gate that was gone for a while is no weaker", async () => {
+    await tenants.stop();
+    const people = await kubeOfPeople(host, ACME);
+    const register = () => node.raw("POST", "/api/v1/nodes?dryRun=All", { apiVersion: "v1", kind: "Node", metadata: { name: "bios-1" } });
+    await people.patch(SECRET, "ironwright-admitted-nodes", "kube-system", { data: { "bios-1": null } });
+    await eventually("the gate reads its list", () => expect(register()).rejects.toThrow(/no live claim/));
+    await people.delete(VALIDATING_ADMISSION_POLICY, "ironwright-admitted-nodes");
+    // the Node is there already: whoever hears that has passed the gate
+    await eventually("the apiserver has forgotten the gate", () => expect(register()).rejects.toMatchObject({ code: "IRW_KUBE_CONFLICT" }));
+    await people.close();
+    tenants = newController();
+    await tenants.start();
     await eventually("acme is Ready again", () => expect(tenants.list()).toContainEqual(ACME));
     const renewal = await submit(node, "renewal-2", await pem(await newKeys(), "bios-1"));
     expect(decisionOf(await decided(renewal))).toBe("Approved ClaimIsLive");
@@ -421,4 +431,8 @@ async function outcome(kube: Kube, name: string, text: string): Promise<string> 
     if (kube !== node) await kube.close();
   }
   return decisionOf(await decided(name));
+}
+
+function base64(text: string): string {
+  return Buffer.from(text).toString("base64");
 }

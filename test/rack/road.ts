@@ -138,7 +138,7 @@ async function giveBack({ stage, tenant, show, signal, machine, kill }: Cycle): 
     });
     const { items } = await tenant.list(SECRET, { namespace: "kube-system", fieldSelector: "type=bootstrap.kubernetes.io/token" });
     if (items.length > 0) throw new Error(`bootstrap tokens are left: ${items.map((one) => one.metadata.name).join(", ")}`);
-    const admitted = await tenant.get(CONFIG_MAP, "ironwright-admitted-nodes", "kube-system");
+    const admitted = await tenant.get(SECRET, "ironwright-admitted-nodes", "kube-system");
     if (!admitted || machine in (admitted.data ?? {})) throw new Error(`${machine} is still admitted`);
   });
   if (kill) await killAt({ stage, tenant, show, signal, machine }, "wipe", "mid-release");
