@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { createServer } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Bmc, type BmcOptions, bmcKeeper, connectBmc } from "../../src/bmc/index.ts";
 import { type Clock, systemClock } from "../../src/core/clock.ts";
@@ -7,6 +6,7 @@ import { createLog } from "../../src/observe/index.ts";
 import { selfSigned } from "../../src/rack/certificate.ts";
 import { bootOf, NO_OVERRIDE, type Override, type PowerUnit } from "../../src/rack/power.ts";
 import { type RedfishService, redfishService } from "../../src/rack/redfish.ts";
+import { freePort } from "./free-port.ts";
 
 /** A server in memory: everything of a BMC is real but the machine behind it. */
 function memoryUnit(): PowerUnit & { readonly booted: string[] } {
@@ -245,12 +245,3 @@ test("kept: one session for all who connect, a refused password remembered until
   await keeper.close();
   expect(service.openSessions()).toBe(0);
 });
-
-/** A port nobody listens on: the kernel just had it. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const bound = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof bound === "object" && bound ? bound.port : 1;
-}

@@ -1,12 +1,13 @@
-import { webcrypto } from "node:crypto";
+import { randomBytes, webcrypto } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import "reflect-metadata";
 import { type JsonGeneralName, Pkcs10CertificateRequestGenerator, SubjectAlternativeNameExtension } from "@peculiar/x509";
 import { systemClock } from "../../src/core/clock.ts";
-import { VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
-import { type CertificateSigningRequest, CSR, connectKube, type Kube, SECRET } from "../../src/kube/index.ts";
-import type { JoinCredential } from "../../src/tenant/index.ts";
+import { condition } from "../../src/core/conditions.ts";
+import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
+import { type CertificateSigningRequest, CSR, connectKube, eventRecorder, type Kube, SECRET } from "../../src/kube/index.ts";
+import { type JoinCredential, type TenantController, tenantController } from "../../src/tenant/index.ts";
 import type { EtcdIdentity } from "./etcd-grpc.ts";
 import type { HostControlPlane } from "./host-control-plane.ts";
 
@@ -128,4 +129,36 @@ export async function eventually<T>(what: string, look: () => T | Promise<T>, de
       await systemClock.sleep(50);
     }
   }
+}
+
+/** A controller of tenants over a test's host control plane. */
+export function controllerOf(host: HostControlPlane, ports: { readonly from: number; readonly to: number }): TenantController {
+  const { kube, supervisor, artifacts, dir, log } = host;
+  return tenantController({
+    kube,
+    supervisor,
+    kubeBin: artifacts.kube.bin,
+    kubeVersion: artifacts.kube.version,
+    dataDir: dir,
+    listen: { nodes: "127.0.0.1", people: ["127.0.0.1"], ports },
+    clock: systemClock,
+    random: randomBytes,
+    log,
+    events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
+  });
+}
+
+/** Creates a VirtualCluster in the project `default`. */
+export async function createTenant(host: HostControlPlane, name: string, spec: VirtualCluster["spec"] = {}): Promise<void> {
+  const metadata = { name, namespace: "default" };
+  await host.kube.create(VIRTUAL_CLUSTER, { apiVersion: "ironwright.dev/v1alpha1", kind: "VirtualCluster", metadata, spec });
+}
+
+export function readyTenant(host: HostControlPlane, ref: { readonly namespace: string; readonly name: string }): Promise<VirtualCluster> {
+  return eventually(`${ref.name} is Ready`, async () => {
+    const cluster = await host.kube.get(VIRTUAL_CLUSTER, ref.name, ref.namespace);
+    const said = condition(cluster?.status?.conditions, "Ready");
+    if (!cluster || said?.status !== "True") throw new Error(said?.message ?? "it says nothing yet");
+    return cluster;
+  });
 }

@@ -1,9 +1,7 @@
-import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { JsonGeneralName } from "@peculiar/x509";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { systemClock } from "../../src/core/clock.ts";
 import { condition, isTrue } from "../../src/core/conditions.ts";
 import { isError } from "../../src/core/errors.ts";
 import { NODE_CLAIM, NODE_POOL, VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
@@ -12,20 +10,21 @@ import {
   CONFIG_MAP,
   CSR,
   connectKube,
-  eventRecorder,
   type Kube,
   NAMESPACE,
   NODE,
   SECRET,
   VALIDATING_ADMISSION_POLICY,
 } from "../../src/kube/index.ts";
-import { type JoinCredential, type TenantController, tenantController } from "../../src/tenant/index.ts";
+import type { JoinCredential, TenantController } from "../../src/tenant/index.ts";
 import { etcdCall, message } from "./etcd-grpc.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import {
   anonymousConfig,
   bundleOf,
   commandOf,
+  controllerOf,
+  createTenant,
   decisionOf,
   etcdIdentity,
   eventually,
@@ -34,6 +33,7 @@ import {
   newKeys,
   nodeKube,
   pem,
+  readyTenant,
   submit,
   tokenKube,
 } from "./tenant-world.ts";
@@ -60,25 +60,13 @@ afterAll(async () => {
 });
 
 function newController(): TenantController {
-  const { kube, supervisor, artifacts, dir, log } = host;
-  return tenantController({
-    kube,
-    supervisor,
-    kubeBin: artifacts.kube.bin,
-    kubeVersion: artifacts.kube.version,
-    dataDir: dir,
-    listen: { nodes: "127.0.0.1", people: ["127.0.0.1"], ports: PORTS },
-    clock: systemClock,
-    random: randomBytes,
-    log,
-    events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
-  });
+  return controllerOf(host, PORTS);
 }
 
 describe("a VirtualCluster becomes a control plane", () => {
   test("acme is Ready, and its people reach it", async () => {
-    await create(ACME.name);
-    const acme = await ready(ACME);
+    await createTenant(host, ACME.name);
+    const acme = await readyTenant(host, ACME);
     expect(acme.status).toMatchObject({
       phase: "Ready",
       port: PORTS.from,
@@ -116,7 +104,7 @@ describe("a VirtualCluster becomes a control plane", () => {
     ["overlapping networks", { podCIDR: "10.96.0.0/16" }, "ResourceInvalid", "spec.podCIDR: 10.96.0.0/16 overlaps spec.serviceCIDR"],
   ])("%s starts nothing and says why", async (_, spec, reason, says) => {
     const before = (await host.supervisor.list()).length;
-    await create("broken", spec);
+    await createTenant(host, "broken", spec);
     await eventually("it says why", async () => {
       const found = condition((await get({ ...ACME, name: "broken" }))?.status?.conditions, "Ready");
       expect(found).toMatchObject({ status: "False", reason });
@@ -153,8 +141,8 @@ describe("a VirtualCluster becomes a control plane", () => {
 
 describe("two tenants", () => {
   test("one's certificate opens no key of the other, however one asks", async () => {
-    await create(UMBRELLA.name);
-    const umbrella = await ready(UMBRELLA);
+    await createTenant(host, UMBRELLA.name);
+    const umbrella = await readyTenant(host, UMBRELLA);
     expect(umbrella.status?.port).toBe(PORTS.from + 1);
     const thief = (await etcdIdentity(host, ACME)).identity;
     const own = `/${(await etcdIdentity(host, ACME)).uid}/`;
@@ -374,26 +362,8 @@ async function keepNodes(kube: Kube, nodeName: string): Promise<void> {
   );
 }
 
-async function create(name: string, spec: VirtualCluster["spec"] = {}): Promise<void> {
-  await host.kube.create(VIRTUAL_CLUSTER, {
-    apiVersion: "ironwright.dev/v1alpha1",
-    kind: "VirtualCluster",
-    metadata: { name, namespace: "default" },
-    spec,
-  });
-}
-
 function get(ref: { namespace: string; name: string }): Promise<VirtualCluster | undefined> {
   return host.kube.get(VIRTUAL_CLUSTER, ref.name, ref.namespace);
-}
-
-async function ready(ref: { namespace: string; name: string }): Promise<VirtualCluster> {
-  return eventually(`${ref.name} is Ready`, async () => {
-    const cluster = await get(ref);
-    expect(condition(cluster?.status?.conditions, "Ready")).toMatchObject({ status: "True" });
-    if (!cluster) throw new Error("it is gone");
-    return cluster;
-  });
 }
 
 async function gone(name: string): Promise<void> {
