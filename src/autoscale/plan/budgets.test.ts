@@ -1,7 +1,5 @@
-import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { allowedBy, budgetProblem, nextChange } from "./budgets.ts";
-import { parseSchedule } from "./schedule.ts";
 import type { Budget } from "./world.ts";
 
 const at = (text: string) => Date.parse(text) / 1_000;
@@ -50,61 +48,4 @@ test("what is wrong with a budget is said", () => {
   expect(budgetProblem({ nodes: "1", schedule: "@daily" })).toContain("goes together");
   expect(budgetProblem({ nodes: "1", schedule: "60 * * * *", durationS: 1 })).toContain("schedule");
   expect(budgetProblem({ nodes: "1", ...OFFICE })).toBeUndefined();
-});
-
-describe("schedules", () => {
-  test.each([
-    ["*/15 * * * *", "2026-01-01T00:16:00Z", "2026-01-01T00:15:00Z", "2026-01-01T00:30:00Z"],
-    ["0 0 29 feb *", "2026-01-01T00:00:00Z", undefined, "2028-02-29T00:00:00Z"],
-    ["@hourly", "2026-01-01T00:59:59Z", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"],
-    ["30 4 1,15 * 5", "2026-01-03T00:00:00Z", "2026-01-02T04:30:00Z", "2026-01-09T04:30:00Z"],
-    ["0 22 * * 1-5", "2026-01-05T12:00:00Z", "2026-01-02T22:00:00Z", "2026-01-05T22:00:00Z"],
-    ["5/20 * * * *", "2026-01-01T00:50:00Z", "2026-01-01T00:45:00Z", "2026-01-01T01:05:00Z"],
-  ])("%s around %s", (text, now, last, next) => {
-    const schedule = parseSchedule(text);
-    const moment = Date.parse(now);
-    const iso = (ms: number | undefined) => ms && new Date(ms).toISOString().replace(".000", "");
-    expect(iso(schedule?.last(moment, moment - 400 * 86_400_000))).toBe(last);
-    expect(iso(schedule?.next(moment))).toBe(next);
-  });
-
-  test.each([
-    "",
-    "* * * *",
-    "60 * * * *",
-    "* 24 * * *",
-    "* * 0 * *",
-    "* * * 13 *",
-    "* * * * 7",
-    "5-1 * * * *",
-    "*/0 * * * *",
-    "a * * * *",
-    "1-2-3 * * * *",
-    "1//2 * * * *",
-    "@never",
-    "* * * * * *",
-  ])("%j is none", (text) => {
-    expect(parseSchedule(text)).toBeUndefined();
-  });
-
-  test("the last and the next are due, in order, and nothing is between them", () => {
-    const field = (most: number) =>
-      fc.oneof(
-        fc.constant("*"),
-        fc.nat(most).map(String),
-        fc.integer({ min: 2, max: 30 }).map((step) => `*/${step}`),
-      );
-    fc.assert(
-      fc.property(field(59), field(23), fc.integer({ min: 0, max: 2 ** 31 }), (minute, hour, seconds) => {
-        const schedule = parseSchedule(`${minute} ${hour} * * *`);
-        const now = seconds * 1_000;
-        const last = schedule?.last(now, now - 3 * 86_400_000) ?? Number.NaN;
-        const next = schedule?.next(now) ?? Number.NaN;
-        expect(last).toBeLessThanOrEqual(now);
-        expect(next).toBeGreaterThan(now);
-        expect(schedule?.next(last)).toBe(next);
-        expect(schedule?.last(next, 0)).toBe(next);
-      }),
-    );
-  });
 });

@@ -1,4 +1,4 @@
-import { parseSchedule } from "./schedule.ts";
+import { parseSchedule } from "../../core/schedule.ts";
 import type { Budget } from "./world.ts";
 
 /** Karpenter's, when a pool names none. */

@@ -1,4 +1,6 @@
-/** When something is due: the five fields of cron in UTC, as the Go library Karpenter uses reads them. */
+import { type TimeZone, UTC } from "./time-zone.ts";
+
+/** When something is due: the five fields of cron, as the Go library that Kubernetes and Karpenter use reads them. */
 export interface Schedule {
   /** The last moment at or before `at` (ms since the epoch) it was due, not looked for earlier than `since`. */
   last(at: number, since: number): number | undefined;
@@ -24,6 +26,19 @@ const DESCRIPTORS: ReadonlyMap<string, string> = new Map([
   ["@hourly", "0 * * * *"],
 ]);
 
+/** How a schedule is read where the clock is put forward or back; UTC when absent. */
+export interface ScheduleZone {
+  readonly zone: TimeZone;
+  /**
+   * `upstream`: what falls into the hour that is left out does not happen, what falls into the hour that comes twice
+   * happens twice (robfig/cron, which CronJobs are run by). `once`: every day has each time exactly once: late by what
+   * the clock was put forward, or the first of two.
+   */
+  readonly shifts: "upstream" | "once";
+}
+
+const IN_UTC: ScheduleZone = { zone: UTC, shifts: "upstream" };
+
 interface Field {
   readonly values: ReadonlySet<number>;
   /** Written as `*` or `?`. */
@@ -31,7 +46,7 @@ interface Field {
 }
 
 /** Undefined when the text is no schedule. */
-export function parseSchedule(text: string): Schedule | undefined {
+export function parseSchedule(text: string, { zone, shifts }: ScheduleZone = IN_UTC): Schedule | undefined {
   const parts = (DESCRIPTORS.get(text.trim()) ?? text.trim()).split(/\s+/);
   if (parts.length !== 5) return undefined;
   const [minute = "", hour = "", day = "", month = "", weekday = ""] = parts;
@@ -50,20 +65,32 @@ export function parseSchedule(text: string): Schedule | undefined {
     return days.any || weekdays.any ? byDay && byWeekday : byDay || byWeekday;
   };
   const times = [...hours.values].flatMap((h) => [...minutes.values].map((m) => (h * 60 + m) * MINUTE)).sort((a, b) => a - b);
+  /** The moments of a day on the wall, in order. */
+  const momentsOf = (day: number): readonly number[] => {
+    if (!isDue(day)) return [];
+    const [before, after] = [zone.offset(day - DAY), zone.offset(day + 2 * DAY)];
+    if (before === after) return times.map((time) => day + time - before);
+    const moments = times.flatMap((time) => {
+      const { at, after: late } = zone.moments(day + time);
+      if (shifts === "upstream") return at;
+      return at[0] ?? late;
+    });
+    return [...new Set(moments)].sort((a, b) => a - b);
+  };
   return {
     last(at, since) {
       const floor = Math.max(since, at - HORIZON);
-      for (let start = dayOf(at); start + DAY > floor; start -= DAY) {
-        if (!isDue(start)) continue;
-        const time = times.findLast((one) => start + one <= at);
-        if (time !== undefined) return start + time >= floor ? start + time : undefined;
+      // a day on the wall begins and ends up to a day away from one of UTC, and a zone may leave a day out
+      for (let start = dayOf(at) + DAY; start + 2 * DAY > floor; start -= DAY) {
+        const time = momentsOf(start).findLast((one) => one <= at);
+        if (time !== undefined) return time >= floor ? time : undefined;
       }
       return undefined;
     },
     next(at) {
-      for (let start = dayOf(at); start < at + HORIZON; start += DAY) {
-        const time = isDue(start) ? times.find((one) => start + one > at) : undefined;
-        if (time !== undefined) return start + time;
+      for (let start = dayOf(at) - DAY; start < at + HORIZON; start += DAY) {
+        const time = momentsOf(start).find((one) => one > at);
+        if (time !== undefined) return time;
       }
       return undefined;
     },
