@@ -1,4 +1,5 @@
 import type { Condition } from "./conditions.ts";
+import type { VirtualClusterSpec, VirtualClusterStatus, VirtualClusterTemplateSpec } from "./virtual-clusters.ts";
 
 /** What every Kubernetes object has. Timestamps are RFC 3339. */
 export interface Metadata {
@@ -251,26 +252,15 @@ export interface OSImage extends Resource {
 export interface VirtualCluster extends Resource {
   readonly apiVersion: "ironwright.dev/v1alpha1";
   readonly kind: "VirtualCluster";
-  readonly spec: {
-    /** Kubernetes minor or full version; only what the bundle holds is accepted. */
-    readonly version?: string;
-    readonly nodeMode?: "private";
-    readonly podCIDR?: string;
-    readonly serviceCIDR?: string;
-  };
-  readonly status?: {
-    readonly phase?: "Creating" | "Ready" | "Failed" | "Deleting";
-    readonly conditions?: readonly Condition[];
-    readonly version?: string;
-    /** What people dial. */
-    readonly endpoint?: string;
-    /** What nodes dial. */
-    readonly nodeEndpoint?: string;
-    readonly port?: number;
-    /** How many nodes joined it. */
-    readonly nodes?: number;
-    readonly observedGeneration?: number;
-  };
+  readonly spec: VirtualClusterSpec;
+  readonly status?: VirtualClusterStatus;
+}
+
+/** What many VirtualClusters have in common. */
+export interface VirtualClusterTemplate extends Resource {
+  readonly apiVersion: "ironwright.dev/v1alpha1";
+  readonly kind: "VirtualClusterTemplate";
+  readonly spec: VirtualClusterTemplateSpec;
 }
 
 // ── karpenter.sh/v1 ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -362,5 +352,11 @@ export const MACHINE: Kind<Machine> = { ...ironwright, kind: "Machine", plural: 
 export const MACHINE_CLASS: Kind<MachineClass> = { ...ironwright, kind: "MachineClass", plural: "machineclasses", namespaced: false };
 export const OS_IMAGE: Kind<OSImage> = { ...ironwright, kind: "OSImage", plural: "osimages", namespaced: false };
 export const VIRTUAL_CLUSTER: Kind<VirtualCluster> = { ...ironwright, kind: "VirtualCluster", plural: "virtualclusters", namespaced: true };
+export const VIRTUAL_CLUSTER_TEMPLATE: Kind<VirtualClusterTemplate> = {
+  ...ironwright,
+  kind: "VirtualClusterTemplate",
+  plural: "virtualclustertemplates",
+  namespaced: true,
+};
 export const NODE_POOL: Kind<NodePool> = { ...karpenter, kind: "NodePool", plural: "nodepools", namespaced: false };
 export const NODE_CLAIM: Kind<NodeClaim> = { ...karpenter, kind: "NodeClaim", plural: "nodeclaims", namespaced: false };

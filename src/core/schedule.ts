@@ -8,6 +8,8 @@ export interface Schedule {
   next(at: number): number | undefined;
 }
 
+const NEVER: Schedule = { last: () => undefined, next: () => undefined };
+
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 /** Long enough for every 29 February but one. */
@@ -56,6 +58,8 @@ export function parseSchedule(text: string, { zone, shifts }: ScheduleZone = IN_
   const months = field(month, 1, 12, MONTHS, 1);
   const weekdays = field(weekday, 0, 6, WEEKDAYS, 0);
   if (!minutes || !hours || !days || !months || !weekdays) return undefined;
+  // the 30th of February is told at once, without looking through years for it
+  if (weekdays.any && ![...months.values].some((one) => Math.min(...days.values) <= daysOf(one))) return NEVER;
   const isDue = (start: number) => {
     const date = new Date(start);
     if (!months.values.has(date.getUTCMonth() + 1)) return false;
@@ -95,6 +99,11 @@ export function parseSchedule(text: string, { zone, shifts }: ScheduleZone = IN_
       return undefined;
     },
   };
+}
+
+/** The most that a month, counted from 1, has. */
+function daysOf(month: number): number {
+  return new Date(Date.UTC(2024, month, 0)).getUTCDate();
 }
 
 function dayOf(at: number): number {

@@ -1,4 +1,7 @@
 const DAY = 86_400_000;
+/** Before it no zone is known well, and after it none at all: there its offset is what it was or will be then. */
+const FIRST = Date.UTC(1900, 0, 1);
+const LAST = Date.UTC(2500, 0, 1);
 
 /** A time zone of the IANA database. Wall-clock times are milliseconds as if the clock on the wall showed UTC. */
 export interface TimeZone {
@@ -40,7 +43,8 @@ function clockOf(timeZone: string): Intl.DateTimeFormat | undefined {
 }
 
 function zoneOf(name: string, clock: Intl.DateTimeFormat): TimeZone {
-  function offset(at: number): number {
+  function offset(moment: number): number {
+    const at = Math.min(Math.max(moment, FIRST), LAST);
     const parts: Record<string, number> = {};
     for (const { type, value } of clock.formatToParts(at)) parts[type] = Number(value);
     const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = parts;
