@@ -65,3 +65,81 @@ test("names must fit in one label's value", () => {
   expect(problemsOf(cluster({}, "a".repeat(40), "b".repeat(40)))).toContain("81 characters");
   expect(problemsOf(cluster({}, "a".repeat(31), "b".repeat(31)))).toBe("");
 });
+
+test("what is asked for beyond the networks is read; what is not asked for is absent", () => {
+  const spec = tenantSpec(
+    cluster({
+      ttl: "72h",
+      datastore: { kind: "shared", quota: "512Mi" },
+      resources: { cpu: "1500m", memory: "1Gi", pids: 512 },
+      sleep: { afterIdle: "30m", stopAfter: "8h", schedule: [{ sleep: "0 20 * * *", wake: "0 7 * * 1-5" }], timeZone: "Europe/Berlin" },
+    }),
+    "v1.36.3",
+    TAKEN,
+  );
+  expect(spec).toMatchObject({
+    ttlMs: 72 * 3_600_000,
+    quotaBytes: 512 * 2 ** 20,
+    limits: { cpuMillis: 1_500, memoryBytes: 2 ** 30, pids: 512 },
+    sleep: { order: "Auto", afterIdleMs: 1_800_000, stopAfterMs: 8 * 3_600_000, nodes: "release", paused: false },
+  });
+  expect(spec.sleep?.schedule).toHaveLength(1);
+});
+
+describe("each problem says its field", () => {
+  test.each<[object, string]>([
+    [{ sleep: { afterIdle: "soon" } }, 'spec.sleep.afterIdle: expected a duration such as 30m or 8h, got "soon"'],
+    [{ sleep: { stopAfter: "59s" } }, "spec.sleep.stopAfter: expected at least 1m, got 59s"],
+    [{ ttl: "Never" }, "spec.ttl: expected a duration"],
+    [{ ttl: "99999999h" }, "spec.ttl: expected at most 100 years"],
+    [
+      {
+        sleep: {
+          schedule: [
+            { sleep: "0 20 * * *", wake: "0 7 * * *" },
+            { sleep: "0 20 * *", wake: "0 7 * * *" },
+          ],
+        },
+      },
+      'spec.sleep.schedule[1].sleep: expected five fields of cron, got "0 20 * *"',
+    ],
+    [{ sleep: { schedule: [{ sleep: "0 20 30 2 *", wake: "0 7 * * *" }] } }, 'spec.sleep.schedule[0].sleep: "0 20 30 2 *" is never due'],
+    [{ sleep: { schedule: [{ sleep: "0 20 * * *" }] } }, "spec.sleep.schedule[0].wake"],
+    [{ sleep: { timeZone: "Mars/Olympus" } }, "spec.sleep.timeZone: expected a time zone such as Europe/Berlin"],
+    [{ sleep: { awakeUntil: "tomorrow" } }, "spec.sleep.awakeUntil: expected a moment"],
+    [{ sleep: { state: "Drowsy" } }, "spec.sleep.state"],
+    [{ sleep: { nap: true } }, "spec.sleep: Unrecognized key"],
+    [{ datastore: { kind: "dedicated" } }, "spec.datastore.kind: dedicated is not carried out yet; there is shared"],
+    [{ datastore: { quota: "1Mi" } }, "spec.datastore.quota: expected at least 16Mi, got 1Mi"],
+    [{ resources: { memory: "lots" } }, 'spec.resources.memory: expected a quantity, got "lots"'],
+    [{ resources: { cpu: 0 } }, "spec.resources.cpu: expected at least 100m, got 0"],
+    [{ resources: { pids: 1.5 } }, "spec.resources.pids"],
+    [{ nodeMode: "shared" }, "spec.nodeMode"],
+    [{ templateRef: { name: "x", parameters: { a: ["b"] } } }, "spec.templateRef.parameters.a: expected a text, a number or a truth value"],
+  ])("%j: %s", (spec, says) => {
+    expect(problemsOf(cluster(spec))).toContain(says);
+  });
+});
+
+describe("what collides says with what", () => {
+  test("another tenant's label", () => {
+    const given = cluster({});
+    const labelled = { ...given, metadata: { ...given.metadata, labels: { "ironwright.dev/tenant": "default.umbrella" } } };
+    expect(problemsOf(labelled)).toContain(
+      "metadata.labels[ironwright.dev/tenant]: default.umbrella is what marks the machines of another tenant",
+    );
+    expect(problemsOf({ ...labelled, metadata: { ...labelled.metadata, labels: { "ironwright.dev/tenant": "default.acme" } } })).toBe("");
+  });
+
+  test("the network that machines boot on", () => {
+    const taken = [{ address: "10.50.0.0/16", whose: "the provisioning network of prov0" }];
+    expect(() => tenantSpec(cluster({ podCIDR: "10.48.0.0/12" }), "v1.36.3", taken)).toThrow(
+      "spec.podCIDR: 10.48.0.0/12 overlaps 10.50.0.0/16, the provisioning network of prov0",
+    );
+  });
+
+  test("the networks it was made with", () => {
+    const made = { ...cluster({ podCIDR: "10.20.0.0/16" }), status: { podCIDR: "10.244.0.0/16", serviceCIDR: "10.96.0.0/16" } };
+    expect(problemsOf(made)).toContain("spec.podCIDR: 10.20.0.0/16 differs from 10.244.0.0/16, which it was made with");
+  });
+});

@@ -1,7 +1,12 @@
+import { parseDuration } from "../core/duration.ts";
 import { IronwrightError } from "../core/errors.ts";
-import { tenantText } from "../core/names.ts";
+import { LABEL_TENANT, tenantText } from "../core/names.ts";
+import { ONE, quantity } from "../core/quantity.ts";
 import type { VirtualCluster } from "../core/resources.ts";
+import type { VirtualClusterSpec } from "../core/virtual-clusters.ts";
 import { addressAt, contains, type Network, overlap, parseNetwork } from "./cidr.ts";
+import { type SleepPolicy, sleepPolicy } from "./sleep/policy.ts";
+import { shapeProblems } from "./spec-shape.ts";
 
 /** A VirtualCluster's spec with defaults filled in and checked. */
 export interface TenantSpec {
@@ -11,13 +16,31 @@ export interface TenantSpec {
   readonly serviceCIDR: string;
   /** The address of `kubernetes.default`. */
   readonly serviceAddress: string;
+  /** Absent: it never sleeps. */
+  readonly sleep?: SleepPolicy;
+  /** It is deleted so long after it was made. */
+  readonly ttlMs?: number;
+  /** What it may write, in bytes. */
+  readonly quotaBytes?: number;
+  /** What all its processes may take together. */
+  readonly limits?: ControlPlaneLimits;
 }
 
-/** What a tenant's networks must leave alone: each with the words for people. */
+export interface ControlPlaneLimits {
+  /** Thousandths of a CPU. */
+  readonly cpuMillis?: number;
+  readonly memoryBytes?: number;
+  readonly pids?: number;
+}
+
+/** What a tenant's networks must leave alone, an address or a network: each with the words for people. */
 export interface TakenAddress {
   readonly address: string;
   readonly whose: string;
 }
+
+/** What this version carries out; the definition has more. */
+const DATASTORES: readonly unknown[] = ["shared"];
 
 const DEFAULT_POD_CIDR = "10.244.0.0/16";
 const DEFAULT_SERVICE_CIDR = "10.96.0.0/16";
@@ -30,11 +53,12 @@ const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
  * nothing is started then.
  */
 export function tenantSpec(cluster: VirtualCluster, bundleVersion: string, taken: readonly TakenAddress[]): TenantSpec {
-  const { spec, metadata } = cluster;
-  const problems: string[] = [];
-  checkNames(metadata.namespace ?? "", metadata.name, problems);
-  if (spec.nodeMode !== undefined && spec.nodeMode !== "private")
-    problems.push(`spec.nodeMode: expected private, got ${String(spec.nodeMode)}`);
+  const { spec } = cluster;
+  const problems = shapeProblems(spec);
+  if (problems.length > 0) throw invalid(cluster, problems);
+  checkNames(cluster, problems);
+  if (!DATASTORES.includes(spec.datastore?.kind ?? "shared"))
+    problems.push(`spec.datastore.kind: ${spec.datastore?.kind} is not carried out yet; there is ${DATASTORES.join(", ")}`);
 
   const pods = checkNetwork("spec.podCIDR", spec.podCIDR ?? DEFAULT_POD_CIDR, { shortest: 8, longest: NODE_CIDR_BITS }, taken, problems);
   const services = checkNetwork(
@@ -47,17 +71,52 @@ export function tenantSpec(cluster: VirtualCluster, bundleVersion: string, taken
   if (pods && services && overlap(pods, services)) {
     problems.push(`spec.podCIDR: ${pods.text} overlaps spec.serviceCIDR ${services.text}; choose two networks without a common address`);
   }
-  if (problems.length > 0 || !pods || !services) {
-    const resource = `VirtualCluster ${metadata.namespace}/${metadata.name}`;
-    throw new IronwrightError("IRW_RESOURCE_INVALID", { resource, problems: problems.join("\n") });
+  for (const [field, network] of [
+    ["podCIDR", pods],
+    ["serviceCIDR", services],
+  ] as const) {
+    const before = cluster.status?.[field];
+    if (network && before !== undefined && before !== network.text)
+      problems.push(
+        `spec.${field}: ${network.text} differs from ${before}, which it was made with; running pods and services have addresses in it`,
+      );
   }
+  if (problems.length > 0 || !pods || !services) throw invalid(cluster, problems);
   if (!isVersion(spec.version, bundleVersion)) {
     throw new IronwrightError("IRW_VERSION_UNSUPPORTED", { wanted: String(spec.version), have: bundleVersion });
   }
-  return { version: bundleVersion, podCIDR: pods.text, serviceCIDR: services.text, serviceAddress: addressAt(services, 1) };
+  return {
+    version: bundleVersion,
+    podCIDR: pods.text,
+    serviceCIDR: services.text,
+    serviceAddress: addressAt(services, 1),
+    ...asked(spec),
+  };
 }
 
-function checkNames(namespace: string, name: string, problems: string[]): void {
+function invalid({ metadata }: VirtualCluster, problems: readonly string[]): IronwrightError {
+  const resource = `VirtualCluster ${metadata.namespace}/${metadata.name}`;
+  return new IronwrightError("IRW_RESOURCE_INVALID", { resource, problems: problems.join("\n") });
+}
+
+/** What is there only where somebody asked for it. */
+function asked({ sleep, ttl, datastore, resources }: VirtualClusterSpec): Partial<TenantSpec> {
+  const { cpu, memory, pids } = resources ?? {};
+  const limits = {
+    ...(cpu === undefined ? {} : { cpuMillis: Number(quantity(cpu) / (ONE / 1_000n)) }),
+    ...(memory === undefined ? {} : { memoryBytes: Number(quantity(memory) / ONE) }),
+    ...(pids === undefined ? {} : { pids }),
+  };
+  return {
+    ...(sleep ? { sleep: sleepPolicy(sleep) } : {}),
+    ...(ttl === undefined ? {} : { ttlMs: parseDuration(ttl) ?? Number.POSITIVE_INFINITY }),
+    ...(datastore?.quota === undefined ? {} : { quotaBytes: Number(quantity(datastore.quota) / ONE) }),
+    ...(Object.keys(limits).length > 0 ? { limits } : {}),
+  };
+}
+
+function checkNames({ metadata }: VirtualCluster, problems: string[]): void {
+  const { namespace = "", name } = metadata;
   for (const [field, value] of [
     ["metadata.namespace", namespace],
     ["metadata.name", name],
@@ -67,6 +126,9 @@ function checkNames(namespace: string, name: string, problems: string[]): void {
   const text = tenantText({ namespace, name });
   // it is a label's value on machines and claims
   if (text.length > 63) problems.push(`metadata.name: ${text} has ${text.length} characters; namespace and name together may have 62`);
+  const label = metadata.labels?.[LABEL_TENANT];
+  if (label !== undefined && label !== text)
+    problems.push(`metadata.labels[${LABEL_TENANT}]: ${label} is what marks the machines of another tenant; leave it out, or say ${text}`);
 }
 
 function checkNetwork(
@@ -85,6 +147,8 @@ function checkNetwork(
     problems.push(`${field}: expected a prefix length from /${bits.shortest} to /${bits.longest}, got /${network.bits}`);
   }
   for (const { address, whose } of taken) {
+    const other = parseNetwork(address);
+    if (other && overlap(network, other)) problems.push(`${field}: ${text} overlaps ${address}, ${whose}`);
     if (contains(network, address)) problems.push(`${field}: ${text} contains ${address}, ${whose}`);
   }
   return network;
