@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import ipaddr from "ipaddr.js";
 import { startApi } from "./api/index.ts";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
 import { bmcKeeper, connectBmc } from "./bmc/index.ts";
@@ -87,6 +88,7 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
       kubeVersion: artifacts.kube.version,
       dataDir: config.dataDir,
       listen: config.tenants,
+      networks: siteNetworks(config),
       clock,
       random,
       log: part("tenant"),
@@ -176,6 +178,16 @@ function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings, metrics:
     log: log.child({ part: "boot" }),
     metrics,
   });
+}
+
+/** The networks machines boot on: a tenant whose pods had the same addresses could not be reached. */
+function siteNetworks({ boot }: Config): readonly { readonly address: string; readonly whose: string }[] {
+  return boot.interfaces.flatMap(({ name, address, subnets }) =>
+    [address, ...subnets.map((one) => one.network)].map((cidr) => ({
+      address: `${ipaddr.IPv4.networkAddressFromCIDR(cidr).toString()}/${cidr.split("/")[1]}`,
+      whose: `a network of the boot plane's ${name}`,
+    })),
+  );
 }
 
 /** The host control plane and Redis: embedded, or the external ones the configuration names. */

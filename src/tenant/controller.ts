@@ -11,6 +11,7 @@ import { hostAdmissions } from "./admissions.ts";
 import { approver } from "./approver.ts";
 import { type Attachment, attach, fits, keyOfRef } from "./attachments.ts";
 import { bootstrapTenant } from "./bootstrap.ts";
+import { declarations } from "./declaration.ts";
 import { NOBODY, proveRefused } from "./gate.ts";
 import { type JoinCredential, joins, type NodeIdentity } from "./join.ts";
 import { kubeconfig } from "./kubeconfig.ts";
@@ -23,6 +24,7 @@ import { etcdShard } from "./shard.ts";
 import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
 import { type ConditionType, isReady, met, pending, report, unmet } from "./status.ts";
 import { tearDown } from "./teardown.ts";
+import { meant } from "./template/resolve.ts";
 
 export interface TenantOptions {
   /** The host control plane. */
@@ -34,6 +36,8 @@ export interface TenantOptions {
   readonly kubeVersion: string;
   readonly dataDir: string;
   readonly listen: { readonly nodes: string; readonly people: readonly string[]; readonly ports: PortRange };
+  /** Networks of the site, which no tenant's may overlap. */
+  readonly networks?: readonly TakenAddress[];
   readonly clock: Clock;
   readonly random: (bytes: number) => Buffer;
   readonly log: Logger;
@@ -62,7 +66,7 @@ export interface TenantController extends Tenants {
 
 /** Makes a control plane of every VirtualCluster, keeps it so, and leaves nothing of one that is deleted. */
 export function tenantController(options: TenantOptions): TenantController {
-  const { kube, supervisor, kubeBin, kubeVersion, dataDir, listen, clock, random, log, events } = options;
+  const { kube, supervisor, kubeBin, kubeVersion, dataDir, listen, networks = [], clock, random, log, events } = options;
   const runtime = processRuntime({ supervisor, kubeBin, dir: join(dataDir, "tenants") });
   const datastore = etcdShard({
     name: "tenants-etcd-0",
@@ -74,6 +78,7 @@ export function tenantController(options: TenantOptions): TenantController {
     log,
   });
   const admissions = hostAdmissions(kube);
+  const declared = declarations({ kube, clock, events });
   const attachments = new Map<string, Attachment>();
   const ready = new Map<string, TenantRef>();
   const listeners: (() => void)[] = [];
@@ -101,22 +106,38 @@ export function tenantController(options: TenantOptions): TenantController {
 
   async function reconcile(key: string, signal: AbortSignal): Promise<{ readonly afterMs?: number } | undefined> {
     const [namespace = "", name = ""] = key.split("/");
-    const cluster = await kube.get(VIRTUAL_CLUSTER, name, namespace);
-    if (!cluster) return detach(key);
-    if (cluster.metadata.deletionTimestamp) return remove(cluster, signal);
+    const found = await kube.get(VIRTUAL_CLUSTER, name, namespace);
+    if (!found) return detach(key);
+    if (found.metadata.deletionTimestamp) return remove(found, signal);
+    const cluster = await unlessRefused(() => declared.readTemplate(found));
+    if (cluster instanceof IronwrightError) return refuse(found, cluster);
     const spec = checkedSpec(cluster);
     if (spec instanceof IronwrightError) return refuse(cluster, spec);
-    await run(await allocate(await holdFinalizer(cluster)), spec, signal);
-    return undefined;
+    // before anything can fail: what cannot run is deleted in its time all the same
+    const alive = await declared.live(cluster, spec.ttlMs);
+    if (!alive) return undefined;
+    await run(await allocate(await holdFinalizer(alive.cluster), spec), spec, signal);
+    return alive.afterMs === undefined ? undefined : { afterMs: alive.afterMs };
+  }
+
+  /** What its people have to correct is a condition; anything else is thrown. */
+  async function unlessRefused<T>(look: () => Promise<T>): Promise<T | IronwrightError> {
+    try {
+      return await look();
+    } catch (error) {
+      if (isError(error, "IRW_RESOURCE_INVALID") || isError(error, "IRW_REFERENCE")) return error;
+      throw error;
+    }
   }
 
   function checkedSpec(cluster: VirtualCluster): TenantSpec | IronwrightError {
     const taken: TakenAddress[] = [
       { address: listen.nodes, whose: "the address nodes dial" },
       ...listen.people.map((address) => ({ address, whose: "an address people dial" })),
+      ...networks,
     ];
     try {
-      return tenantSpec(cluster, kubeVersion, taken);
+      return tenantSpec(meant(cluster), kubeVersion, taken);
     } catch (error) {
       if (isError(error, "IRW_RESOURCE_INVALID") || isError(error, "IRW_VERSION_UNSUPPORTED")) return error;
       throw error;
@@ -138,14 +159,16 @@ export function tenantController(options: TenantOptions): TenantController {
 
   /** One at a time: the port is in a status before the next one is chosen. */
   let turn: Promise<unknown> = Promise.resolve();
-  function allocate(cluster: VirtualCluster): Promise<VirtualCluster> {
-    if (cluster.status?.port !== undefined) return Promise.resolve(cluster);
+  function allocate(cluster: VirtualCluster, { podCIDR, serviceCIDR }: TenantSpec): Promise<VirtualCluster> {
+    if (cluster.status?.port !== undefined) return report(kube, clock, cluster, { podCIDR, serviceCIDR });
     const mine = turn.then(async () => {
       const { items } = await kube.list(VIRTUAL_CLUSTER);
       const port = choosePort(listen.ports, items);
       return report(kube, clock, cluster, {
         phase: "Creating",
         port,
+        podCIDR,
+        serviceCIDR,
         set: [pending("Ready", "Creating", "its control plane is being made")],
       });
     });

@@ -10,6 +10,8 @@ export type ConditionType = "DatastoreReady" | "ControlPlaneReady" | "AdmissionR
 
 export interface StatusChange extends Omit<Status, "conditions" | "observedGeneration"> {
   readonly set?: readonly Omit<NewCondition, "observedGeneration">[];
+  /** Fields that say nothing any more. */
+  readonly unset?: readonly (keyof Status)[];
 }
 
 /** Writes status when it says something new, and gives back the object as it is then. */
@@ -17,12 +19,13 @@ export async function report(
   kube: Kube,
   clock: Clock,
   cluster: VirtualCluster,
-  { set = [], ...fields }: StatusChange,
+  { set = [], unset = [], ...fields }: StatusChange,
 ): Promise<VirtualCluster> {
   const observedGeneration = cluster.metadata.generation ?? 0;
   let conditions = cluster.status?.conditions;
   for (const one of set) conditions = withCondition(conditions, { ...one, observedGeneration }, clock.now());
-  const status: Status = { ...cluster.status, ...fields, observedGeneration, ...(conditions ? { conditions } : {}) };
+  const before = Object.fromEntries(Object.entries(cluster.status ?? {}).filter(([field]) => !unset.some((one) => one === field)));
+  const status: Status = { ...before, ...fields, observedGeneration, ...(conditions ? { conditions } : {}) };
   if (isDeepStrictEqual(status, cluster.status)) return cluster;
   return kube.replaceStatus(VIRTUAL_CLUSTER, { ...cluster, status });
 }

@@ -1,0 +1,269 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Clock } from "../../src/core/clock.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { condition } from "../../src/core/conditions.ts";
+import { reasonOf } from "../../src/core/errors.ts";
+import { VIRTUAL_CLUSTER, VIRTUAL_CLUSTER_TEMPLATE, type VirtualCluster } from "../../src/core/resources.ts";
+import type { VirtualClusterTemplateSpec } from "../../src/core/virtual-clusters.ts";
+import { EVENT, eventRecorder, NAMESPACE } from "../../src/kube/index.ts";
+import { declarations } from "../../src/tenant/declaration.ts";
+import { type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+import { eventually } from "./tenant-world.ts";
+
+/** What people declare of virtual clusters, against a real host control plane. No tenant is started but where one must be. */
+
+let host: HostControlPlane;
+
+beforeAll(async () => {
+  host = await withHost();
+  for (const name of ["ironwright-system", "team"])
+    await host.kube.apply(NAMESPACE, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+});
+afterAll(() => host?.stop());
+
+function cluster(spec: object, name = `c${randomBytes(4).toString("hex")}`): VirtualCluster {
+  return {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "VirtualCluster",
+    metadata: { name, namespace: "team" },
+    spec: spec as VirtualCluster["spec"],
+  };
+}
+
+function create(spec: object): Promise<VirtualCluster> {
+  return host.kube.create(VIRTUAL_CLUSTER, cluster(spec));
+}
+
+describe("the definition refuses, with the field", () => {
+  test.each<[object, RegExp]>([
+    [{ sleep: { afterIdle: "soon" } }, /spec\.sleep\.afterIdle/],
+    [{ sleep: { afterIdle: "30s" } }, /spec\.sleep\.afterIdle.*at least 1m/],
+    [{ sleep: { schedule: [{ sleep: "0 20 * *", wake: "0 7 * * *" }] } }, /spec\.sleep\.schedule\[0\]\.sleep/],
+    [{ sleep: { schedule: [{ sleep: "0 20 * * *" }] } }, /spec\.sleep\.schedule\[0\]\.wake/],
+    [{ sleep: { timeZone: "Mars/Olympus" } }, /spec\.sleep\.timeZone/],
+    [{ sleep: { state: "Drowsy" } }, /spec\.sleep\.state/],
+    [{ sleep: { awakeUntil: "tomorrow" } }, /spec\.sleep\.awakeUntil/],
+    [{ sleep: { nap: true } }, /spec\.sleep\.nap/],
+    [{ ttl: "3 days" }, /spec\.ttl/],
+    [{ datastore: { kind: "sql" } }, /spec\.datastore\.kind/],
+    [{ datastore: { quota: "1Mi" } }, /spec\.datastore\.quota.*at least 16Mi/],
+    [{ resources: { memory: "lots" } }, /spec\.resources\.memory/],
+    [{ resources: { cpu: "10m" } }, /spec\.resources\.cpu.*at least 100m/],
+    [{ resources: { pids: 3 } }, /spec\.resources\.pids/],
+    [{ templateRef: {} }, /spec\.templateRef\.name/],
+  ])("%j", async (spec, says) => {
+    const error = await create(spec).then(
+      () => undefined,
+      (refusal: unknown) => refusal,
+    );
+    expect(reasonOf(error)).toMatch(says);
+  });
+
+  test("a datastore cannot be changed", async () => {
+    const { metadata } = await create({});
+    const change = host.kube.patch(VIRTUAL_CLUSTER, metadata.name, "team", { spec: { datastore: { kind: "dedicated" } } });
+    await expect(change).rejects.toThrow(/cannot change, for its objects are there/);
+  });
+
+  test("and takes what is right, in any spelling", async () => {
+    const spec = {
+      sleep: {
+        afterIdle: "30m",
+        stopAfter: "8h",
+        schedule: [{ sleep: "0 20 * * mon-fri", wake: "@daily" }],
+        timeZone: "America/Argentina/Buenos_Aires",
+        nodes: "keep",
+        awakeUntil: "2026-03-01T18:00:00+01:00",
+      },
+      ttl: "72h",
+      datastore: { kind: "shared", quota: 2 ** 30 },
+      resources: { cpu: 2, memory: "1.5Gi", pids: 512 },
+      templateRef: { name: "small", parameters: { a: 1, b: true, c: "text" } },
+    };
+    expect((await create(spec)).spec).toEqual(spec);
+  });
+});
+
+describe("columns", () => {
+  test("kubectl get virtualclusters", async () => {
+    const { metadata } = await create({});
+    const path = `/apis/ironwright.dev/v1alpha1/namespaces/team/virtualclusters/${metadata.name}`;
+    const accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    const table = (await host.kube.raw("GET", path, undefined, { accept })) as { columnDefinitions: { name: string; priority: number }[] };
+    const shown = table.columnDefinitions.filter((one) => one.priority === 0).map((one) => one.name);
+    expect(shown).toEqual(["Name", "Phase", "Sleep", "Nodes", "Version", "Endpoint", "Age"]);
+  });
+});
+
+function createTemplate(name: string, namespace: string, spec: VirtualClusterTemplateSpec) {
+  return host.kube.create(VIRTUAL_CLUSTER_TEMPLATE, {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "VirtualClusterTemplate",
+    metadata: { name, namespace },
+    spec,
+  });
+}
+
+function declared(clock: Clock = systemClock) {
+  const { kube, log } = host;
+  const events = eventRecorder({ kube, component: "ironwright", clock, log });
+  return { ...declarations({ kube, clock, events }), events };
+}
+
+async function eventsOf({ metadata }: VirtualCluster): Promise<string[]> {
+  const { items } = await host.kube.list(EVENT, { namespace: "team", fieldSelector: `involvedObject.uid=${metadata.uid}` });
+  return items.map((one) => `${one.reason}: ${one.message} (${one.count})`);
+}
+
+describe("templates", () => {
+  const ephemeral: VirtualClusterTemplateSpec = {
+    parameters: { days: { type: "integer", min: 1, max: 7, default: 3 } },
+    template: { ttl: "${days}h", sleep: { afterIdle: "10m" }, resources: { pids: "${days}00" } },
+  };
+
+  test("the project's own comes before the operator's; what it said stays until somebody asks again", async () => {
+    await createTemplate("pr", "ironwright-system", { template: { ttl: "1h" } });
+    const first = await declared().readTemplate(await create({ templateRef: { name: "pr" } }));
+    expect(first.status?.template).toMatchObject({ namespace: "ironwright-system", generation: 1, spec: { ttl: "1h" } });
+
+    await createTemplate("pr", "team", { template: { ttl: "2h" } });
+    expect(await declared().readTemplate(first)).toBe(first);
+    const second = await declared().readTemplate(await create({ templateRef: { name: "pr" } }));
+    expect(second.status?.template).toMatchObject({ namespace: "team", generation: 1, spec: { ttl: "2h" } });
+
+    await host.kube.patch(VIRTUAL_CLUSTER_TEMPLATE, "pr", "team", { spec: { template: { ttl: "4h" } } });
+    const { name } = second.metadata;
+    expect(await declared().readTemplate(second)).toBe(second);
+    const asking = await host.kube.patch(VIRTUAL_CLUSTER, name, "team", { spec: { templateRef: { generation: 2 } } });
+    expect((await declared().readTemplate(asking)).status?.template).toMatchObject({ generation: 2, spec: { ttl: "4h" } });
+  });
+
+  test("what is wrong is refused with the field, and changes nothing", async () => {
+    await createTemplate("ephemeral", "team", ephemeral);
+    const wrong = await create({ templateRef: { name: "ephemeral", parameters: { days: 9 } } });
+    await expect(declared().readTemplate(wrong)).rejects.toMatchObject({
+      code: "IRW_RESOURCE_INVALID",
+      message: expect.stringContaining("spec.templateRef.parameters.days: expected at most 7, got 9"),
+    });
+    await expect(declared().readTemplate(await create({ templateRef: { name: "gone" } }))).rejects.toMatchObject({
+      code: "IRW_REFERENCE",
+      message: expect.stringContaining("in team or ironwright-system"),
+    });
+    expect((await host.kube.get(VIRTUAL_CLUSTER, wrong.metadata.name, "team"))?.status).toBeUndefined();
+  });
+});
+
+/** A clock that stands. */
+function standing(at: number): Clock {
+  return { now: () => new Date(at), sleep: systemClock.sleep };
+}
+
+describe("ttl", () => {
+  test("its end is in the status, is warned of once, and is the end", async () => {
+    const born = await create({ ttl: "8h" });
+    const start = Date.parse(born.metadata.creationTimestamp ?? "");
+    const hours = (count: number) => declared(standing(start + count * 3_600_000));
+    const young = await hours(0).live(born, 8 * 3_600_000);
+    expect(young).toMatchObject({ afterMs: 7 * 3_600_000 });
+    expect(young?.cluster.status?.expiresAt).toBe(new Date(start + 8 * 3_600_000).toISOString().replace(".000Z", "Z"));
+
+    const late = hours(7.5);
+    const warned = await late.live(young?.cluster ?? born, 8 * 3_600_000);
+    expect(warned).toMatchObject({ afterMs: 1_800_000 });
+    await late.live(warned?.cluster ?? born, 8 * 3_600_000);
+    await late.events.flush();
+    expect(await eventsOf(born)).toEqual([
+      expect.stringMatching(/^ExpiresSoon: it is deleted at .* by its ttl of 8h; a longer spec\.ttl keeps it \(1\)$/),
+    ]);
+
+    // a longer one keeps it, none at all forgets the end
+    expect(await late.live(warned?.cluster ?? born, 16 * 3_600_000)).toMatchObject({ afterMs: 7.5 * 3_600_000 });
+    const now = await host.kube.get(VIRTUAL_CLUSTER, born.metadata.name, "team");
+    const without = await late.live(now ?? born, undefined);
+    expect(without?.cluster.status?.expiresAt).toBeUndefined();
+
+    expect(await hours(8).live(without?.cluster ?? born, 8 * 3_600_000)).toBeUndefined();
+    expect(await host.kube.get(VIRTUAL_CLUSTER, born.metadata.name, "team")).toBeUndefined();
+  });
+});
+
+describe("the controller", () => {
+  let tenants: TenantController;
+  /** How far its clock is ahead. */
+  let aheadMs = 0;
+  const clock: Clock = { now: () => new Date(Date.now() + aheadMs), sleep: systemClock.sleep };
+
+  beforeAll(async () => {
+    for (const { metadata } of (await host.kube.list(VIRTUAL_CLUSTER)).items)
+      await host.kube.delete(VIRTUAL_CLUSTER, metadata.name, { namespace: metadata.namespace ?? "" });
+    const { kube, supervisor, artifacts, dir, log } = host;
+    tenants = tenantController({
+      kube,
+      supervisor,
+      kubeBin: artifacts.kube.bin,
+      kubeVersion: artifacts.kube.version,
+      dataDir: dir,
+      listen: { nodes: "127.0.0.1", people: ["127.0.0.1"], ports: { from: 21_460, to: 21_469 } },
+      networks: [{ address: "10.50.0.0/16", whose: "a network of the boot plane's prov0" }],
+      clock,
+      random: randomBytes,
+      log,
+      events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
+    });
+    await tenants.start();
+  });
+  afterAll(() => tenants?.stop());
+
+  async function refusal(spec: object): Promise<string> {
+    const { metadata } = await create(spec);
+    return eventually("refused", async () => {
+      const now = await host.kube.get(VIRTUAL_CLUSTER, metadata.name, "team");
+      expect(now?.status?.phase).toBe("Failed");
+      return condition(now?.status?.conditions, "Ready")?.message ?? "";
+    });
+  }
+
+  test("says in the condition what is wrong, and what a network collides with; nothing is started then", async () => {
+    expect(await refusal({ templateRef: { name: "gone" } })).toContain("IRW_REFERENCE: VirtualClusterTemplate gone does not exist");
+    expect(await refusal({ templateRef: { name: "ephemeral", parameters: { days: "many" } } })).toContain("expected a whole number");
+    expect(await refusal({ podCIDR: "10.48.0.0/12" })).toContain("overlaps 10.50.0.0/16, a network of the boot plane's prov0");
+    expect(await refusal({ datastore: { kind: "dedicated" } })).toContain("spec.datastore.kind: dedicated is not carried out yet");
+    expect((await host.supervisor.list()).filter((child) => child.name.startsWith("tenant-"))).toEqual([]);
+  });
+
+  test("makes a control plane of a template, and deletes it when its ttl ends", async () => {
+    await createTemplate("hour", "team", {
+      parameters: { life: { type: "duration" } },
+      template: { ttl: "${life}", podCIDR: "10.60.0.0/16" },
+    });
+    const { metadata } = await create({ templateRef: { name: "hour", parameters: { life: "1h" } } });
+    await eventually("ready", async () => {
+      const now = await host.kube.get(VIRTUAL_CLUSTER, metadata.name, "team");
+      expect(now?.status).toMatchObject({
+        phase: "Ready",
+        podCIDR: "10.60.0.0/16",
+        serviceCIDR: "10.96.0.0/16",
+        template: { generation: 1 },
+      });
+      expect(now?.status?.expiresAt).toBeDefined();
+      // what the template said is not written into what its people declared
+      expect(now?.spec).toEqual({ templateRef: { name: "hour", parameters: { life: "1h" } } });
+    });
+    // its networks stay, whatever the template says when it is asked again
+    await host.kube.patch(VIRTUAL_CLUSTER_TEMPLATE, "hour", "team", { spec: { template: { podCIDR: "10.70.0.0/16" } } });
+    await host.kube.patch(VIRTUAL_CLUSTER, metadata.name, "team", { spec: { templateRef: { generation: 2 } } });
+    await eventually("refused", async () => {
+      const now = await host.kube.get(VIRTUAL_CLUSTER, metadata.name, "team");
+      expect(condition(now?.status?.conditions, "Ready")?.message).toContain("spec.podCIDR: 10.70.0.0/16 differs from 10.60.0.0/16");
+    });
+    await host.kube.patch(VIRTUAL_CLUSTER_TEMPLATE, "hour", "team", { spec: { template: { podCIDR: "10.60.0.0/16" } } });
+    aheadMs = 3_600_000;
+    await host.kube.patch(VIRTUAL_CLUSTER, metadata.name, "team", { spec: { templateRef: { generation: 3 } } });
+    await eventually("gone", async () => {
+      expect(await host.kube.get(VIRTUAL_CLUSTER, metadata.name, "team")).toBeUndefined();
+    });
+    expect((await host.supervisor.list()).filter((child) => child.name.startsWith("tenant-"))).toEqual([]);
+  });
+});
