@@ -48,6 +48,17 @@ export interface Namespace extends Resource {
   readonly status?: { readonly phase?: "Active" | "Terminating" };
 }
 
+export interface ResourceQuota extends Resource {
+  readonly apiVersion: "v1";
+  readonly kind: "ResourceQuota";
+  readonly spec?: {
+    readonly hard?: Readonly<Record<string, string>>;
+    readonly scopes?: readonly string[];
+    readonly scopeSelector?: object;
+  };
+  readonly status?: { readonly hard?: Readonly<Record<string, string>>; readonly used?: Readonly<Record<string, string>> };
+}
+
 export interface ServiceAccount extends Resource {
   readonly apiVersion: "v1";
   readonly kind: "ServiceAccount";

@@ -20,6 +20,7 @@ export type {
   Policy,
   PoolDisruption,
   PoolWorld,
+  Project,
   Quota,
   RunningPod,
   Spread,

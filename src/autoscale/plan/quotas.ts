@@ -2,20 +2,23 @@ import type { Resources } from "../../core/quantity.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Lot } from "./fleet.ts";
 import type { PodKind } from "./kinds.ts";
+import { Projects } from "./projects.ts";
 import type { Former, Referee } from "./referee.ts";
 import { type Measure, type QuotaProblem, Shares } from "./shares.ts";
 import { Windows } from "./time-windows.ts";
 import type { MachineSupply, WarmFloor, World } from "./world.ts";
 
-/** Who may open what, by quota, reservation and warm floor; and whose turn it is, by share. */
+/** Who may open what, by quota, project, reservation and warm floor; and whose turn it is, by share. */
 export class Quotas implements Referee {
   readonly shares: Shares;
+  private readonly projects: Projects;
   private readonly windows: Windows;
   private readonly floors: readonly Floor[];
   private readonly undo: (() => void)[] = [];
 
   constructor(world: World) {
     this.shares = new Shares(world);
+    this.projects = new Projects(world, this.shares);
     this.windows = new Windows(world);
     this.floors = (world.floors ?? []).map((floor) => {
       const ready = world.machines.filter((machine) => isReady(machine) && isOf(floor, machine));
@@ -46,7 +49,7 @@ export class Quotas implements Referee {
     for (let high = count; low < high; ) {
       const middle = Math.ceil((low + high) / 2);
       const more = one.map((amount) => amount * middle);
-      if (this.shares.problem(nameOf(cluster), more) === undefined) low = middle;
+      if (this.limit(nameOf(cluster), more) === undefined) low = middle;
       else high = middle - 1;
     }
     return low;
@@ -73,18 +76,22 @@ export class Quotas implements Referee {
   }
 
   quota(cluster: Cluster, machines: readonly MachineSupply[]): QuotaProblem | undefined {
-    const tenant = nameOf(cluster);
-    return this.shares.isUnbound(tenant) ? undefined : this.shares.problem(tenant, this.sum(machines));
+    return this.limit(nameOf(cluster), this.sum(machines));
   }
 
-  /** Whether a tenant has a right to machines: they are within its nominal quota. */
+  private limit(tenant: string, more: Measure): QuotaProblem | undefined {
+    return this.projects.problem(tenant, more) ?? (this.shares.isUnbound(tenant) ? undefined : this.shares.problem(tenant, more));
+  }
+
+  /** Whether a tenant has a right to machines: they are within its nominal quota, and its project's. */
   owns(cluster: Cluster, machines: readonly MachineSupply[]): boolean {
-    return this.shares.owns(nameOf(cluster), this.sum(machines));
+    return this.permits(cluster, this.sum(machines), true);
   }
 
   /** Whether machines are within a tenant's nominal quota together, or within what it may borrow. */
   permits(cluster: Cluster, more: Measure, owned: boolean): boolean {
     const tenant = nameOf(cluster);
+    if (this.projects.problem(tenant, more)) return false;
     return owned ? this.shares.owns(tenant, more) : this.shares.problem(tenant, more) === undefined;
   }
 
@@ -109,11 +116,13 @@ export class Quotas implements Referee {
     const bound = maxRuntimeS !== undefined && this.windows.problem(tenant, machine.name) !== undefined;
     const measure = this.shares.measure(machine.capacity);
     this.shares.opened(tenant, measure);
+    this.projects.opened(tenant, measure);
     const back = this.windows.opened(tenant, machine.name, endOf(machine, maxRuntimeS));
     const floors = this.floors.filter((one) => one.ready.has(machine.name));
     for (const floor of floors) floor.left -= 1;
     this.undo.push(() => {
       this.shares.closed(tenant, measure);
+      this.projects.closed(tenant, measure);
       without?.();
       back();
       for (const floor of floors) floor.left += 1;
@@ -135,9 +144,16 @@ export class Quotas implements Referee {
   private leaves({ cluster, node }: Former, machine: MachineSupply): () => void {
     const tenant = nameOf(cluster);
     const measure = this.shares.measure(machine.capacity);
-    if (node) this.shares.lost(tenant, measure);
-    else this.shares.closed(tenant, measure);
-    return () => (node ? this.shares.kept(tenant, measure) : this.shares.opened(tenant, measure));
+    if (node) {
+      this.shares.lost(tenant, measure);
+      return () => this.shares.kept(tenant, measure);
+    }
+    this.shares.closed(tenant, measure);
+    this.projects.closed(tenant, measure);
+    return () => {
+      this.shares.opened(tenant, measure);
+      this.projects.opened(tenant, measure);
+    };
   }
 
   /** Machines in numbers, and one more. */

@@ -6,7 +6,7 @@ import type { Quota, World } from "./world.ts";
 export type Measure = readonly number[];
 
 export interface QuotaProblem {
-  readonly limit: "borrowing limit" | "lending limit";
+  readonly limit: "borrowing limit" | "lending limit" | "project quota";
   readonly reason: string;
   /** The smallest change that would help. */
   readonly hint: string;

@@ -15,6 +15,8 @@ export interface World {
   /** Machines of which there are as many as anybody wants, for what-if: the nth is named `NAME-n`. */
   readonly catalog?: readonly MachineSupply[];
   readonly windows?: readonly Window[];
+  /** What tenants may have together; who names a project that is not here is bound by none. */
+  readonly projects?: readonly Project[];
   readonly floors?: readonly WarmFloor[];
   readonly policy?: Policy;
 }
@@ -72,8 +74,19 @@ export interface TenantWorld {
   readonly gangs?: readonly Gang[];
   readonly daemons: readonly Daemon[];
   readonly quota?: Quota;
+  /** Of {@link World.projects}, by name. */
+  readonly project?: string;
   /** Labels of its namespaces, for namespace selectors; a namespace that is missing has none but its name. */
   readonly namespaces?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
+
+/** What the tenants of a project may have together, whatever each may have by its own quota. */
+export interface Project {
+  readonly name: string;
+  /** By what is counted: `machines`, or a resource such as `nvidia.com/gpu`. */
+  readonly limits: ReadonlyMap<string, number>;
+  /** Capacities of nodes of its tenants that are not in this world: they sleep, or do not answer. */
+  readonly elsewhere?: readonly Resources[];
 }
 
 /** What a tenant may have. Tenants of one cohort lend to each other. */
