@@ -245,6 +245,11 @@ const errors = {
     says: (at: { what: string }) => `the virtual rack cannot come up: ${at.what}`,
     next: "`ironwright rack down` removes what an earlier one left; or choose another rack.name or rack.subnet",
   },
+  IRW_RACK_RIGHTS: {
+    says: (at: { lacks: string }) =>
+      `the virtual rack needs root, to make a network namespace with interfaces: this process lacks ${at.lacks}`,
+    next: "run it as root, e.g. by sudo; in a container, give it these capabilities",
+  },
   IRW_RACK_QEMU: {
     says: (at: { server: string; reason: string }) => `QEMU of ${at.server}: ${at.reason}`,
     next: "the server's log is in the rack's directory (`ironwright rack status`)",

@@ -6,6 +6,7 @@ import { addressesOf, aliasOf, ip, namespaceExists, unmountNamespaces } from "./
 import { rackPaths, serverPaths } from "./paths.ts";
 import { gone, kill, processIdSchema } from "./process.ts";
 import { type RackRecord, readRecord } from "./record.ts";
+import { needRights } from "./rights.ts";
 
 export interface RackDownOptions {
   /** Keep the directory: disks, firmware variables, certificates, logs. */
@@ -17,6 +18,7 @@ export interface RackDownOptions {
 export async function rackDown(rack: Rack, { keep = false, onStep = () => {} }: RackDownOptions = {}): Promise<void> {
   const record = readRecord(rack);
   if (!record) return;
+  needRights();
   await endProcesses(rack, record, onStep);
   await removeNetwork(rack, record, onStep);
   const paths = rackPaths(rack.directory);

@@ -24,6 +24,7 @@ import { rackPaths } from "./paths.ts";
 import type { Reset } from "./power.ts";
 import { identify, isAlive, type ProcessId } from "./process.ts";
 import { type RackRecord, readRecord, strangersIn, writeRecord } from "./record.ts";
+import { needRights } from "./rights.ts";
 import type { RackStatus, ServerStatus } from "./status.ts";
 
 export interface RackUpOptions {
@@ -35,9 +36,11 @@ export interface RackUpOptions {
 /**
  * Makes the rack's network and starts its chassis; the servers stay as they were, powered off at first. Doing it again
  * changes nothing, and mends what a crash left half done.
+ * @throws IRW_RACK_RIGHTS where namespaces cannot be made
  * @throws IRW_RACK_CONFLICT before anything is made, when something of the host is in the way
  */
 export async function rackUp(rack: Rack, { ovmf, onStep = () => {} }: RackUpOptions): Promise<RackStatus> {
+  needRights();
   const description = plain(rack);
   let record = readRecord(rack);
   if (record && !isDeepStrictEqual(record.description, description) && record.chassis && isAlive(record.chassis))
