@@ -1,4 +1,6 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { SetupError } from "./context.mjs";
 
 /** From here on the go command fetches the toolchain that go.mod asks for by itself. */
@@ -10,12 +12,12 @@ const MEND = "install Go 1.21 or later (https://go.dev/doc/install) and put it o
  * @param {{ module: string, to: string, linkerFlags: string, tags?: readonly string[], progress: import("./context.mjs").Progress }} options
  */
 export async function goBuild(ctx, { module, to, linkerFlags, tags = [], progress }) {
-  await checkGo(ctx);
   // a person's own flags and workspace would make another program than the one the key stands for
   // its work files lie where an interrupted build is cleared away
   const scratch = `${to}.scratch`;
   mkdirSync(scratch);
-  const env = { CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off", GOOS: "linux", GOARCH: ctx.arch, GOTMPDIR: scratch };
+  const own = { CGO_ENABLED: "0", GOFLAGS: "", GOWORK: "off", GOOS: "linux", GOARCH: ctx.arch, GOTMPDIR: scratch };
+  const env = { ...own, ...(await goPlaces(ctx)) };
   const flags = ["-mod=readonly", `-tags=${tags.join(",")}`];
 
   progress("fetching modules");
@@ -31,11 +33,46 @@ export async function goBuild(ctx, { module, to, linkerFlags, tags = [], progres
   rmSync(scratch, { recursive: true });
 }
 
-/** @param {import("./context.mjs").Context} ctx */
-async function checkGo(ctx) {
+/**
+ * Where the go command keeps its files: where the person has them already, so that what is there need not be fetched and compiled again;
+ * else in the cache of this project. Checks that there is a Go.
+ * @param {import("./context.mjs").Context} ctx
+ * @returns {Promise<Record<string, string>>} for its environment
+ */
+export async function goPlaces(ctx) {
+  const home = homedir();
+  const config = process.env.XDG_CONFIG_HOME || join(home, ".config");
+  // every go command counts itself there; git, which fetches modules for it where there is no proxy, has its settings beside
+  const apart = !existsSync(join(config, "go")) && !existsSync(join(config, "git"));
+  /** @type {Record<string, string>} */
+  const env = apart ? { XDG_CONFIG_HOME: join(ctx.cacheDir, "go/config") } : {};
+  await checkGo(ctx, env);
+  const answer = await ctx.run("go", ["env", "-json", "GOMODCACHE", "GOCACHE"], { env });
+  return { ...env, ...ownPlaces(JSON.parse(answer), ctx.cacheDir, existsSync) };
+}
+
+/**
+ * @param {{ GOMODCACHE: string, GOCACHE: string }} theirs
+ * @param {string} cacheDir
+ * @param {(path: string) => boolean} exists
+ * @returns {Record<string, string>}
+ */
+export function ownPlaces(theirs, cacheDir, exists) {
+  const modules = { GOPATH: join(cacheDir, "go"), GOMODCACHE: join(cacheDir, "go/pkg/mod"), GOFLAGS: "-modcacherw" };
+  return {
+    ...(exists(theirs.GOMODCACHE) ? {} : modules),
+    ...(exists(theirs.GOCACHE) ? {} : { GOCACHE: join(cacheDir, "go/build") }),
+  };
+}
+
+/**
+ * @param {import("./context.mjs").Context} ctx
+ * @param {Record<string, string>} env
+ */
+async function checkGo(ctx, env) {
   let version = "";
   try {
-    version = await ctx.run("go", ["version"]);
+    version = await ctx.run("go", ["version"], { env });
   } catch {
     throw new SetupError("there is no Go on the PATH", MEND);
   }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { goPlaces } from "./go.mjs";
 
 export const name = "node";
 
@@ -15,10 +16,10 @@ export async function run(ctx) {
   // the two programs stand for their own keys: their directories are named by content
   const key = ctx.keyOf([recipe, join(images, "oci"), join(images, "debian.sh"), FLAVOUR, ctx.arch, ...[kubelet, native].map(keyInPath)]);
   const dir = await ctx.cache({ part: name, key, label: "the node image" }, async (dir, progress) => {
-    // made without root, with the person's own Go cache; the rest needs root for mounts and owners
+    // made without root; the rest needs root for mounts and owners
     progress("building the pause image");
     const oci = join(dir, "oci");
-    await ctx.run("bash", [join(images, "oci/build.sh"), oci, "/bin/busybox"], { onLine: progress });
+    await ctx.run("bash", [join(images, "oci/build.sh"), oci, "/bin/busybox"], { env: await goPlaces(ctx), onLine: progress });
     progress("fetching Debian packages");
     const programs = ["--kubelet", kubelet, "--native", native, "--oci", oci, "--flavour", FLAVOUR];
     await ctx.run("bash", [join(recipe, "build.sh"), dir, ...programs], { root: true, onLine: progress });

@@ -16,7 +16,9 @@ async function install(ctx) {
       const args = ["ci", "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"];
       // npm must not run on the Node that it is about to replace
       const path = (process.env.PATH ?? "").split(":").filter((dir) => !dir.endsWith("node_modules/.bin"));
-      await ctx.run("npm", args, { env: { PATH: path.join(":") } });
+      const env = { PATH: path.join(":") };
+      const theirs = (await ctx.run("npm", ["config", "get", "cache"], { env })).trim();
+      await ctx.run("npm", [...args, ...ownCache(theirs, ctx.cacheDir, existsSync)], { env });
     } catch (error) {
       throw new SetupError(
         `npm packages cannot be installed: ${error instanceof Error ? error.message : error}`,
@@ -26,6 +28,16 @@ async function install(ctx) {
     if (differs(ctx.repo))
       throw new SetupError("npm ci ended well, yet node_modules is not what package-lock.json says", "npm ci --ignore-scripts");
   });
+}
+
+/**
+ * Packages are cached where the person has a cache of npm's already, else in this project's. npm makes `_logs` there at any command.
+ * @param {string} theirs
+ * @param {string} cacheDir
+ * @param {(path: string) => boolean} exists
+ */
+export function ownCache(theirs, cacheDir, exists) {
+  return exists(join(theirs, "_cacache")) ? [] : ["--cache", join(cacheDir, "npm")];
 }
 
 /** The Node that this project carries as a package. */

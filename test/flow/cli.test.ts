@@ -54,9 +54,8 @@ test("get prints the columns kubectl prints", () => {
   const [head, row] = stdout.trim().split("\n");
   expect(head).toMatch(/^NAME +PHASE +POWER +RACK .* AGE$/);
   expect(row).toMatch(/^gpu-1 +Discovered +Off +r7 /);
-  const kubectl = spawnSync(join(host.artifacts.kube.bin, "kubectl"), ["--kubeconfig", host.kubeconfig, "get", "machines"], {
-    encoding: "utf8",
-  });
+  const own = ["--kubeconfig", host.kubeconfig, "--cache-dir", join(host.dir, "kubectl")];
+  const kubectl = spawnSync(join(host.artifacts.kube.bin, "kubectl"), [...own, "get", "machines"], { encoding: "utf8" });
   const columns = (line: string | undefined) => line?.split(/ {2,}/).map((cell) => cell.trim());
   expect(columns(kubectl.stdout.split("\n")[0])).toEqual(columns(head));
 });

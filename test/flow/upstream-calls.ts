@@ -28,7 +28,8 @@ interface Output {
 /** Runs kubectl with a document on standard input; what it says is the answer, whatever its exit code. */
 function kubectl(target: Target, args: readonly string[], input?: object | string): Promise<Output> {
   return new Promise((resolve, reject) => {
-    const child = execFile(target.kubectl, ["--kubeconfig", target.kubeconfig, ...args], { timeout: 60_000 }, (error, out, err) => {
+    const ours = ["--kubeconfig", target.kubeconfig, "--cache-dir", `${target.kubeconfig}.cache`];
+    const child = execFile(target.kubectl, [...ours, ...args], { timeout: 60_000 }, (error, out, err) => {
       if (error && typeof error.code !== "number") return reject(error);
       resolve({ code: typeof error?.code === "number" ? error.code : 0, out: out.trim(), err: err.trim() });
     });
