@@ -21,7 +21,7 @@ import { release } from "./sagas/release.ts";
 import { runSaga } from "./sagas/saga.ts";
 import { daemonKey } from "./ssh-key.ts";
 import { phaseOf, statusOf, withFact, withNews, without } from "./status.ts";
-import { generation, openWork, type Tools } from "./work.ts";
+import { eventReason, generation, openWork, type Tools } from "./work.ts";
 
 export interface MachineOptions {
   readonly kube: Kube;
@@ -135,7 +135,8 @@ export function machineController(options: MachineOptions): MachineController {
         const phased = { ...statusOf(machine), phase: decision.phase, operation };
         const status = withNews(phased, `${decision.kind} begins`, decision.why, clock.now());
         // under the resourceVersion of the very Machine that was decided on: two daemons cannot both take a fence
-        await kube.replaceStatus(MACHINE, { ...machine, status });
+        const begun = await kube.replaceStatus(MACHINE, { ...machine, status });
+        options.events.record(begun, "Normal", eventReason(decision.kind, "Begins"), decision.why);
         await queue.enqueue({ machine: name, fence: operation.fence, kind: operation.kind });
         return undefined;
       }

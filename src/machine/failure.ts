@@ -4,7 +4,7 @@ import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { MachineStatus, OperationKind } from "../core/resources.ts";
 import { ATTEMPTS, retryAfterMs } from "./life.ts";
 import { withFact, withNews, withOperation } from "./status.ts";
-import { generation, type Work } from "./work.ts";
+import { eventReason, generation, type Work } from "./work.ts";
 
 /** The condition that tells how the last operation of a kind ended. */
 const CONDITION: Readonly<Record<OperationKind, string>> = { inspect: "Inspected", install: "Installed", release: "Released" };
@@ -39,7 +39,7 @@ export async function recordFailure(work: Work, thrown: unknown, deadlinePassed:
     const step = status.operation?.step;
     return withNews(next, `${operation.kind} failed`, `${step ? `at ${step}: ` : ""}${message}`, now, elapsed(operation.startedAt, now));
   });
-  work.event("Warning", `${operation.kind[0]?.toUpperCase()}${operation.kind.slice(1)}Failed`, `${message}${advice}`);
+  work.event("Warning", eventReason(operation.kind, "Failed"), `${message}${advice}`);
 }
 
 type Say = (status: MachineStatus, one: Omit<NewCondition, "observedGeneration">) => MachineStatus;

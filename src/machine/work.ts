@@ -309,6 +309,11 @@ export async function noteBmc(work: Work): Promise<void> {
   await work.update((before) => say(say(before, "BMCReachable", "the BMC answers"), "CredentialsValid", "the BMC takes the credentials"));
 }
 
+/** Of the Events that tell how an operation goes. */
+export function eventReason(kind: OperationKind, what: "Begins" | "Failed"): string {
+  return `${kind[0]?.toUpperCase()}${kind.slice(1)}${what}`;
+}
+
 /** A condition's observedGeneration, where the object has one. */
 export function generation(machine: Machine): { observedGeneration?: number } {
   const { generation: observedGeneration } = machine.metadata;

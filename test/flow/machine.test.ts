@@ -6,7 +6,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { condition, isTrue } from "../../src/core/conditions.ts";
 import { SYSTEM_NAMESPACE } from "../../src/core/names.ts";
 import { MACHINE, MACHINE_CLASS, type Machine, NODE_CLAIM, OS_IMAGE, type Phase } from "../../src/core/resources.ts";
-import { eventRecorder, NAMESPACE, SECRET } from "../../src/kube/index.ts";
+import { EVENT, type EventRecorder, eventRecorder, NAMESPACE, SECRET } from "../../src/kube/index.ts";
 import { type Dropbear, startDropbear } from "../../src/machine/dropbear.fixture.ts";
 import { type MachineController, machineController } from "../../src/machine/index.ts";
 import { type OperationQueue, type OperationWorker, operationQueue, operationWorker } from "../../src/work/index.ts";
@@ -23,7 +23,7 @@ let host: HostControlPlane;
 let machineSsh: Dropbear;
 let server: Server;
 let tenant: Tenant;
-let daemon: { controller: MachineController; queue: OperationQueue; worker: OperationWorker } | undefined;
+let daemon: { controller: MachineController; queue: OperationQueue; worker: OperationWorker; events: EventRecorder } | undefined;
 let number = 0;
 let name: string;
 
@@ -39,12 +39,22 @@ beforeAll(async () => {
     metadata: { name: "os" },
     spec: { url: `file://${image}`, sha256: SHA, format: "ext4+lz4", sizeBytes: 2 ** 30 },
   });
-  await host.kube.apply(MACHINE_CLASS, {
+  await host.kube.apply(OS_IMAGE, {
     apiVersion: "ironwright.dev/v1alpha1",
-    kind: "MachineClass",
-    metadata: { name: "gpu" },
-    spec: { image: "os", gpus: { count: 1, id: "10de:2330" }, wipe: "discard" },
+    kind: "OSImage",
+    metadata: { name: "large" },
+    spec: { url: `file://${image}`, sha256: SHA, format: "ext4+lz4", sizeBytes: 100 * 2 ** 30 },
   });
+  for (const [machineClass, os] of [
+    ["gpu", "os"],
+    ["large", "large"],
+  ] as const)
+    await host.kube.apply(MACHINE_CLASS, {
+      apiVersion: "ironwright.dev/v1alpha1",
+      kind: "MachineClass",
+      metadata: { name: machineClass },
+      spec: { image: os, gpus: { count: 1, id: "10de:2330" }, wipe: "discard" },
+    });
 });
 afterAll(() => host.stop());
 
@@ -93,6 +103,7 @@ async function startDaemon(change: Readonly<Record<string, string>> = {}): Promi
   const { kube, log } = host;
   const playbooksDir = harmlessPlaybooks(join(machineSsh.dir, "playbooks"), shipped, scripts(change));
   const queue = await operationQueue({ redis: host.redis, log });
+  const events = eventRecorder({ kube, component: "test", clock: systemClock, log });
   const controller = machineController({
     kube,
     bootPlane: server.bootPlane(),
@@ -105,11 +116,11 @@ async function startDaemon(change: Readonly<Record<string, string>> = {}): Promi
     clock: systemClock,
     random: (bytes) => Buffer.from(crypto.getRandomValues(new Uint8Array(bytes))),
     log,
-    events: eventRecorder({ kube, component: "test", clock: systemClock, log }),
+    events,
   });
   await controller.start();
   const worker = await operationWorker({ redis: host.redis, log, run: (job, signal) => controller.run(job, signal) });
-  daemon = { controller, queue, worker };
+  daemon = { controller, queue, worker, events };
 }
 
 async function stopDaemon(): Promise<void> {
@@ -129,12 +140,12 @@ async function declare(spec: Partial<Machine["spec"]> = {}): Promise<void> {
   });
 }
 
-async function claim(): Promise<void> {
+async function claim(machineClass = "gpu"): Promise<void> {
   const made = await host.kube.create(NODE_CLAIM, {
     apiVersion: "karpenter.sh/v1",
     kind: "NodeClaim",
     metadata: { name: `claim-${number}` },
-    spec: { nodeClassRef: { group: "ironwright.dev", kind: "MachineClass", name: "gpu" }, requirements: [] },
+    spec: { nodeClassRef: { group: "ironwright.dev", kind: "MachineClass", name: machineClass }, requirements: [] },
   });
   const claimRef = { name: made.metadata.name, uid: made.metadata.uid ?? "", tenant: "default.acme" };
   await host.kube.patch(MACHINE, name, undefined, { spec: { claimRef } });
@@ -186,8 +197,34 @@ test("from declared to in use, and back, every step on the record", async () => 
   });
   for (const gone of ["lastTenant", "lastClaim", "hostKey", "imageSha256"] as const) expect(back.status?.[gone]).toBeUndefined();
   expect(tenant.revoked).toEqual([`claim-${number}`]);
-  expect(back.status?.history?.map((one) => one.phase)).toContain("Joining");
+  const phases = Map.groupBy(back.status?.history ?? [], (one) => one.phase);
+  expect([...phases].map(([phase, entries]) => [phase, entries.map((one) => one.event).join(" ")])).toEqual([
+    ["Discovered", "Discovered"],
+    ["Inspecting", "inspect begins bmc network-boot facts wipe read-back"],
+    ["Available", "Available rest Available hand-back"],
+    ["Installing", "install begins choose network-boot partition write-image bootloader configure"],
+    ["Joining", "Joining boot-own-disk gpu-gate credential start node-ready"],
+    ["InUse", "InUse remove-key"],
+    ["Releasing", "release begins revoke network-boot wipe read-back power-off"],
+  ]);
+  expect(await told()).toEqual([
+    "Normal InspectBegins: it is new",
+    "Normal Available: inspected and powered off",
+    "Normal InstallBegins: a claim names it",
+    "Normal Installed: it runs from its own disk",
+    "Normal Joined: Ready node of default.acme",
+    "Normal ReleaseBegins: its claim ended",
+    "Normal Released: the wipe was read back; nothing of default.acme is left",
+  ]);
 });
+
+/** What kubectl describe shows of this Machine below Events, in order. */
+async function told(): Promise<readonly string[]> {
+  await daemon?.events.flush();
+  const { items } = await host.kube.list(EVENT, { namespace: "default", fieldSelector: `involvedObject.name=${name}` });
+  const inOrder = items.toSorted((a, b) => Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion));
+  return inOrder.map((one) => `${one.type} ${one.reason}: ${one.message}`);
+}
 
 test("a daemon that is stopped mid-step goes on with that step, and only that", async () => {
   const hang = `printf x >> ${ran("write-image")}\nwhile :; do sleep 0.1; done`;
@@ -313,6 +350,22 @@ test("an unreachable BMC and a wrong digest are conditions with a cause and a ne
   expect(condition(bad.status?.conditions, "Installed")).toMatchObject({ reason: "IRW_IMAGE_DIGEST" });
   expect(bad.status?.operation?.nextTryAt).toBeTruthy();
   expect(count("bootloader")).toBe(0);
+});
+
+test("a disk too small for the image is a condition with the cause and the next try, and no disk is touched", async () => {
+  await startDaemon();
+  await declare();
+  await until("Available", phase("Available"));
+  await claim("large");
+  const refused = await until("Installed=False", (machine) => condition(machine.status?.conditions, "Installed")?.status === "False");
+  expect(condition(refused.status?.conditions, "Installed")).toMatchObject({
+    reason: "IRW_DISK_NONE",
+    message: expect.stringMatching(/no disk that is of at least 100\.1 GiB; it has \/dev\/nvme0n1 \(8\.0 GiB, .*Attempt 1; next try 20/),
+  });
+  expect(refused.status?.operation).toMatchObject({ kind: "install", state: "Failed", step: "choose", nextTryAt: expect.any(String) });
+  expect(refused.status?.lastTenant).toBeUndefined();
+  expect([server.boots, count("consent"), count("partition"), count("write-image")]).toEqual([["installer"], 0, 0, 0]);
+  expect(await told()).toContainEqual(expect.stringMatching(/^Warning InstallFailed: .*no disk that is of at least 100\.1 GiB/));
 });
 
 test("a wipe that is not proven keeps the machine out of use", async () => {
