@@ -1,9 +1,10 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { stringify } from "yaml";
 import { checked } from "../../src/rack/config.ts";
 import { namespaceOf, type Rack, type RackStatus, rackDown, rackPower, rackStatus, rackUp } from "../../src/rack/index.ts";
 import { rackPaths } from "../../src/rack/paths.ts";
@@ -31,27 +32,48 @@ const description = {
   ],
 };
 const rack: Rack = checked(description, "this test");
+const launcher = fileURLToPath(new URL("../../bin/ironwright", import.meta.url));
+const cache = process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright");
+const file = join(mkdtempSync(join(tmpdir(), "iw-")), "rack.yaml");
 const paths = rackPaths(directory);
 const netnsBefore = mountOfNamespaces();
 let status: RackStatus;
 const steps: string[] = [];
 
 beforeAll(async () => {
+  writeFileSync(file, stringify(description));
   status = await rackUp(rack, { ovmf, onStep: (line) => steps.push(line) });
 });
 
 afterAll(async () => {
   await rackDown(rack);
   rmSync(directory, { recursive: true, force: true });
+  rmSync(dirname(file), { recursive: true });
 });
+
+/** `ironwright rack …`, as people run it. */
+function ironwrightRack(...args: readonly string[]) {
+  const { PATH, HOME } = process.env;
+  const env = { PATH, HOME, IRONWRIGHT_ARTIFACTS: join(cache, "artifacts.json") };
+  const {
+    status: code,
+    stdout,
+    stderr,
+  } = spawnSync(launcher, ["rack", ...args, "-f", file], { encoding: "utf8", env, cwd: dirname(file) });
+  return { code, stdout, stderr };
+}
 
 test("up: powered off, each step told, doing it again changes nothing", async () => {
   expect(status).toMatchObject({ up: true, namespace: namespaceOf(rack), servers: [{ name: "bios-1", power: "Off" }] });
   expect(steps.map((line) => line.split(":")[0])).toEqual(["network", "chassis"]);
   const before = chassis();
   expect(await rackUp(rack, { ovmf, onStep: (line) => steps.push(line) })).toEqual(status);
+  const { code, stdout, stderr } = ironwrightRack("up");
+  expect([code, stdout.trim().split("\n").length, stderr]).toEqual([0, 2, ""]);
+  expect(stdout).toMatch(/^SERVER +POWER .*\nbios-1 +Off +bios +/);
   expect(chassis()).toEqual(before);
   expect(steps).toHaveLength(2);
+  expect(JSON.parse(ironwrightRack("status", "-o", "json").stdout)).toEqual(status);
 });
 
 test("the disk takes no more space than is written to it", () => {
@@ -116,18 +138,28 @@ test("the power button", async () => {
   expect((await rackPower(rack, "bios-1", "reset")).servers[0]?.power).toBe("On");
   expect((await rackPower(rack, "bios-1", "off")).servers[0]?.power).toBe("Off");
   await expect(rackPower(rack, "bios-9", "explode")).rejects.toMatchObject({ code: "IRW_RESOURCE_INVALID" });
+  expect(ironwrightRack("power", "bios-1", "on")).toEqual({ code: 0, stdout: "", stderr: "" });
+  expect(isAlive(qemuOf("bios-1"))).toBe(true);
+  expect(ironwrightRack("status").stdout).toMatch(/^bios-1 +On /m);
+  expect(ironwrightRack("power", "bios-1", "explode")).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/IRW_RESOURCE_INVALID[\s\S]*explode.*none of on, off, reset/),
+  });
 });
 
 test("down leaves nothing: no process, namespace, interface, mount or file", async () => {
   await rackPower(rack, "bios-1", "on");
   const processes = [chassis(), qemuOf("bios-1")];
-  await rackDown(rack);
+  const { code, stdout } = ironwrightRack("down");
+  expect([code, stdout]).toEqual([0, expect.stringMatching(/chassis: ended\nnetwork: .* removed\nremoved: /)]);
   expect(processes.filter(isAlive)).toEqual([]);
   expect(existsSync(`/run/netns/${namespaceOf(rack)}`)).toBe(false);
   expect(spawnSync("ip", ["-brief", "link"], { encoding: "utf8" }).stdout).not.toContain(`iw-${rack.name}`);
   expect(existsSync(directory)).toBe(false);
   if (!netnsBefore) expect(mountOfNamespaces()).toBe(false);
   await rackDown(rack);
+  expect(ironwrightRack("down")).toEqual({ code: 0, stdout: "", stderr: "" });
+  expect(ironwrightRack("status")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^bios-1 +Off /m) });
 });
 
 /** Runs the real client where the BMC can be reached: inside the rack's namespace. */
