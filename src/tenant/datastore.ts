@@ -2,7 +2,13 @@ import type { KeyedCertificate } from "../supervise/index.ts";
 
 /** Where a tenant's apiserver keeps its objects, and what it shows to get in. */
 export interface DatastoreAccess {
+  /** `https://127.0.0.1:PORT` on the host. */
   readonly endpoint: string;
+  /**
+   * The same server at a Unix socket, for a tenant that has no network of the host: alone in a directory that anybody who
+   * gets there may pass, and made anew with each start of the server. Its certificate is for 127.0.0.1.
+   */
+  readonly socket: string;
   /** Every key of the tenant begins with it and a slash. */
   readonly prefix: string;
   readonly ca: string;

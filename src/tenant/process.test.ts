@@ -9,7 +9,12 @@ const PLANE: ControlPlane = {
   port: 16443,
   address: "10.77.0.1",
   bundle: { "ca.crt": "CA", "encryption-key": "SECRETSECRET" },
-  datastore: { endpoint: "https://127.0.0.1:2379", prefix: "/11111111-2222-3333-4444-555555555555", ca: "CA" },
+  datastore: {
+    endpoint: "https://127.0.0.1:2379",
+    socket: "/data/s/client.sock",
+    prefix: "/11111111-2222-3333-4444-555555555555",
+    ca: "CA",
+  },
 };
 const [apiserver, controllerManager, scheduler] = childSpecs(PLANE, "/data/tenants/u", "/opt/kube");
 

@@ -1,5 +1,6 @@
+import { chmod, mkdir } from "node:fs/promises";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { IronwrightError } from "../core/errors.ts";
 import { type ChildSpec, createCa, issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
@@ -22,6 +23,8 @@ const LEAF_DAYS = 90;
 const READY_TIMEOUT_MS = 60_000;
 /** etcd keeps what was deleted or overwritten for so long; a watcher that slept longer lists again. */
 const COMPACTION = "5m";
+/** Within the shard's directory; relative, since the path of a Unix socket holds 107 bytes. */
+const SOCKET = "socket/client.sock";
 const QUOTA_BYTES = 4 * 2 ** 30;
 
 /**
@@ -61,6 +64,8 @@ export function etcdShard(options: ShardOptions): Datastore {
 
   async function prepare() {
     await makePrivate(dir);
+    await mkdir(join(dir, dirname(SOCKET)), { recursive: true });
+    await chmod(join(dir, dirname(SOCKET)), 0o755);
     const ca = await authority();
     // the gateway calls its own etcd with this certificate, hence both usages; it must not name a user
     await leaf("server", ca, { commonName: `${name}-server`, sans: ["127.0.0.1", "localhost"], usages: ["server", "client"] });
@@ -109,7 +114,7 @@ export function etcdShard(options: ShardOptions): Datastore {
     async admit(uid, signal) {
       const { etcd, endpoint } = await started(signal);
       await etcd.ensureUser(uid, permissionsOf(uid));
-      return { endpoint, prefix: `/${uid}`, ca: (await authority()).certificate };
+      return { endpoint, socket: join(dir, SOCKET), prefix: `/${uid}`, ca: (await authority()).certificate };
     },
 
     async certificate(uid, days) {
@@ -156,10 +161,15 @@ function childOf({ name, dir, etcdPath }: ShardOptions, endpoint: string): Child
   return {
     name,
     command: [
+      // whoever sees the socket may connect, and is let in by certificate alone; etcd gives its own files their modes
+      "/bin/sh",
+      "-c",
+      'umask 0 && exec "$@"',
+      name,
       etcdPath,
       `--name=${name}`,
       `--data-dir=${join(dir, "data")}`,
-      `--listen-client-urls=${endpoint}`,
+      `--listen-client-urls=${endpoint},unixs://${SOCKET}`,
       `--advertise-client-urls=${endpoint}`,
       // it has no peers: a socket in a directory of ours is a door nobody can knock on
       "--listen-peer-urls=unix://peer:0",
