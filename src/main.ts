@@ -89,6 +89,11 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
       dataDir: config.dataDir,
       listen: config.tenants,
       networks: siteNetworks(config),
+      datastore: {
+        tenantsPerShard: config.tenants.datastore.tenantsPerShard,
+        quotaBytes: config.tenants.datastore.quotaMebibytes * 2 ** 20,
+      },
+      metrics,
       clock,
       random,
       log: part("tenant"),

@@ -51,6 +51,22 @@ export const configSchema = z.strictObject({
         .strictObject({ from: port.default(16443), to: port.default(17442) })
         .refine((range) => range.from <= range.to, "from must not be greater than to")
         .prefault({}),
+      datastore: z
+        .strictObject({
+          tenantsPerShard: z
+            .int()
+            .min(1)
+            .max(200)
+            .default(20)
+            .describe("tenants that share one etcd at most; also what one etcd's failure takes along"),
+          quotaMebibytes: z
+            .int()
+            .min(8)
+            .max(2867)
+            .default(128)
+            .describe("what the objects of a tenant may weigh; quotas in one etcd sum up to 2867 MiB at most, then there is a new one"),
+        })
+        .prefault({}),
     })
     .prefault({}),
 });

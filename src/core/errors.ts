@@ -239,6 +239,14 @@ const errors = {
     says: (at: { endpoint: string; reason: string }) => `the tenants' datastore at ${at.endpoint}: ${at.reason}`,
     next: "see its log in the data directory; it is tried again by itself",
   },
+  IRW_DATASTORE_VERSION: {
+    says: (at: { have: string; floor: string }) => `etcd ${at.have} lets a tenant out of its keys; the first that does not is ${at.floor}`,
+    next: "run `npm run setup` for the bundle's etcd; no tenant is let in by the old one",
+  },
+  IRW_DATASTORE_REFUSED: {
+    says: (at: { tenant: string; reason: string }) => `the datastore cannot take ${at.tenant}: ${at.reason}`,
+    next: "ask for a smaller quota or for an etcd of its own (`kind: dedicated`) in a new VirtualCluster; nothing was changed",
+  },
 
   // ── rack ──
   IRW_RACK_CONFLICT: {

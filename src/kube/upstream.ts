@@ -239,7 +239,11 @@ export interface ValidatingAdmissionPolicy extends Resource {
   readonly spec: {
     readonly failurePolicy?: "Fail" | "Ignore";
     readonly paramKind?: { readonly apiVersion: string; readonly kind: string };
-    readonly matchConstraints?: { readonly resourceRules?: readonly ResourceRule[]; readonly matchPolicy?: "Exact" | "Equivalent" };
+    readonly matchConstraints?: {
+      readonly resourceRules?: readonly ResourceRule[];
+      readonly excludeResourceRules?: readonly ResourceRule[];
+      readonly matchPolicy?: "Exact" | "Equivalent";
+    };
     readonly matchConditions?: readonly { readonly name: string; readonly expression: string }[];
     readonly variables?: readonly { readonly name: string; readonly expression: string }[];
     readonly validations?: readonly {

@@ -96,6 +96,49 @@ export const metricTable = {
     labels: ["stage"],
     buckets: [0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600],
   },
+  datastoreBytes: {
+    name: "ironwright_datastore_shard_bytes",
+    kind: "gauge",
+    help: "An etcd of the tenants: bytes of its file, of those in use, and its quota.",
+    labels: ["shard", "what"],
+  },
+  datastoreTenants: {
+    name: "ironwright_datastore_shard_tenants",
+    kind: "gauge",
+    help: "Tenants in a shard by state: open, full (nothing new is created), stopped (etcd refuses its writes).",
+    labels: ["shard", "state"],
+  },
+  datastoreHeld: {
+    name: "ironwright_datastore_tenant_bytes",
+    kind: "gauge",
+    help: "Bytes of a tenant's keys and values, as last weighed, and its quota. The plane is the id of its control plane.",
+    labels: ["plane", "what"],
+  },
+  datastoreKeys: {
+    name: "ironwright_datastore_tenant_keys",
+    kind: "gauge",
+    help: "Keys of a tenant, as last weighed.",
+    labels: ["plane"],
+  },
+  datastoreCompactions: {
+    name: "ironwright_datastore_compactions_total",
+    kind: "counter",
+    help: "Compactions of a shard by reason: window (five minutes are over), history (much was written), space (it was full).",
+    labels: ["shard", "reason"],
+  },
+  datastoreDefragmentationSeconds: {
+    name: "ironwright_datastore_defragmentation_seconds",
+    kind: "histogram",
+    help: "How long a shard answered nobody while its file was made smaller.",
+    labels: ["shard"],
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60],
+  },
+  datastoreStops: {
+    name: "ironwright_datastore_stops_total",
+    kind: "counter",
+    help: "Tenants whose writes etcd was told to refuse, by reason: bytes (past the quota), churn (overwrites too fast), shard (it has no room).",
+    labels: ["reason"],
+  },
 } as const satisfies Readonly<Record<string, Described>>;
 
 type Table = typeof metricTable;

@@ -89,6 +89,71 @@ const POLICY_BINDING: Kept<ValidatingAdmissionPolicyBinding> = {
   },
 };
 
+/** Policy and binding of a tenant that may create nothing. */
+export const FULL = "ironwright-datastore-full";
+
+/**
+ * Refuses what is new in a tenant whose datastore is full. What exists can be changed and deleted: finalizers and status
+ * are changes, and without them nothing ever goes. Nodes go on renewing their certificates and leases.
+ */
+const FULL_POLICY: Kept<ValidatingAdmissionPolicy> = {
+  kind: VALIDATING_ADMISSION_POLICY,
+  object: {
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: "ValidatingAdmissionPolicy",
+    metadata: { name: FULL, labels: MANAGED },
+    spec: {
+      failurePolicy: "Fail",
+      matchConstraints: {
+        matchPolicy: "Equivalent",
+        // "*" is every resource and no subresource: bindings, evictions and tokens are asked for by those
+        resourceRules: [{ apiGroups: ["*"], apiVersions: ["*"], operations: ["CREATE"], resources: ["*"], scope: "*" }],
+        excludeResourceRules: [
+          rule("coordination.k8s.io", "leases"),
+          rule("certificates.k8s.io", "certificatesigningrequests"),
+          rule("authentication.k8s.io", "*"),
+          rule("authorization.k8s.io", "*"),
+          rule("", "nodes"),
+          rule("storage.k8s.io", "csinodes"),
+        ],
+      },
+      // the daemon's own, as in attachments.ts
+      matchConditions: [{ name: "is-not-the-daemon", expression: 'request.userInfo.username != "ironwright"' }],
+      validations: [
+        {
+          expression: "false",
+          message: "the datastore of this control plane is full: delete objects, or ask for a larger quota; what exists can be changed",
+          reason: "Forbidden",
+        },
+      ],
+    },
+  },
+};
+
+const FULL_BINDING: Kept<ValidatingAdmissionPolicyBinding> = {
+  kind: VALIDATING_ADMISSION_POLICY_BINDING,
+  object: {
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: "ValidatingAdmissionPolicyBinding",
+    metadata: { name: FULL, labels: MANAGED },
+    spec: { policyName: FULL, validationActions: ["Deny"] },
+  },
+};
+
+function rule(group: string, resource: string) {
+  return { apiGroups: [group], apiVersions: ["*"], operations: ["*"], resources: [resource], scope: "*" };
+}
+
+/** Makes the tenant's apiserver refuse what is new, or stop refusing it. Idempotent. */
+export async function keepFull(kube: Kube, isFull: boolean): Promise<void> {
+  // the binding is what makes a policy act: last to come and first to go
+  const kept: readonly Kept[] = isFull ? [FULL_POLICY, FULL_BINDING] : [FULL_BINDING, FULL_POLICY];
+  for (const one of kept) {
+    if (isFull) await keep(kube, one);
+    else if (await kube.get(one.kind, FULL)) await kube.delete(one.kind, FULL);
+  }
+}
+
 /** The gate's parameter: node name to the uid of the claim it is live for. */
 function admittedNodes(admitted: readonly AdmittedNode[]): Kept<Secret> {
   return {

@@ -5,22 +5,25 @@ import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import { FINALIZER_TENANT, type TenantRef, tenantText } from "../core/names.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import { type EventRecorder, type Kube, NAMESPACE, reflector } from "../kube/index.ts";
+import type { Metrics } from "../observe/index.ts";
 import type { Supervisor } from "../supervise/index.ts";
 import { reconciler } from "../work/index.ts";
 import { hostAdmissions } from "./admissions.ts";
 import { approver } from "./approver.ts";
 import { type Attachment, attach, fits, keyOfRef } from "./attachments.ts";
-import { bootstrapTenant } from "./bootstrap.ts";
+import { bootstrapTenant, keepFull } from "./bootstrap.ts";
 import { declarations } from "./declaration.ts";
 import { NOBODY, proveRefused } from "./gate.ts";
 import { type JoinCredential, joins, type NodeIdentity } from "./join.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { completeBundle, keyedOf } from "./pki.ts";
+import type { DatastoreLimits } from "./placement.ts";
 import { choosePort, type PortRange } from "./ports.ts";
 import { processRuntime } from "./process.ts";
+import { datastoreFull } from "./quota.ts";
 import type { ControlPlane } from "./runtime.ts";
 import { tenantSecrets } from "./secrets.ts";
-import { etcdShard } from "./shard.ts";
+import { etcdShards } from "./shards.ts";
 import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
 import { type ConditionType, isReady, met, pending, report, unmet } from "./status.ts";
 import { tearDown } from "./teardown.ts";
@@ -38,11 +41,15 @@ export interface TenantOptions {
   readonly listen: { readonly nodes: string; readonly people: readonly string[]; readonly ports: PortRange };
   /** Networks of the site, which no tenant's may overlap. */
   readonly networks?: readonly TakenAddress[];
+  readonly datastore?: DatastoreLimits;
   readonly clock: Clock;
   readonly random: (bytes: number) => Buffer;
   readonly log: Logger;
+  readonly metrics?: Metrics;
   readonly events: EventRecorder;
 }
+
+const DATASTORE: DatastoreLimits = { tenantsPerShard: 20, quotaBytes: 128 * 2 ** 20 };
 
 /** Tenants' control planes, as the rest of the daemon sees them. */
 export interface Tenants {
@@ -68,14 +75,15 @@ export interface TenantController extends Tenants {
 export function tenantController(options: TenantOptions): TenantController {
   const { kube, supervisor, kubeBin, kubeVersion, dataDir, listen, networks = [], clock, random, log, events } = options;
   const runtime = processRuntime({ supervisor, kubeBin, dir: join(dataDir, "tenants") });
-  const datastore = etcdShard({
-    name: "tenants-etcd-0",
-    dir: join(dataDir, "datastore", "shard-0"),
+  const datastore = etcdShards({
+    dir: join(dataDir, "datastore"),
     etcdPath: join(kubeBin, "etcd"),
     supervisor,
-    now: () => clock.now(),
+    clock,
     random,
     log,
+    limits: options.datastore ?? DATASTORE,
+    ...(options.metrics ? { metrics: options.metrics } : {}),
   });
   const admissions = hostAdmissions(kube);
   const declared = declarations({ kube, clock, events });
@@ -203,6 +211,7 @@ export function tenantController(options: TenantOptions): TenantController {
       return whole;
     });
     await stage(cluster, "AdmissionReady", signal, () => closeGate(key, plane, signal));
+    await stage(cluster, "DatastoreFull", signal, () => closeWhenFull(key, plane));
     await tenantSecrets(kube, plane.ref, plane.uid).writeKubeconfig(peoplesKubeconfig(plane));
     await reportReady(cluster, plane);
     if (!ready.has(key)) {
@@ -233,6 +242,13 @@ export function tenantController(options: TenantOptions): TenantController {
     const changedAny = await bootstrapTenant(held.kube, () => admissions.read(plane.ref));
     if (changedAny || held !== before)
       await proveRefused({ ref: plane.ref, server: held.server, bundle: plane.bundle, clock }, NOBODY, signal);
+  }
+
+  /** A stopped tenant's apiserver can write no policy; the one it had as a full tenant is still there. */
+  async function closeWhenFull(key: string, plane: ControlPlane): Promise<void> {
+    const state = datastore.usage(plane.uid)?.state;
+    const held = attachments.get(key);
+    if (held && state !== undefined && state !== "stopped") await keepFull(held.kube, state === "full");
   }
 
   async function attachTo(key: string, plane: ControlPlane): Promise<Attachment> {
@@ -266,7 +282,7 @@ export function tenantController(options: TenantOptions): TenantController {
     });
   }
 
-  async function reportReady(cluster: VirtualCluster, { port, spec }: ControlPlane): Promise<void> {
+  async function reportReady(cluster: VirtualCluster, { port, spec, uid }: ControlPlane): Promise<void> {
     const endpoint = `https://${listen.people[0] ?? listen.nodes}:${port}`;
     if (!isReady(cluster)) {
       const seconds = Math.round((clock.now().getTime() - Date.parse(cluster.metadata.creationTimestamp ?? "")) / 1000);
@@ -281,6 +297,7 @@ export function tenantController(options: TenantOptions): TenantController {
       endpoint,
       nodeEndpoint: `https://${listen.nodes}:${port}`,
       set: [
+        datastoreFull(datastore.usage(uid), clock.now()),
         met("DatastoreReady", "InShard", "its objects are in a shared etcd, in a range of its own"),
         met("ControlPlaneReady", "Running", "apiserver, controller-manager and scheduler run"),
         met("AdmissionReady", "GateClosed", "a node without a live claim was seen to be refused"),
@@ -343,6 +360,10 @@ export function tenantController(options: TenantOptions): TenantController {
     revoke,
     async start() {
       await clusters.start();
+      datastore.onChange((id) => {
+        const found = clusters.list().find((cluster) => cluster.metadata.uid === id);
+        if (found) control.nudge(keyOfRef(refOf(found)));
+      });
       // the first tenant need not wait for it; when it does not come, the tenants' conditions say so
       void datastore.start(ending.signal).catch((error: unknown) => log.warn({ err: error }, "the tenants' datastore does not answer yet"));
       control.start();

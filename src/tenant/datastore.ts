@@ -1,4 +1,6 @@
 import type { KeyedCertificate } from "../supervise/index.ts";
+import type { DatastoreWish } from "./placement.ts";
+import type { Usage } from "./quota.ts";
 
 /** Where a tenant's apiserver keeps its objects, and what it shows to get in. */
 export interface DatastoreAccess {
@@ -15,20 +17,28 @@ export interface DatastoreAccess {
 }
 
 /**
- * What holds tenants' objects: a shared etcd shard today; an etcd of a tenant's own, an external one, or SQL by kine
- * fit behind the same four verbs.
+ * What holds tenants' objects: etcd shards today, shared or of a tenant's own; an external one, or SQL by kine fit behind
+ * the same verbs. A tenant is named by its control plane's id.
  */
 export interface Datastore {
   /** Runs, answers, and lets nobody in without a name. Idempotent. */
   start(signal: AbortSignal): Promise<void>;
-  /** Gives this tenant its own range of keys, and nobody else's. Idempotent. */
-  admit(uid: string, signal: AbortSignal): Promise<DatastoreAccess>;
+  /**
+   * Gives this tenant its own range of keys, and nobody else's, in the shard it was first placed in. Idempotent.
+   * @throws IRW_DATASTORE_REFUSED when there is no such place for it; nothing is changed
+   */
+  admit(id: string, signal: AbortSignal, wish?: DatastoreWish): Promise<DatastoreAccess>;
   /** A client certificate for that range alone. */
-  certificate(uid: string, days: number): Promise<KeyedCertificate>;
+  certificate(id: string, days: number): Promise<KeyedCertificate>;
+  /** What an admitted tenant holds, and whether it may write. */
+  usage(id: string): Usage | undefined;
+  /** A tenant became full, was stopped, or may write again. */
+  onChange(listener: (id: string) => void): void;
   /**
    * Removes every key of the tenant and its right to write more, and reads back that nothing is there.
    * @throws IRW_TENANT_LEFTOVER
    */
-  remove(uid: string, signal: AbortSignal): Promise<void>;
+  remove(id: string, signal: AbortSignal): Promise<void>;
+  /** Ends our own work with it. The servers go on: they are the supervisor's. */
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 import { Agent, request } from "undici";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { sizeOf, type WireKeyValue, type Write, watchWrites } from "./etcd-watch.ts";
 
 /** Keys from `first` up to, not including, `end`. */
 export interface KeyRange {
@@ -12,6 +13,22 @@ export interface Permission {
   readonly kind: "READ" | "WRITE" | "READWRITE";
   readonly first: string;
   readonly end?: string;
+}
+
+export interface Weight {
+  readonly keys: number;
+  readonly bytes: number;
+}
+
+export interface EtcdStatus {
+  readonly version: string;
+  readonly revision: number;
+  /** Bytes of its file, and how many of them hold something. */
+  readonly size: number;
+  readonly inUse: number;
+  readonly quota: number;
+  /** It refuses writes until it is disarmed. */
+  readonly noSpace: boolean;
 }
 
 export interface EtcdOptions {
@@ -28,19 +45,39 @@ export interface EtcdOptions {
  */
 export interface Etcd {
   /** Turns authentication on, with root known by password alone. Idempotent. */
-  secure(): Promise<void>;
-  /** One user without a password, known by certificate, in one role with exactly these rights. Idempotent. */
+  secure(): Promise<EtcdStatus>;
+  /**
+   * One user without a password, known by certificate, in one role with exactly these rights. Idempotent. A right that changes
+   * its kind does so at once: the user never has less meanwhile than before and after.
+   */
   ensureUser(name: string, permissions: readonly Permission[]): Promise<void>;
+  /** The rights of the role of that name, if there is one. */
+  permissionsOf(name: string): Promise<readonly Permission[] | undefined>;
+  /** Every user but root. */
+  users(): Promise<readonly string[]>;
   /** Removes the user and its role. Idempotent. */
   removeUser(name: string): Promise<void>;
   hasUserOrRole(name: string): Promise<boolean>;
   count(range: KeyRange): Promise<number>;
   deleteRange(range: KeyRange): Promise<void>;
+  /** What the range's keys and values weigh right now. Read a few keys at a time, from what is on disk here. */
+  weigh(range: KeyRange, signal: AbortSignal): Promise<Weight>;
+  status(): Promise<EtcdStatus>;
+  /** Forgets what was overwritten or deleted before this revision; resolves when it is gone from disk. */
+  compact(revision: number): Promise<void>;
+  /** Gives free pages back to the disk. Nothing is read or written meanwhile. */
+  defragment(): Promise<void>;
+  /** Lets writes in again after the quota was reached; it is reached again at once where nothing was freed. */
+  disarm(): Promise<void>;
+  /** Every write of everybody from now on, until the signal ends it; throws when the stream breaks. */
+  watchWrites(onWrite: (write: Write) => void, onOpen: (revision: number) => void, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
 export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd {
   const agent = new Agent({ connect: { ...tls }, bodyTimeout: 30_000, headersTimeout: 30_000 });
+  /** For what takes as long as there is much of it. */
+  const patient = new Agent({ connect: { ...tls }, bodyTimeout: LONGEST_MS, headersTimeout: LONGEST_MS });
   let token: string | undefined;
   /** One change of users and roles at a time: each makes etcd refuse what was decided under an older revision of them. */
   let last: Promise<unknown> = Promise.resolve();
@@ -55,7 +92,7 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
     try {
       const answer = await request(`${endpoint}/v3/${path}`, {
         method: "POST",
-        dispatcher: agent,
+        dispatcher: LONG.has(path) ? patient : agent,
         headers: { "content-type": "application/json", ...(authorization ? { authorization } : {}) },
         body: JSON.stringify(body),
       });
@@ -82,6 +119,12 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
       if (!(error instanceof EtcdRefusal) || !/invalid auth token|auth store is old|user name is empty/.test(error.message)) throw error;
       return post(path, body, await authenticate());
     }
+  }
+
+  async function ask(path: string, body: object): Promise<Answer> {
+    return asRoot(path, body).catch((error: unknown) => {
+      throw refused(error);
+    });
   }
 
   async function unless(expected: RegExp, work: Promise<unknown>): Promise<void> {
@@ -121,12 +164,24 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
     await unless(NOT_FOUND, asRoot("auth/role/delete", { role: name }));
   }
 
+  async function status(): Promise<EtcdStatus> {
+    const answer = (await ask("maintenance/status", {})) as WireStatus;
+    return {
+      version: answer.version ?? "",
+      revision: Number(answer.header?.revision ?? 0),
+      size: Number(answer.dbSize ?? 0),
+      inUse: Number(answer.dbSizeInUse ?? 0),
+      quota: Number(answer.dbSizeQuota ?? 0),
+      noSpace: (answer.errors ?? []).some((one) => one.includes("NOSPACE")),
+    };
+  }
+
   return {
     secure: () =>
       inTurn(async () => {
         try {
           await authenticate();
-          return;
+          return await status();
         } catch (error) {
           if (!(error instanceof EtcdRefusal) || !/authentication is not enabled/.test(error.message)) throw refused(error);
         }
@@ -135,29 +190,36 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
         await unless(EXISTS, post("auth/user/add", { name: "root", password: rootPassword }));
         await unless(EXISTS, post("auth/user/grant", { user: "root", role: "root" }));
         await unless(/^$/, post("auth/enable", {}));
+        return status();
       }),
 
     ensureUser: (name, permissions) =>
       inTurn(async () => {
         const [rights, roles] = [await permissionsOf(name), await rolesOf(name)];
-        if (rights && samePermissions(rights, permissions) && roles?.length === 1 && roles[0] === name) return;
-        if (rights || roles) await remove(name);
-        await unless(EXISTS, asRoot("auth/role/add", { name }));
-        for (const permission of permissions) {
-          await unless(/^$/, asRoot("auth/role/grant", { name, perm: toWire(permission) }));
+        if (!rights) await unless(EXISTS, asRoot("auth/role/add", { name }));
+        const { grant, revoke } = changesOf(rights ?? [], permissions);
+        for (const { first, end } of revoke) {
+          await unless(NOT_FOUND, asRoot("auth/role/revoke", { role: name, ...wireRange(first, end) }));
         }
-        await unless(EXISTS, asRoot("auth/user/add", { name, options: { no_password: true } }));
-        await unless(/^$/, asRoot("auth/user/grant", { user: name, role: name }));
+        for (const permission of grant) await unless(/^$/, asRoot("auth/role/grant", { name, perm: toWire(permission) }));
+        if (!roles) await unless(EXISTS, asRoot("auth/user/add", { name, options: { no_password: true } }));
+        for (const role of roles ?? []) if (role !== name) await unless(NOT_FOUND, asRoot("auth/user/revoke", { name, role }));
+        if (!roles?.includes(name)) await unless(/^$/, asRoot("auth/user/grant", { user: name, role: name }));
       }),
+
+    permissionsOf,
+
+    async users() {
+      const { users = [] } = (await ask("auth/user/list", {})) as { users?: readonly string[] };
+      return users.filter((name) => name !== "root");
+    },
 
     removeUser: (name) => inTurn(() => remove(name)),
 
     hasUserOrRole: async (name) => (await rolesOf(name)) !== undefined || (await permissionsOf(name)) !== undefined,
 
     async count({ first, end }) {
-      const answer = await asRoot("kv/range", { key: base64(first), range_end: base64(end), count_only: true }).catch((error: unknown) => {
-        throw refused(error);
-      });
+      const answer = await ask("kv/range", { ...wireRange(first, end), count_only: true });
       return Number(answer.count ?? 0);
     },
 
@@ -165,9 +227,49 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
       await unless(/^$/, asRoot("kv/deleterange", { key: base64(first), range_end: base64(end) }));
     },
 
-    close: () => agent.close(),
+    async weigh({ first, end }, signal) {
+      let [keys, bytes] = [0, 0];
+      for (let from: string | undefined = base64(first); from !== undefined; ) {
+        signal.throwIfAborted();
+        const page = { key: from, range_end: base64(end), limit: PAGE_KEYS, serializable: true };
+        const { kvs = [], more = false } = (await ask("kv/range", page)) as { kvs?: readonly WireKeyValue[]; more?: boolean };
+        for (const kv of kvs) bytes += sizeOf(kv);
+        keys += kvs.length;
+        const last = kvs.at(-1)?.key;
+        from = more && last !== undefined ? next(last) : undefined;
+      }
+      return { keys, bytes };
+    },
+
+    status,
+
+    compact: (revision) => unless(/has been compacted/, asRoot("kv/compaction", { revision, physical: true })),
+
+    async defragment() {
+      await ask("maintenance/defragment", {});
+    },
+
+    async disarm() {
+      const { alarms = [] } = (await ask("maintenance/alarm", { action: "GET" })) as { alarms?: readonly Answer[] };
+      for (const { memberID, alarm } of alarms) await ask("maintenance/alarm", { action: "DEACTIVATE", memberID, alarm });
+    },
+
+    watchWrites: async (onWrite, onOpen, signal) =>
+      watchWrites({ endpoint, tls, authorization: await authenticate() }, onWrite, onOpen, signal).catch((error: unknown) => {
+        if (signal.aborted) return;
+        throw new IronwrightError("IRW_DATASTORE", { endpoint, reason: `watch: ${reasonOf(error)}` }, error);
+      }),
+
+    async close() {
+      await Promise.all([agent.close(), patient.close()]);
+    },
   };
 }
+
+/** Of at most 1.5 MiB each: an answer never weighs more than 96 MiB. */
+const PAGE_KEYS = 64;
+const LONGEST_MS = 600_000;
+const LONG: ReadonlySet<string> = new Set(["maintenance/defragment", "kv/compaction"]);
 
 /** etcd's words in etcdserver/api/v3rpc/rpctypes; its codes do not tell these apart. */
 const NOT_FOUND = /name not found|is not granted/;
@@ -188,9 +290,21 @@ interface WirePermission {
   readonly range_end?: string;
 }
 
-function toWire(permission: Permission): WirePermission {
-  const key = base64(permission.first);
-  return { permType: permission.kind, key, ...(permission.end === undefined ? {} : { range_end: base64(permission.end) }) };
+interface WireStatus {
+  readonly header?: { readonly revision?: string };
+  readonly version?: string;
+  readonly dbSize?: string;
+  readonly dbSizeInUse?: string;
+  readonly dbSizeQuota?: string;
+  readonly errors?: readonly string[];
+}
+
+function toWire({ kind, first, end }: Permission): WirePermission {
+  return { permType: kind, ...wireRange(first, end) };
+}
+
+function wireRange(first: string, end: string | undefined): { readonly key: string; readonly range_end?: string } {
+  return { key: base64(first), ...(end === undefined ? {} : { range_end: base64(end) }) };
 }
 
 /** protobuf's JSON leaves zero values out, and READ is 0. */
@@ -200,9 +314,18 @@ function fromWire(wire: WirePermission): Permission {
   return { kind: (wire.permType ?? "READ") as Permission["kind"], first, ...end };
 }
 
-function samePermissions(have: readonly Permission[], want: readonly Permission[]): boolean {
-  const texts = (all: readonly Permission[]) => all.map((one) => `${one.kind} ${one.first} ${one.end ?? ""}`).sort();
-  return texts(have).join("\n") === texts(want).join("\n");
+/** A grant over a range that is there already changes its kind in one step; the rest is granted or revoked. */
+function changesOf(have: readonly Permission[], want: readonly Permission[]) {
+  const sameRange = (one: Permission) => (other: Permission) => one.first === other.first && one.end === other.end;
+  return {
+    grant: want.filter((one) => have.find(sameRange(one))?.kind !== one.kind),
+    revoke: have.filter((one) => !want.some(sameRange(one))),
+  };
+}
+
+/** The least key after this one. */
+function next(key: string): string {
+  return Buffer.concat([Buffer.from(key, "base64"), Buffer.of(0)]).toString("base64");
 }
 
 function base64(value: string): string {

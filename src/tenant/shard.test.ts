@@ -25,3 +25,7 @@ test("writing is for the range alone", () => {
   const writable = permissionsOf("a").filter((one) => one.kind !== "READ");
   expect(writable).toEqual([{ kind: "READWRITE", first: "/a/", end: "/a0" }]);
 });
+
+test("one that is stopped may read its range, and write nothing", () => {
+  expect(permissionsOf("a", false).every((one) => one.kind === "READ")).toBe(true);
+});

@@ -1,37 +1,55 @@
-import { chmod, mkdir } from "node:fs/promises";
+import { chmod, mkdir, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { IronwrightError } from "../core/errors.ts";
 import { type ChildSpec, createCa, issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
-import type { Datastore } from "./datastore.ts";
+import type { DatastoreAccess } from "./datastore.ts";
 import { connectEtcd, type Etcd, type KeyRange, type Permission } from "./etcd.ts";
+import { checkVersion } from "./etcd-version.ts";
 import { makePrivate, readText, writePrivate } from "./files.ts";
 
 export interface ShardOptions {
-  /** `shard-0`; also the name of its child. */
+  /** Also the name of its child. */
   readonly name: string;
   readonly dir: string;
   readonly etcdPath: string;
+  readonly quotaBytes: number;
   readonly supervisor: Supervisor;
   readonly now: () => Date;
   readonly random: (bytes: number) => Buffer;
   readonly log: Logger;
 }
 
+/** One etcd, and the tenants let into it. */
+export interface Shard {
+  /** Runs, answers, and lets nobody in without a name. Idempotent. */
+  start(signal: AbortSignal): Promise<Etcd>;
+  /** Gives the tenant its range; one that was stopped from writing stays so. Idempotent. */
+  admit(id: string, signal: AbortSignal): Promise<DatastoreAccess>;
+  certificate(id: string, days: number): Promise<KeyedCertificate>;
+  /** Whether etcd takes writes of the tenant: its role says it, so it outlives us. */
+  mayWrite(id: string, signal: AbortSignal): Promise<boolean>;
+  setMayWrite(id: string, may: boolean, signal: AbortSignal): Promise<void>;
+  /** @throws IRW_TENANT_LEFTOVER */
+  remove(id: string, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+  /** Ends its process and removes all it had. */
+  destroy(): Promise<void>;
+}
+
 const LEAF_DAYS = 90;
 const READY_TIMEOUT_MS = 60_000;
-/** etcd keeps what was deleted or overwritten for so long; a watcher that slept longer lists again. */
-const COMPACTION = "5m";
+/** Of etcd's own compaction, which stands in where no daemon compacts: see upkeep.ts. */
+const COMPACTION = "1h";
 /** Within the shard's directory; relative, since the path of a Unix socket holds 107 bytes. */
 const SOCKET = "socket/client.sock";
-const QUOTA_BYTES = 4 * 2 ** 30;
 
 /**
  * One etcd that many tenants share, apart by key prefix and user. It runs under the supervisor; what it must not lose
  * (its authority, root's password, its port) stands beside its data, readable by us alone.
  */
-export function etcdShard(options: ShardOptions): Datastore {
+export function etcdShard(options: ShardOptions): Shard {
   const { name, dir, supervisor, log, random } = options;
   let running: Promise<{ readonly etcd: Etcd; readonly endpoint: string; readonly certificate: string }> | undefined;
 
@@ -82,7 +100,12 @@ export function etcdShard(options: ShardOptions): Datastore {
     await supervisor.waitReady(name, { timeoutMs: READY_TIMEOUT_MS, signal });
     const [certificate = "", key = ""] = [await readText(join(dir, "daemon.crt")), await readText(join(dir, "daemon.key"))];
     const etcd = connectEtcd({ endpoint, tls: { ca: ca.certificate, cert: certificate, key }, rootPassword });
-    await etcd.secure();
+    try {
+      checkVersion((await etcd.secure()).version);
+    } catch (error) {
+      await etcd.close();
+      throw error;
+    }
     log.info({ shard: name, endpoint }, "the tenants' datastore answers");
     return { etcd, endpoint, certificate };
   }
@@ -106,37 +129,59 @@ export function etcdShard(options: ShardOptions): Datastore {
     return mine;
   }
 
+  async function close(): Promise<void> {
+    const before = await running?.catch(() => undefined);
+    running = undefined;
+    await before?.etcd.close();
+  }
+
   return {
-    async start(signal) {
-      await started(signal);
-    },
+    start: async (signal) => (await started(signal)).etcd,
 
-    async admit(uid, signal) {
+    async admit(id, signal) {
       const { etcd, endpoint } = await started(signal);
-      await etcd.ensureUser(uid, permissionsOf(uid));
-      return { endpoint, socket: join(dir, SOCKET), prefix: `/${uid}`, ca: (await authority()).certificate };
+      const stopped = isStopped(await etcd.permissionsOf(id), id);
+      await etcd.ensureUser(id, permissionsOf(id, !stopped));
+      return { endpoint, socket: join(dir, SOCKET), prefix: `/${id}`, ca: (await authority()).certificate };
     },
 
-    async certificate(uid, days) {
-      return issue({ ca: await authority(), commonName: uid, usages: ["client"], days });
+    async certificate(id, days) {
+      return issue({ ca: await authority(), commonName: id, usages: ["client"], days });
     },
 
-    async remove(uid, signal) {
+    async mayWrite(id, signal) {
+      const { etcd } = await started(signal);
+      return !isStopped(await etcd.permissionsOf(id), id);
+    },
+
+    async setMayWrite(id, may, signal) {
+      const { etcd } = await started(signal);
+      await etcd.ensureUser(id, permissionsOf(id, may));
+    },
+
+    async remove(id, signal) {
       const { etcd } = await started(signal);
       // the right to write goes first: a process that should be dead and is not can put nothing back
-      await etcd.removeUser(uid);
-      await etcd.deleteRange(rangeOf(uid));
-      const keys = await etcd.count(rangeOf(uid));
-      if (keys > 0) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: uid, what: `${keys} keys in the datastore` });
-      if (await etcd.hasUserOrRole(uid)) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: uid, what: "its datastore user" });
+      await etcd.removeUser(id);
+      await etcd.deleteRange(rangeOf(id));
+      const keys = await etcd.count(rangeOf(id));
+      if (keys > 0) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: id, what: `${keys} keys in the datastore` });
+      if (await etcd.hasUserOrRole(id)) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: id, what: "its datastore user" });
     },
 
-    async close() {
-      const before = await running?.catch(() => undefined);
-      running = undefined;
-      await before?.etcd.close();
+    close,
+
+    async destroy() {
+      await close();
+      await supervisor.remove(name);
+      await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+function isStopped(have: readonly Permission[] | undefined, id: string): boolean {
+  const { first } = rangeOf(id);
+  return have?.find((one) => one.first === first)?.kind === "READ";
 }
 
 /** The tenant's keys: half open, since an open end reaches into the neighbours' (CVE-2024-42480). `0` follows `/` in ASCII. */
@@ -148,15 +193,15 @@ export function rangeOf(uid: string): KeyRange {
  * The tenant's range, and to read one key that nobody writes: each apiserver asks every second how far etcd was
  * compacted, by upstream's key outside every prefix, and complains when it may not.
  */
-export function permissionsOf(uid: string): readonly Permission[] {
+export function permissionsOf(uid: string, mayWrite = true): readonly Permission[] {
   const { first, end } = rangeOf(uid);
   return [
-    { kind: "READWRITE", first, end },
+    { kind: mayWrite ? "READWRITE" : "READ", first, end },
     { kind: "READ", first: "compact_rev_key" },
   ];
 }
 
-function childOf({ name, dir, etcdPath }: ShardOptions, endpoint: string): ChildSpec {
+function childOf({ name, dir, etcdPath, quotaBytes }: ShardOptions, endpoint: string): ChildSpec {
   const pki = (file: string) => join(dir, file);
   return {
     name,
@@ -182,7 +227,9 @@ function childOf({ name, dir, etcdPath }: ShardOptions, endpoint: string): Child
       "--tls-min-version=TLS1.3",
       "--auto-compaction-mode=periodic",
       `--auto-compaction-retention=${COMPACTION}`,
-      `--quota-backend-bytes=${QUOTA_BYTES}`,
+      `--quota-backend-bytes=${quotaBytes}`,
+      // root's password is 32 random bytes: a slow hash only lets whoever asks to log in burn our CPU
+      "--bcrypt-cost=4",
       "--watch-progress-notify-interval=5s",
       "--log-level=warn",
     ],

@@ -18,6 +18,11 @@ export interface GrpcAnswer {
   readonly body: Buffer;
 }
 
+/** Whether a watch was refused, or cancelled (field 4) because of a compaction (field 5). */
+export function watchEnded(body: Buffer): boolean {
+  return body.includes("permission denied") || body.includes(Buffer.of(0x20, 1, 0x28));
+}
+
 /** Encodes a message by its field numbers in etcd's rpc.proto. */
 export function message(...fields: readonly Field[]): Buffer {
   return Buffer.concat(
@@ -40,7 +45,7 @@ export async function etcdCall(identity: EtcdIdentity, method: string, request: 
       session.once("error", reject);
       const stream = session.request({
         ":method": "POST",
-        ":path": `/etcdserverpb.${method}`,
+        ":path": `/${method.includes(".") ? "" : "etcdserverpb."}${method}`,
         "content-type": "application/grpc",
         te: "trailers",
       });
@@ -56,8 +61,8 @@ export async function etcdCall(identity: EtcdIdentity, method: string, request: 
       stream.on("trailers", (headers) => (status = { ...status, ...headers }));
       stream.on("data", (chunk: Buffer) => {
         chunks.push(chunk);
-        // a watch never ends by itself; its refusal is in its second answer
-        if (method === "Watch/Watch" && Buffer.concat(chunks).includes("permission denied")) done();
+        // a watch never ends by itself; why it was refused or cancelled is in its second answer
+        if (method === "Watch/Watch" && watchEnded(Buffer.concat(chunks))) done();
       });
       stream.on("end", done);
       stream.on("error", reject);

@@ -7,7 +7,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { condition } from "../../src/core/conditions.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
 import { type CertificateSigningRequest, CSR, connectKube, eventRecorder, type Kube, SECRET } from "../../src/kube/index.ts";
-import { type JoinCredential, type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { type JoinCredential, type TenantController, type TenantOptions, tenantController } from "../../src/tenant/index.ts";
 import type { EtcdIdentity } from "./etcd-grpc.ts";
 import type { HostControlPlane } from "./host-control-plane.ts";
 
@@ -132,7 +132,11 @@ export async function eventually<T>(what: string, look: () => T | Promise<T>, de
 }
 
 /** A controller of tenants over a test's host control plane. */
-export function controllerOf(host: HostControlPlane, ports: { readonly from: number; readonly to: number }): TenantController {
+export function controllerOf(
+  host: HostControlPlane,
+  ports: { readonly from: number; readonly to: number },
+  more: Partial<TenantOptions> = {},
+): TenantController {
   const { kube, supervisor, artifacts, dir, log } = host;
   return tenantController({
     kube,
@@ -145,6 +149,7 @@ export function controllerOf(host: HostControlPlane, ports: { readonly from: num
     random: randomBytes,
     log,
     events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
+    ...more,
   });
 }
 

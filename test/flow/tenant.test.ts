@@ -60,7 +60,7 @@ afterAll(async () => {
 });
 
 function newController(): TenantController {
-  return controllerOf(host, PORTS);
+  return controllerOf(host, PORTS, { datastore: { tenantsPerShard: 20, quotaBytes: 8 * 2 ** 20 } });
 }
 
 describe("a VirtualCluster becomes a control plane", () => {
@@ -298,6 +298,36 @@ describe("a node joins for its claim, and not otherwise", () => {
       /no live claim/,
     );
     await node.close();
+  });
+});
+
+describe("a tenant whose datastore is full", () => {
+  const bulk = (index: number) => ({
+    apiVersion: "v1" as const,
+    kind: "ConfigMap" as const,
+    metadata: { name: `bulk-${index}`, namespace: "default" },
+    data: { bulk: "x".repeat(1_000_000) },
+  });
+  const full = async () => condition((await get(UMBRELLA))?.status?.conditions, "DatastoreFull");
+  const dryRun = (people: Kube) => people.raw("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", bulk(100));
+
+  test("creates nothing new, changes and deletes, and creates again; its neighbour notices nothing", async () => {
+    const people = await kubeOfPeople(host, UMBRELLA);
+    for (let index = 0; index < 9; index += 1) await people.create(CONFIG_MAP, bulk(index));
+    await eventually("it is said", async () => expect(await full()).toMatchObject({ status: "True", reason: "Full" }));
+    expect((await full())?.message).toMatch(/it holds 8\.\d MiB of 8\.0 MiB in \d+ keys.*delete objects/);
+    await eventually("it is refused", () => expect(dryRun(people)).rejects.toThrow(/the datastore of this control plane is full/));
+    await people.patch(CONFIG_MAP, "bulk-0", "default", { metadata: { labels: { a: "b" } } });
+    const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name: "beat", namespace: "default" } };
+    await people.raw("POST", "/apis/coordination.k8s.io/v1/namespaces/default/leases", lease);
+    const neighbour = await kubeOfPeople(host, ACME);
+    await neighbour.create(CONFIG_MAP, { ...bulk(0), data: { small: "x" } });
+    await neighbour.close();
+
+    for (let index = 0; index < 9; index += 1) await people.delete(CONFIG_MAP, `bulk-${index}`, { namespace: "default" });
+    await eventually("it has room", async () => expect(await full()).toMatchObject({ status: "False", reason: "HasRoom" }));
+    await eventually("it creates", () => dryRun(people));
+    await people.close();
   });
 });
 

@@ -1,0 +1,299 @@
+import type { Logger } from "pino";
+import type { Clock } from "../core/clock.ts";
+import { reasonOf } from "../core/errors.ts";
+import type { Metrics } from "../observe/index.ts";
+import type { Etcd, EtcdStatus } from "./etcd.ts";
+import type { Write } from "./etcd-watch.ts";
+import { crosses, judge, mostBytes, needsWeighing, newUsage, type Usage, withQuota } from "./quota.ts";
+import { rangeOf, type Shard } from "./shard.ts";
+
+/** How often, and from what on, a shard is looked after. */
+export interface UpkeepPace {
+  readonly lookMs: number;
+  /** Between two looks at the whole etcd. */
+  readonly statusMs: number;
+  /** History is kept so long, and at most twice so long; a watcher that slept longer lists again. */
+  readonly windowMs: number;
+  /** So much written ends a window early. */
+  readonly historyBytes: number;
+  /** A tenant that writes so much within a window is stopped for one. */
+  readonly churnBytes: number;
+  /** Free bytes that are worth the pause. */
+  readonly defragmentBytes: number;
+}
+
+export const PACE: UpkeepPace = {
+  lookMs: 250,
+  statusMs: 5_000,
+  windowMs: 5 * 60_000,
+  historyBytes: 512 * 2 ** 20,
+  churnBytes: 512 * 2 ** 20,
+  defragmentBytes: 256 * 2 ** 20,
+};
+
+export interface UpkeepOptions {
+  readonly name: string;
+  readonly shard: Shard;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics?: Metrics;
+  readonly pace: UpkeepPace;
+  onChange(id: string): void;
+  /** One shard at a time is defragmented. */
+  inTurn<T>(work: () => Promise<T>): Promise<T>;
+}
+
+/** The one job that looks after a shard: who holds how much, compaction, free pages, alarms. */
+export interface Upkeep {
+  admitted(id: string, quotaBytes: number): Promise<void>;
+  forget(id: string): void;
+  usage(id: string): Usage | undefined;
+  stop(): Promise<void>;
+}
+
+/** Weighing takes at most this part of the time. */
+const WEIGHING_SHARE = 0.1;
+const AGAIN_MS = 1_000;
+/** Of the shard's quota: above it in use, the heaviest tenants are stopped. */
+const FULL_AT = 0.85;
+const GROWTH = 1 / 64;
+/** Of the shard's quota: a file so large is defragmented even while tenants write. */
+const LARGE_AT = 0.7;
+/** A file is made smaller when so much of it is free. */
+const FREE_SHARE = 0.5;
+const QUIET_MS = 1_000;
+
+/** Begins to look after a shard. Nothing here waits for an answer: what fails is tried again. */
+export function keepUp({ name, shard, clock, log, metrics, pace, onChange, inTurn }: UpkeepOptions): Upkeep {
+  const usages = new Map<string, Usage>();
+  const ending = new AbortController();
+  const { signal } = ending;
+  /** Writes are seen from this revision on; before that, nobody's weight is known. */
+  let watching = false;
+  let lastWriteMs = 0;
+  let weighAgainMs = 0;
+  let status: EtcdStatus | undefined;
+  let nextStatusMs = 0;
+  /** Whom to stop because the shard has no room, and how much was in use when the last one was stopped for that. */
+  let burden: string | undefined;
+  let burdenedAt = 0;
+  /** What was written in this window and in the one before. */
+  let history = { now: 0, before: 0 };
+  let window: { readonly sinceMs: number; readonly revision: number } | undefined;
+  const nowMs = () => clock.now().getTime();
+
+  function change(id: string, next: (usage: Usage) => Usage): void {
+    const usage = usages.get(id);
+    if (usage) usages.set(id, next(usage));
+  }
+
+  function seen({ key, bytes, deleted }: Write): void {
+    history = { ...history, now: history.now + bytes };
+    lastWriteMs = nowMs();
+    change(key.slice(1, key.indexOf("/", 1)), (usage) =>
+      deleted
+        ? { ...usage, sinceDeletes: usage.sinceDeletes + 1 }
+        : { ...usage, sinceBytes: usage.sinceBytes + bytes, windowBytes: usage.windowBytes + bytes },
+    );
+  }
+
+  /** Whatever was written while nobody watched is not known: everybody is weighed anew. */
+  function opened(): void {
+    watching = true;
+    for (const id of usages.keys()) change(id, ({ weighed: _old, ...usage }) => usage);
+  }
+
+  async function watch(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const etcd = await shard.start(signal);
+        await etcd.watchWrites(seen, opened, signal);
+      } catch (error) {
+        if (!signal.aborted) log.debug({ shard: name, reason: reasonOf(error) }, "the watch over the shard's writes broke");
+      }
+      watching = false;
+      await clock.sleep(AGAIN_MS, signal).catch(() => {});
+    }
+  }
+
+  async function look(): Promise<void> {
+    let etcd: Etcd | undefined;
+    while (!signal.aborted) {
+      try {
+        if (!etcd || nowMs() >= nextStatusMs) {
+          etcd = await shard.start(signal);
+          await attend(etcd);
+        }
+        if (watching) await weighOne(etcd);
+        await judgeAll();
+        await clock.sleep(pace.lookMs, signal);
+      } catch (error) {
+        etcd = undefined;
+        if (signal.aborted) return;
+        log.warn({ shard: name, reason: reasonOf(error) }, "looking after the shard failed; it is tried again");
+        await clock.sleep(AGAIN_MS, signal).catch(() => {});
+      }
+    }
+  }
+
+  /** One whose weight may matter most: unknown, or nearest to a mark. */
+  async function weighOne(etcd: Etcd): Promise<void> {
+    const waiting = [...usages].filter(([, usage]) => needsWeighing(usage));
+    const crossing = waiting.filter(([, usage]) => crosses(usage));
+    // a tenant that crosses a mark does not wait; the others share what is left of our time
+    const [id] = crossing[0] ?? (nowMs() >= weighAgainMs ? waiting[0] : undefined) ?? [];
+    if (id === undefined) return;
+    const before = usages.get(id);
+    const began = nowMs();
+    change(id, (usage) => ({ ...usage, sinceBytes: 0, sinceDeletes: 0 }));
+    try {
+      const weighed = await etcd.weigh(rangeOf(id), signal);
+      change(id, (usage) => (watching ? { ...usage, weighed } : usage));
+    } catch (error) {
+      change(id, (usage) => ({ ...usage, sinceBytes: usage.sinceBytes + (before?.sinceBytes ?? 0) }));
+      throw error;
+    } finally {
+      weighAgainMs = nowMs() + (nowMs() - began) / WEIGHING_SHARE;
+    }
+  }
+
+  async function judgeAll(): Promise<void> {
+    const heaviest = burden;
+    burden = undefined;
+    for (const [id, before] of usages) {
+      const after = judge(before, { nowMs: nowMs(), churnBytes: pace.churnBytes, heaviestOfFullShard: id === heaviest });
+      if (after === before) continue;
+      const [was, is] = [before.state === "stopped", after.state === "stopped"];
+      if (was !== is) await shard.setMayWrite(id, !is, signal);
+      change(id, (usage) => ({ ...after, sinceBytes: usage.sinceBytes, sinceDeletes: usage.sinceDeletes }));
+      if (before.state === after.state) continue;
+      if (is) metrics?.datastoreStops.inc({ reason: after.stop?.reason ?? "bytes" });
+      log.info({ shard: name, plane: id, from: before.state, to: after.state, bytes: after.weighed?.bytes }, "a tenant's datastore");
+      onChange(id);
+    }
+  }
+
+  function heaviestWriter(): string | undefined {
+    const writers = [...usages].filter(([, usage]) => usage.state !== "stopped");
+    return writers.sort(([, one], [, other]) => mostBytes(other) + other.windowBytes - mostBytes(one) - one.windowBytes)[0]?.[0];
+  }
+
+  async function attend(etcd: Etcd): Promise<void> {
+    status = await etcd.status();
+    if (status.noSpace) await makeSpace(etcd, status);
+    else await compactInTime(etcd, status);
+    await relieve(etcd, status);
+    await defragmentWhenWorth(etcd, status);
+    nextStatusMs = nowMs() + pace.statusMs;
+  }
+
+  async function makeSpace(etcd: Etcd, { revision }: EtcdStatus): Promise<void> {
+    log.warn({ shard: name }, "the shard has no space and refuses writes; it is compacted and defragmented");
+    await compact(etcd, revision, "space");
+    await defragment(etcd);
+    status = await etcd.status();
+    await etcd.disarm();
+  }
+
+  /** A shard without room is compacted up to now; where that is not enough, its heaviest tenant is stopped, and another if it still grows. */
+  async function relieve(etcd: Etcd, { quota, inUse, revision }: EtcdStatus): Promise<void> {
+    if (inUse < quota * FULL_AT) {
+      burdenedAt = 0;
+      return;
+    }
+    if (history.now + history.before > 0) {
+      await compact(etcd, revision, "space");
+      status = await etcd.status();
+      if (status.inUse < quota * FULL_AT) return;
+    }
+    if (inUse < burdenedAt + quota * GROWTH) return;
+    burdenedAt = inUse;
+    burden = heaviestWriter();
+  }
+
+  async function compactInTime(etcd: Etcd, { revision }: EtcdStatus): Promise<void> {
+    window ??= { sinceMs: nowMs(), revision };
+    if (history.now + history.before >= pace.historyBytes) {
+      await compact(etcd, revision, "history");
+    } else if (nowMs() >= window.sinceMs + pace.windowMs) {
+      // what the window began with: history is kept for one window at least
+      if (window.revision < revision) await compact(etcd, window.revision, "window");
+      history = { now: 0, before: history.now };
+      window = { sinceMs: nowMs(), revision };
+      for (const id of usages.keys()) change(id, (usage) => ({ ...usage, windowBytes: 0 }));
+    }
+  }
+
+  async function compact(etcd: Etcd, revision: number, reason: "window" | "history" | "space"): Promise<void> {
+    await etcd.compact(revision);
+    metrics?.datastoreCompactions.inc({ shard: name, reason });
+    if (reason === "window") return;
+    history = { now: 0, before: 0 };
+    window = { sinceMs: window?.sinceMs ?? nowMs(), revision };
+  }
+
+  async function defragmentWhenWorth(etcd: Etcd, { size, inUse, quota }: EtcdStatus): Promise<void> {
+    const free = size - inUse;
+    if (free < pace.defragmentBytes || free < size * FREE_SHARE) return;
+    // nobody writes: nobody notices. A file near its quota does not wait for that
+    if (size < quota * LARGE_AT && nowMs() < lastWriteMs + QUIET_MS) return;
+    await defragment(etcd);
+  }
+
+  function defragment(etcd: Etcd): Promise<void> {
+    return inTurn(async () => {
+      const began = performance.now();
+      await etcd.defragment();
+      const seconds = (performance.now() - began) / 1000;
+      metrics?.datastoreDefragmentationSeconds.observe({ shard: name }, seconds);
+      const before = status?.size ?? 0;
+      status = await etcd.status();
+      log.info({ shard: name, before, after: status.size, seconds }, "defragmented");
+    });
+  }
+
+  function expose(): void {
+    if (!metrics) return;
+    for (const [what, bytes] of Object.entries({ size: status?.size, in_use: status?.inUse, quota: status?.quota })) {
+      if (bytes !== undefined) metrics.datastoreBytes.set({ shard: name, what }, bytes);
+    }
+    for (const state of ["open", "full", "stopped"]) {
+      metrics.datastoreTenants.set({ shard: name, state }, [...usages.values()].filter((usage) => usage.state === state).length);
+    }
+    for (const [plane, { weighed, quotaBytes }] of usages) {
+      metrics.datastoreHeld.set({ plane, what: "quota" }, quotaBytes);
+      if (!weighed) continue;
+      metrics.datastoreHeld.set({ plane, what: "held" }, weighed.bytes);
+      metrics.datastoreKeys.set({ plane }, weighed.keys);
+    }
+  }
+
+  function unexpose(plane: string): void {
+    for (const what of ["quota", "held"]) metrics?.datastoreHeld.remove({ plane, what });
+    metrics?.datastoreKeys.remove({ plane });
+  }
+
+  const endExposing = metrics?.onScrape(expose);
+  const work = Promise.all([watch(), look()]);
+
+  return {
+    async admitted(id, quotaBytes) {
+      const before = usages.get(id);
+      const stopped = before ? before.state === "stopped" : !(await shard.mayWrite(id, signal));
+      usages.set(id, withQuota(usages.get(id) ?? newUsage(quotaBytes, stopped, nowMs()), quotaBytes));
+    },
+    forget(id) {
+      usages.delete(id);
+      unexpose(id);
+    },
+    usage: (id) => usages.get(id),
+    async stop() {
+      ending.abort(new Error("the datastore is closing"));
+      await work;
+      endExposing?.();
+      for (const id of usages.keys()) unexpose(id);
+      for (const what of ["size", "in_use", "quota"]) metrics?.datastoreBytes.remove({ shard: name, what });
+      for (const state of ["open", "full", "stopped"]) metrics?.datastoreTenants.remove({ shard: name, state });
+    },
+  };
+}
