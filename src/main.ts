@@ -11,14 +11,23 @@ import { type BootPlane, checkInterfaces, createBootPlane, netbootingFile } from
 import type { Artifacts } from "./config/artifacts.ts";
 import type { Config } from "./config/index.ts";
 import { systemClock } from "./core/clock.ts";
+import { parseDuration } from "./core/duration.ts";
 import { isError } from "./core/errors.ts";
 import { SYSTEM_NAMESPACE } from "./core/names.ts";
 import { OS_IMAGE } from "./core/resources.ts";
 import { connectKube, eventRecorder, installCrds, type Kube, NAMESPACE } from "./kube/index.ts";
 import { type MachineController, machineController } from "./machine/index.ts";
 import { addProcessMetrics, createMetrics, type Logger, type Metrics } from "./observe/index.ts";
-import { connectSupervisor, type Supervisor, startEmbeddedSupervisor, startHost } from "./supervise/index.ts";
-import { type TenantController, tenantController } from "./tenant/index.ts";
+import {
+  connectSupervisor,
+  hostPkiDir,
+  renewHostPki,
+  type Supervisor,
+  startEmbeddedSupervisor,
+  startHost,
+  watchHostCertificates,
+} from "./supervise/index.ts";
+import { KEY_TIMES, type TenantController, tenantController } from "./tenant/index.ts";
 import { type OperationJob, operationQueue, operationWorker, type RedisAddress } from "./work/index.ts";
 
 /** The running daemon. */
@@ -81,6 +90,25 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     const events = eventRecorder({ kube, component: "ironwright", clock, log });
     const part = (name: string) => log.child({ part: name });
 
+    const certificates = watchHostCertificates({
+      directories: {
+        host: hostPkiDir(config.dataDir),
+        "tenants-etcd-0": join(config.dataDir, "datastore", "shard-0"),
+      },
+      renew: async (now) => {
+        // an external one has its own authorities
+        if (!config.host.kubeconfig) await renewHostPki({ dataDir: config.dataDir, listen: config.host }, now);
+      },
+      clock,
+      log: part("host"),
+    });
+    stops.push(() => certificates.stop());
+    const unscrape = metrics.onScrape(() => {
+      for (const { name, ends } of certificates.list())
+        metrics.hostCertificateSeconds.set({ name }, (ends.getTime() - clock.now().getTime()) / 1000);
+    });
+    stops.push(async () => unscrape());
+
     const tenants: TenantController = tenantController({
       kube,
       supervisor: host.supervisor,
@@ -98,6 +126,7 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
       random,
       log: part("tenant"),
       events,
+      keyTimes: { ...KEY_TIMES, lives: { ...KEY_TIMES.lives, ...livesOf(config.tenants.certificates) } },
     });
     const queue = await unless(stopping, operationQueue({ redis: host.redis, log: part("work") }));
     stops.push(() => queue.close());
@@ -196,6 +225,10 @@ function siteNetworks({ boot }: Config): readonly { readonly address: string; re
 }
 
 /** The host control plane and Redis: embedded, or the external ones the configuration names. */
+function livesOf({ life, people }: Config["tenants"]["certificates"]) {
+  return { leafMs: parseDuration(life) ?? 0, peopleMs: parseDuration(people) ?? 0 };
+}
+
 async function hostOf({ config, artifacts, log }: Surroundings) {
   const supervisor = config.supervisor.embedded
     ? await startEmbeddedSupervisor({ dir: config.dataDir, log: log.child({ part: "supervise" }) })

@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   describe: async () => (await import("./describe.ts")).describeCommand(global),
   timeline: async () => (await import("./timeline.ts")).timelineCommand(global),
   kubeconfig: async () => (await import("./kubeconfig.ts")).kubeconfigCommand(global),
+  "rotate-ca": async () => (await import("./rotate-ca.ts")).rotateCaCommand(global),
   doctor: async () => (await import("./doctor.ts")).doctorCommand(global),
   explain: async () => (await import("./explain.ts")).explainCommand(),
   simulate: async () => (await import("./simulate.ts")).simulateCommand(),

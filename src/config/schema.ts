@@ -1,9 +1,16 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { parseDuration } from "../core/duration.ts";
 import { bootSchema, ipv4 } from "./boot-schema.ts";
 
 const port = z.int().min(1).max(65535);
+const LONGEST_LIFE_MS = 3650 * 86_400_000;
+const life = (shortest: string) =>
+  z.string().refine((text) => {
+    const ms = parseDuration(text) ?? 0;
+    return ms >= (parseDuration(shortest) ?? 0) && ms <= LONGEST_LIFE_MS;
+  }, `must be a duration such as 168h, at least ${shortest}`);
 
 /** The whole configuration: file, then `IRONWRIGHT_*`, then flags. Every key is optional. */
 export const configSchema = z.strictObject({
@@ -65,6 +72,12 @@ export const configSchema = z.strictObject({
             .max(2867)
             .default(128)
             .describe("what the objects of a tenant may weigh; quotas in one etcd sum up to 2867 MiB at most, then there is a new one"),
+        })
+        .prefault({}),
+      certificates: z
+        .strictObject({
+          life: life("1h").default("168h").describe("how long a control plane's own certificates live; renewed when a third is left"),
+          people: life("1h").default("8760h").describe("how long the administrator's certificate in a kubeconfig lives"),
         })
         .prefault({}),
     })

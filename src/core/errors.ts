@@ -226,6 +226,14 @@ const errors = {
     says: (at: { secret: string; holds: string }) => `Secret ${at.secret} is not this VirtualCluster's: it holds ${at.holds}`,
     next: "move or delete that Secret, or give the VirtualCluster another name; it is not overwritten",
   },
+  IRW_TENANT_AUTHORITY: {
+    says: (at: { tenant: string; problem: string }) => `the certificate authority of ${at.tenant} cannot be used: ${at.problem}`,
+    next: "put right the Secret that is named; an authority is never replaced by another one unasked, and nothing was changed",
+  },
+  IRW_TENANT_CLOCK: {
+    says: (at: { tenant: string; problem: string }) => `no certificate is issued for ${at.tenant}: ${at.problem}`,
+    next: "set this machine's clock; it goes on by itself then",
+  },
   IRW_TENANT_GATE: {
     says: (at: { tenant: string; node: string; got: string }) =>
       `the control plane of ${at.tenant} does not refuse node ${at.node}: ${at.got}`,

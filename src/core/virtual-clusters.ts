@@ -13,6 +13,7 @@ export interface VirtualClusterSpec {
   readonly datastore?: DatastoreSpec;
   /** What its control plane may take of the machine it runs on. */
   readonly resources?: ControlPlaneResources;
+  readonly pki?: VirtualClusterPki;
   /** Where the fields come from that are not given here. */
   readonly templateRef?: TemplateRef;
 }
@@ -110,6 +111,7 @@ export interface VirtualClusterStatus {
   /** When it is deleted, by its ttl. */
   readonly expiresAt?: string;
   readonly sleep?: SleepStatus;
+  readonly pki?: VirtualClusterPkiStatus;
   /** What its template said when it was last asked. */
   readonly template?: TemplateStatus;
   readonly observedGeneration?: number;
@@ -134,4 +136,37 @@ export interface TemplateStatus {
   readonly asked: TemplateRef;
   /** The template's spec with its parameters filled in. */
   readonly spec: Readonly<Record<string, unknown>>;
+}
+
+export interface VirtualClusterPki {
+  /** Which authorities are wanted; one more than there are changes them, with overlap. */
+  readonly authorities?: number;
+  /** Which key service account tokens are signed by; one more changes it, with overlap. */
+  readonly serviceAccountKeys?: number;
+  /** How long what old keys issued is accepted beside the new. */
+  readonly overlap?: string;
+  /** A kubernetes.io/tls Secret in the project: the user's own authority. */
+  readonly authoritySecret?: string;
+}
+
+export interface VirtualClusterPkiStatus {
+  readonly authorities: KeyProgress;
+  readonly serviceAccountKeys: KeyProgress;
+  /** What a change waits for. */
+  readonly waiting?: string;
+}
+
+export interface KeyProgress {
+  /** How often the keys were changed, and once for the first. */
+  readonly generation: number;
+  /**
+   * - `Settled`: there is one.
+   * - `Trusting`: the next one is trusted everywhere and issues nothing yet.
+   * - `Overlapping`: the new one issues; what the old one issued is still accepted.
+   */
+  readonly stage: "Settled" | "Trusting" | "Overlapping";
+  /** When the stage began, RFC 3339. */
+  readonly since?: string;
+  /** When the change began, RFC 3339: who came later knows both. */
+  readonly begun?: string;
 }

@@ -9,7 +9,7 @@ interface Described {
   readonly buckets?: readonly number[];
 }
 
-/** Every metric the daemon has, by the name the code calls it. Labels take few values: never a machine, an address or a tenant's text. */
+/** Every metric the daemon has, by the name the code calls it. Labels take few values: never a machine or an address; a tenant's name only where each tenant must be watched. */
 export const metricTable = {
   dhcpReceived: {
     name: "ironwright_dhcp_received_total",
@@ -138,6 +138,18 @@ export const metricTable = {
     kind: "counter",
     help: "Tenants whose writes etcd was told to refuse, by reason: bytes (past the quota), churn (overwrites too fast), shard (it has no room).",
     labels: ["reason"],
+  },
+  tenantCertificateSeconds: {
+    name: "ironwright_tenant_certificate_expiry_seconds",
+    kind: "gauge",
+    help: "Seconds until a certificate of a tenant's control plane ends; leaves are renewed when a third of their life is left.",
+    labels: ["tenant", "name"],
+  },
+  hostCertificateSeconds: {
+    name: "ironwright_host_certificate_expiry_seconds",
+    kind: "gauge",
+    help: "Seconds until a certificate of the host control plane, or of the tenants' datastore, ends.",
+    labels: ["name"],
   },
 } as const satisfies Readonly<Record<string, Described>>;
 

@@ -1,7 +1,7 @@
 import { randomBytes, X509Certificate } from "node:crypto";
-import { chmodSync, mkdirSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { readIfThere, writeAtomically } from "./files.ts";
 import { createCa, createSigningKeys, issue, type KeyedCertificate, needsRenewal } from "./pki.ts";
 
@@ -34,6 +34,30 @@ export async function hostPki(dir: string, addresses: readonly string[], now: Da
   const admin = await leaf("admin", { ca: clients, commonName: "ironwright-admin", organizations: ["system:masters"], usages: ["client"] });
   await signingKeys(dir);
   return { file: (name) => join(dir, name), serverCa: server.certificate, admin };
+}
+
+/** A certificate among the host's files. */
+export interface HostCertificate {
+  /** Its file's, without `.crt`. */
+  readonly name: string;
+  readonly ends: Date;
+  /** What issues others is not renewed in place. */
+  readonly issuer: boolean;
+  /** A third of a leaf's life is left, a fifth of an authority's, or it is over. */
+  readonly late: boolean;
+}
+
+/** Every certificate in a directory, by name. */
+export function certificatesIn(dir: string, now: Date): readonly HostCertificate[] {
+  const files = existsSync(dir) ? readdirSync(dir).filter((file) => file.endsWith(".crt")) : [];
+  return files.sort().flatMap((file) => {
+    const text = readIfThere(join(dir, file));
+    if (!text) return [];
+    const { ca: issuer, validFromDate, validToDate: ends } = new X509Certificate(text);
+    const left = ends.getTime() - now.getTime();
+    const late = issuer ? left < (ends.getTime() - validFromDate.getTime()) / 5 : needsRenewal(text, now);
+    return [{ name: file.replace(/\.crt$/, ""), ends, issuer, late }];
+  });
 }
 
 function serverNames(addresses: readonly string[]): string[] {
@@ -115,4 +139,10 @@ export function kubeconfigOf(name: string, server: string, serverCa: string, use
     contexts: [{ name, context: { cluster: name, user: `${name}-admin` } }],
     "current-context": name,
   });
+}
+
+/** The server that a kubeconfig of ours names. */
+export function serverOf(kubeconfig: string): string | undefined {
+  const { clusters } = (parse(kubeconfig) ?? {}) as { clusters?: readonly { cluster?: { server?: string } }[] };
+  return clusters?.[0]?.cluster?.server;
 }

@@ -12,7 +12,7 @@ import {
   redisConfiguration,
   serverUrl,
 } from "./host-children.ts";
-import { encryptionConfiguration, hostPki, kubeconfigOf } from "./host-pki.ts";
+import { encryptionConfiguration, type HostPki, hostPki, kubeconfigOf, serverOf } from "./host-pki.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 export interface HostOptions {
@@ -55,7 +55,7 @@ async function startControlPlane(options: HostOptions): Promise<string> {
   const state = stateOf(dataDir, "host");
   mkdirSync(state("etcd"), { recursive: true, mode: 0o700 });
   const ports = await keptPorts(state("ports.json"), listen.port, supervisor);
-  const pki = await hostPki(join(dataDir, "pki", "host"), listen.address === "0.0.0.0" ? [] : [listen.address], new Date());
+  const pki = await renewHostPki(options, new Date());
   const places = {
     ...options,
     listen: { address: listen.address, port: ports.apiserver },
@@ -70,7 +70,6 @@ async function startControlPlane(options: HostOptions): Promise<string> {
   writeAtomically(state("audit.yaml"), auditPolicy());
   const kubeconfig = join(dataDir, "kubeconfig");
   writeAtomically(kubeconfig, kubeconfigOf("ironwright", serverUrl(places.listen), pki.serverCa, pki.admin));
-
   const [etcd, apiserver] = [etcdChild(places), apiserverChild(places)];
   await supervisor.ensure(etcd);
   // it waits for etcd by itself, and has much to do before
@@ -78,6 +77,20 @@ async function startControlPlane(options: HostOptions): Promise<string> {
   await supervisor.waitReady(etcd.name, { timeoutMs: READY_TIMEOUT_MS });
   await supervisor.waitReady(apiserver.name, { timeoutMs: READY_TIMEOUT_MS });
   return kubeconfig;
+}
+
+/** Renews what is due of the embedded control plane's certificates; its servers read the files again by themselves. */
+export async function renewHostPki({ dataDir, listen }: Pick<HostOptions, "dataDir" | "listen">, now: Date): Promise<HostPki> {
+  const pki = await hostPki(hostPkiDir(dataDir), listen.address === "0.0.0.0" ? [] : [listen.address], now);
+  const kubeconfig = readIfThere(join(dataDir, "kubeconfig"));
+  const server = kubeconfig && serverOf(kubeconfig);
+  if (server) writeAtomically(join(dataDir, "kubeconfig"), kubeconfigOf("ironwright", server, pki.serverCa, pki.admin));
+  return pki;
+}
+
+/** Where the embedded control plane's certificates are. */
+export function hostPkiDir(dataDir: string): string {
+  return join(dataDir, "pki", "host");
 }
 
 async function startRedis(options: HostOptions, wanted: boolean): Promise<string> {

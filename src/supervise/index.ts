@@ -1,14 +1,17 @@
 export { connectSupervisor, startEmbeddedSupervisor } from "./client.ts";
-export { type Host, type HostOptions, startHost } from "./host.ts";
+export { type Host, type HostOptions, hostPkiDir, renewHostPki, startHost } from "./host.ts";
+export { type HostCertificates, watchHostCertificates } from "./host-certificates.ts";
 export {
   type CertificateRequest,
   createCa,
   createSigningKeys,
+  crossSign,
   fingerprint,
   issue,
   type KeyedCertificate,
   needsRenewal,
   publicKeyHash,
+  renewalTime,
 } from "./pki.ts";
 export { supervise } from "./server.ts";
 export type { ChildSpec, ChildStatus, ReadyProbe, Supervisor } from "./supervisor.ts";

@@ -15,7 +15,7 @@ import {
 } from "../kube/index.ts";
 import { MANAGED_SELECTOR } from "./bootstrap.ts";
 import { kubeconfig } from "./kubeconfig.ts";
-import { keyedOf } from "./pki.ts";
+import { keyedOf, trustOf } from "./pki.ts";
 import type { ControlPlane } from "./runtime.ts";
 
 /** The daemon's hold on one running control plane: an administrator's client, and what it watches there. */
@@ -39,7 +39,7 @@ export interface AttachOptions {
 /** Connects and watches. Nothing here waits for an answer: the reflectors try until they are detached. */
 export function attach(plane: ControlPlane, { log, clock, onRequest, onTamper }: AttachOptions): Attachment {
   const server = `https://127.0.0.1:${plane.port}`;
-  const ca = plane.bundle["ca.crt"] ?? "";
+  const ca = trustOf(plane.bundle);
   const kube = connectKube(
     kubeconfig({ server, ca, user: "ironwright", cluster: tenantText(plane.ref), client: keyedOf(plane.bundle, "daemon") }),
   );
@@ -65,10 +65,11 @@ export function attach(plane: ControlPlane, { log, clock, onRequest, onTamper }:
   };
 }
 
-/** Whether an attachment still fits: same apiserver, same certificate of ours. */
+/** Whether an attachment still fits: same apiserver, same certificate of ours, same authorities. */
 export function fits(attachment: Attachment, plane: ControlPlane): boolean {
   const { port, uid, bundle } = attachment.plane;
-  return uid === plane.uid && port === plane.port && bundle["daemon.crt"] === plane.bundle["daemon.crt"];
+  const known = keyedOf(bundle, "daemon").certificate === keyedOf(plane.bundle, "daemon").certificate;
+  return uid === plane.uid && port === plane.port && known && trustOf(bundle) === trustOf(plane.bundle);
 }
 
 /** `namespace/name`, as the host control plane's reflector has it. */

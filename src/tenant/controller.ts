@@ -15,8 +15,9 @@ import { bootstrapTenant, keepFull } from "./bootstrap.ts";
 import { declarations } from "./declaration.ts";
 import { NOBODY, proveRefused } from "./gate.ts";
 import { type JoinCredential, joins, type NodeIdentity } from "./join.ts";
+import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
 import { kubeconfig } from "./kubeconfig.ts";
-import { completeBundle, keyedOf } from "./pki.ts";
+import { keyedOf, trustOf } from "./pki.ts";
 import type { DatastoreLimits } from "./placement.ts";
 import { choosePort, type PortRange } from "./ports.ts";
 import { processRuntime } from "./process.ts";
@@ -47,6 +48,8 @@ export interface TenantOptions {
   readonly log: Logger;
   readonly metrics?: Metrics;
   readonly events: EventRecorder;
+  /** How long certificates live and their changes take; default {@link KEY_TIMES}. */
+  readonly keyTimes?: KeyTimes;
 }
 
 const DATASTORE: DatastoreLimits = { tenantsPerShard: 20, quotaBytes: 128 * 2 ** 20 };
@@ -87,10 +90,11 @@ export function tenantController(options: TenantOptions): TenantController {
   });
   const admissions = hostAdmissions(kube);
   const declared = declarations({ kube, clock, events });
+  const ending = new AbortController();
+  const keys = tenantKeys({ kube, clock, random, log, events, ending: ending.signal, times: options.keyTimes });
   const attachments = new Map<string, Attachment>();
   const ready = new Map<string, TenantRef>();
   const listeners: (() => void)[] = [];
-  const ending = new AbortController();
 
   function attachment(ref: TenantRef): Attachment {
     const held = attachments.get(keyOfRef(ref));
@@ -124,8 +128,8 @@ export function tenantController(options: TenantOptions): TenantController {
     // before anything can fail: what cannot run is deleted in its time all the same
     const alive = await declared.live(cluster, spec.ttlMs);
     if (!alive) return undefined;
-    await run(await allocate(await holdFinalizer(alive.cluster), spec), spec, signal);
-    return alive.afterMs === undefined ? undefined : { afterMs: alive.afterMs };
+    const { afterMs } = await run(await allocate(await holdFinalizer(alive.cluster), spec), spec, signal);
+    return { afterMs: Math.min(afterMs, alive.afterMs ?? afterMs) };
   }
 
   /** What its people have to correct is a condition; anything else is thrown. */
@@ -145,7 +149,7 @@ export function tenantController(options: TenantOptions): TenantController {
       ...networks,
     ];
     try {
-      return tenantSpec(meant(cluster), kubeVersion, taken);
+      return tenantSpec(meant(cluster), kubeVersion, taken, options.keyTimes?.shortestOverlapMs);
     } catch (error) {
       if (isError(error, "IRW_RESOURCE_INVALID") || isError(error, "IRW_VERSION_UNSUPPORTED")) return error;
       throw error;
@@ -200,39 +204,41 @@ export function tenantController(options: TenantOptions): TenantController {
     }
   }
 
-  async function run(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal): Promise<void> {
+  async function run(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal): Promise<{ readonly afterMs: number }> {
     const key = keyOfRef(refOf(cluster));
-    const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(cluster.metadata.uid ?? "", signal));
-    const plane = await stage(cluster, "ControlPlaneReady", signal, async () => {
-      const whole = await planeOf(cluster, spec, access);
+    const access = await stage(cluster, "DatastoreReady", signal, () =>
+      datastore.admit(cluster.metadata.uid ?? "", signal, spec.datastore),
+    );
+    const { plane, report: kept } = await stage(cluster, "ControlPlaneReady", signal, async () => {
+      const { plane: whole, report } = await planeOf(cluster, spec, access);
       await runtime.ensure(whole, signal);
       const ailment = await runtime.ailment(whole.uid);
       if (ailment) throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(whole.ref), reason: ailment });
-      return whole;
+      return { plane: whole, report };
     });
     await stage(cluster, "AdmissionReady", signal, () => closeGate(key, plane, signal));
     await stage(cluster, "DatastoreFull", signal, () => closeWhenFull(key, plane));
     await tenantSecrets(kube, plane.ref, plane.uid).writeKubeconfig(peoplesKubeconfig(plane));
-    await reportReady(cluster, plane);
+    await reportReady(cluster, plane, kept);
     if (!ready.has(key)) {
       ready.set(key, plane.ref);
       changed();
     }
+    return { afterMs: kept.afterMs };
   }
 
-  async function planeOf(cluster: VirtualCluster, spec: TenantSpec, access: ControlPlane["datastore"]): Promise<ControlPlane> {
+  async function planeOf(
+    cluster: VirtualCluster,
+    spec: TenantSpec,
+    access: ControlPlane["datastore"],
+  ): Promise<{ readonly plane: ControlPlane; readonly report: KeyReport }> {
     const [ref, uid, port] = [refOf(cluster), cluster.metadata.uid ?? "", cluster.status?.port ?? 0];
-    const secrets = tenantSecrets(kube, ref, uid);
-    const before = await secrets.readBundle();
-    const bundle = await completeBundle(before, {
+    const parts = {
       sans: [...new Set(["localhost", "127.0.0.1", listen.nodes, ...listen.people, spec.serviceAddress, ...SERVICE_NAMES])],
-      datastore: { ca: access.ca, certificate: (days) => datastore.certificate(uid, days) },
-      now: clock.now(),
-      random,
-    });
-    // durable before any process uses it: keys that a crash forgets would strand what was encrypted with them
-    if (bundle !== before) await secrets.writeBundle(bundle);
-    return { ref, uid, spec, port, address: listen.nodes, bundle, datastore: access };
+      datastore: { ca: access.ca, certificate: (days: number) => datastore.certificate(uid, days) },
+    };
+    const { bundle, report } = await keys.keep(cluster, parts, attachments.get(keyOfRef(ref)));
+    return { plane: { ref, uid, spec, port, address: listen.nodes, bundle, datastore: access }, report };
   }
 
   async function closeGate(key: string, plane: ControlPlane, signal: AbortSignal): Promise<void> {
@@ -275,14 +281,14 @@ export function tenantController(options: TenantOptions): TenantController {
     const server = `https://${listen.people[0] ?? listen.nodes}:${port}`;
     return kubeconfig({
       server,
-      ca: bundle["ca.crt"] ?? "",
+      ca: trustOf(bundle),
       user: `${ref.name}-admin`,
       cluster: tenantText(ref),
       client: keyedOf(bundle, "people"),
     });
   }
 
-  async function reportReady(cluster: VirtualCluster, { port, spec, uid }: ControlPlane): Promise<void> {
+  async function reportReady(cluster: VirtualCluster, { port, spec, uid }: ControlPlane, kept: KeyReport): Promise<void> {
     const endpoint = `https://${listen.people[0] ?? listen.nodes}:${port}`;
     if (!isReady(cluster)) {
       const seconds = Math.round((clock.now().getTime() - Date.parse(cluster.metadata.creationTimestamp ?? "")) / 1000);
@@ -296,8 +302,10 @@ export function tenantController(options: TenantOptions): TenantController {
       version: spec.version,
       endpoint,
       nodeEndpoint: `https://${listen.nodes}:${port}`,
+      pki: kept.status,
       set: [
         datastoreFull(datastore.usage(uid), clock.now()),
+        kept.condition,
         met("DatastoreReady", "InShard", "its objects are in a shared etcd, in a range of its own"),
         met("ControlPlaneReady", "Running", "apiserver, controller-manager and scheduler run"),
         met("AdmissionReady", "GateClosed", "a node without a live claim was seen to be refused"),
@@ -318,7 +326,7 @@ export function tenantController(options: TenantOptions): TenantController {
         const spec = checkedSpec(cluster);
         if (spec instanceof IronwrightError || cluster.status?.port === undefined) return;
         if (attachments.has(key) && (await runtime.ailment(uid)) === undefined) return;
-        const plane = await planeOf(cluster, spec, await datastore.admit(uid, signal));
+        const { plane } = await planeOf(cluster, spec, await datastore.admit(uid, signal, spec.datastore));
         await runtime.ensure(plane, signal);
         await closeGate(key, plane, signal);
         ready.set(key, ref);
@@ -326,6 +334,7 @@ export function tenantController(options: TenantOptions): TenantController {
       },
       async removeControlPlane() {
         await detach(key);
+        keys.forget(ref);
         await runtime.remove(uid);
       },
       removeKeys: () => datastore.remove(uid, signal),
@@ -352,6 +361,14 @@ export function tenantController(options: TenantOptions): TenantController {
     for (const listener of listeners) listener();
   }
 
+  const unscrape = options.metrics?.onScrape(() => {
+    options.metrics?.tenantCertificateSeconds.reset();
+    for (const { tenant, certificates: all } of keys.expiries()) {
+      for (const { name, ends } of all)
+        options.metrics?.tenantCertificateSeconds.set({ tenant, name }, (ends.getTime() - clock.now().getTime()) / 1000);
+    }
+  });
+
   return {
     list: () => [...ready.values()],
     onChange: (listener) => void listeners.push(listener),
@@ -375,6 +392,7 @@ export function tenantController(options: TenantOptions): TenantController {
       await Promise.all([...attachments.values()].map((held) => held.detach()));
       attachments.clear();
       await datastore.close();
+      unscrape?.();
     },
   };
 }

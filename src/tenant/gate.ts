@@ -5,7 +5,7 @@ import { connectKube } from "../kube/index.ts";
 import { issue } from "../supervise/index.ts";
 import { GATE } from "./bootstrap.ts";
 import { kubeconfig } from "./kubeconfig.ts";
-import { type Bundle, keyedOf } from "./pki.ts";
+import { type Bundle, keyedOf, trustOf } from "./pki.ts";
 
 /** A name no machine can have. */
 export const NOBODY = "ironwright.gate.probe";
@@ -32,7 +32,7 @@ export async function proveRefused(
     usages: ["client"],
     days: TEN_MINUTES_IN_DAYS,
   });
-  const kube = connectKube(kubeconfig({ server: at.server, ca: ca.certificate, user: "probe", cluster: "tenant", client }));
+  const kube = connectKube(kubeconfig({ server: at.server, ca: trustOf(at.bundle), user: "probe", cluster: "tenant", client }));
   const deadline = at.clock.now().getTime() + DEADLINE_MS;
   try {
     for (;;) {

@@ -1,2 +1,3 @@
 export { type TenantController, type TenantOptions, type Tenants, tenantController } from "./controller.ts";
 export type { JoinCredential, NodeIdentity } from "./join.ts";
+export { KEY_TIMES, type KeyTimes } from "./keys.ts";

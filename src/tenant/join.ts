@@ -9,6 +9,7 @@ import type { Attachment } from "./attachments.ts";
 import { BOOTSTRAP_GROUP, writeGate } from "./bootstrap.ts";
 import type { AdmittedNode } from "./csr.ts";
 import { proveRefused } from "./gate.ts";
+import { trustOf } from "./pki.ts";
 
 /** What a machine needs to join, for one claim alone and for minutes. */
 export interface JoinCredential {
@@ -88,7 +89,7 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
     log.info({ tenant: tenantText(ref), claim, node: nodeName }, "node admitted");
     return {
       server: `https://${address}:${plane.port}`,
-      ca: plane.bundle["ca.crt"] ?? "",
+      ca: trustOf(plane.bundle),
       token: `${id}.${secret}`,
       expires,
       nodeName,

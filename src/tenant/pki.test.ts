@@ -9,7 +9,14 @@ let bundle: Bundle;
 
 function options(change: Partial<BundleOptions> = {}): BundleOptions {
   const certificate = (days: number) => issue({ ca: shard, commonName: "uid", usages: ["client"], days });
-  return { sans: SANS, datastore: { ca: shard.certificate, certificate }, now: new Date(), random: randomBytes, ...change };
+  return {
+    tenant: "default.acme",
+    sans: SANS,
+    datastore: { ca: shard.certificate, certificate },
+    now: new Date(),
+    random: randomBytes,
+    ...change,
+  };
 }
 
 beforeAll(async () => {
@@ -44,10 +51,12 @@ test("what grows old is renewed, authorities and the keys of data are not", asyn
   const same = Object.keys(bundle).filter((file) => later[file] === bundle[file]);
   expect(same.sort()).toEqual(
     [
+      "ca-bundle.crt",
       "ca.crt",
       "ca.key",
       "encryption-key",
       "etcd-ca.crt",
+      "front-proxy-ca-bundle.crt",
       "front-proxy-ca.crt",
       "front-proxy-ca.key",
       "people.crt",

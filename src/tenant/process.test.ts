@@ -5,7 +5,7 @@ import type { ControlPlane } from "./runtime.ts";
 const PLANE: ControlPlane = {
   ref: { namespace: "default", name: "acme" },
   uid: "11111111-2222-3333-4444-555555555555",
-  spec: { version: "v1.36.3", podCIDR: "10.244.0.0/16", serviceCIDR: "10.96.0.0/16", serviceAddress: "10.96.0.1" },
+  spec: { version: "v1.36.3", podCIDR: "10.244.0.0/16", serviceCIDR: "10.96.0.0/16", serviceAddress: "10.96.0.1", datastore: {} },
   port: 16443,
   address: "10.77.0.1",
   bundle: { "ca.crt": "CA", "encryption-key": "SECRETSECRET" },
@@ -38,7 +38,7 @@ test.each([
   ["its own prefix of the datastore", `--etcd-prefix=/${PLANE.uid}`],
   ["no compaction of everybody's etcd", "--etcd-compaction-interval=0"],
   ["nodes that can touch only themselves", "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement"],
-  ["kubelets it dials must prove themselves", "--kubelet-certificate-authority=/data/tenants/u/pki/ca.crt"],
+  ["kubelets it dials must prove themselves", "--kubelet-certificate-authority=/data/tenants/u/pki/ca-bundle.crt"],
   ["secrets encrypted at rest", "--encryption-provider-config=/data/tenants/u/encryption.yaml"],
   ["the address pods reach it at", "--advertise-address=10.77.0.1"],
 ])("the apiserver has %s", (_, flag) => {

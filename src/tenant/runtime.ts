@@ -26,6 +26,8 @@ export interface Runtime {
    * @throws IRW_CHILD_NOT_READY with the process' last words
    */
   ensure(plane: ControlPlane, signal: AbortSignal): Promise<void>;
+  /** Brings its files up to date and starts nothing: for one that sleeps, whose certificates end while it does. */
+  refresh(plane: ControlPlane): Promise<void>;
   /** Why it does not run whole, or undefined when it does. */
   ailment(uid: string): Promise<string | undefined>;
   /**

@@ -72,6 +72,15 @@ const shape = z.strictObject({
   resources: z
     .strictObject({ cpu: amount("100m").optional(), memory: amount("256Mi").optional(), pids: z.int().min(64).max(4_194_304).optional() })
     .optional(),
+  pki: z
+    .strictObject({
+      authorities: z.int().min(1).optional(),
+      serviceAccountKeys: z.int().min(1).optional(),
+      // how short it may be is asked where keys are changed
+      overlap: z.string().max(18).optional(),
+      authoritySecret: z.string().min(1).max(253).optional(),
+    })
+    .optional(),
   templateRef: z
     .strictObject({
       name: z.string().min(1),

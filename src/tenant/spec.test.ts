@@ -25,6 +25,7 @@ test("an empty spec has sound defaults", () => {
     podCIDR: "10.244.0.0/16",
     serviceCIDR: "10.96.0.0/16",
     serviceAddress: "10.96.0.1",
+    datastore: {},
   });
 });
 
@@ -79,7 +80,7 @@ test("what is asked for beyond the networks is read; what is not asked for is ab
   );
   expect(spec).toMatchObject({
     ttlMs: 72 * 3_600_000,
-    quotaBytes: 512 * 2 ** 20,
+    datastore: { quotaBytes: 512 * 2 ** 20 },
     limits: { cpuMillis: 1_500, memoryBytes: 2 ** 30, pids: 512 },
     sleep: { order: "Auto", afterIdleMs: 1_800_000, stopAfterMs: 8 * 3_600_000, nodes: "release", paused: false },
   });
@@ -109,7 +110,6 @@ describe("each problem says its field", () => {
     [{ sleep: { awakeUntil: "tomorrow" } }, "spec.sleep.awakeUntil: expected a moment"],
     [{ sleep: { state: "Drowsy" } }, "spec.sleep.state"],
     [{ sleep: { nap: true } }, "spec.sleep: Unrecognized key"],
-    [{ datastore: { kind: "dedicated" } }, "spec.datastore.kind: dedicated is not carried out yet; there is shared"],
     [{ datastore: { quota: "1Mi" } }, "spec.datastore.quota: expected at least 16Mi, got 1Mi"],
     [{ resources: { memory: "lots" } }, 'spec.resources.memory: expected a quantity, got "lots"'],
     [{ resources: { cpu: 0 } }, "spec.resources.cpu: expected at least 100m, got 0"],

@@ -5,6 +5,8 @@ import { ONE, quantity } from "../core/quantity.ts";
 import type { VirtualCluster } from "../core/resources.ts";
 import type { VirtualClusterSpec } from "../core/virtual-clusters.ts";
 import { addressAt, contains, type Network, overlap, parseNetwork } from "./cidr.ts";
+import type { DatastoreWish } from "./placement.ts";
+import { wantedKeys } from "./rotation.ts";
 import { type SleepPolicy, sleepPolicy } from "./sleep/policy.ts";
 import { shapeProblems } from "./spec-shape.ts";
 
@@ -20,8 +22,8 @@ export interface TenantSpec {
   readonly sleep?: SleepPolicy;
   /** It is deleted so long after it was made. */
   readonly ttlMs?: number;
-  /** What it may write, in bytes. */
-  readonly quotaBytes?: number;
+  /** Where its objects are, and how much it may write. */
+  readonly datastore: DatastoreWish;
   /** What all its processes may take together. */
   readonly limits?: ControlPlaneLimits;
 }
@@ -39,9 +41,6 @@ export interface TakenAddress {
   readonly whose: string;
 }
 
-/** What this version carries out; the definition has more. */
-const DATASTORES: readonly unknown[] = ["shared"];
-
 const DEFAULT_POD_CIDR = "10.244.0.0/16";
 const DEFAULT_SERVICE_CIDR = "10.96.0.0/16";
 /** One node's share of the pod network, as the controller-manager hands it out. */
@@ -52,13 +51,16 @@ const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
  * Reads and checks the spec; pure. Throws IRW_RESOURCE_INVALID with every problem's field, or IRW_VERSION_UNSUPPORTED;
  * nothing is started then.
  */
-export function tenantSpec(cluster: VirtualCluster, bundleVersion: string, taken: readonly TakenAddress[]): TenantSpec {
+export function tenantSpec(
+  cluster: VirtualCluster,
+  bundleVersion: string,
+  taken: readonly TakenAddress[],
+  shortestOverlapMs?: number,
+): TenantSpec {
   const { spec } = cluster;
   const problems = shapeProblems(spec);
   if (problems.length > 0) throw invalid(cluster, problems);
   checkNames(cluster, problems);
-  if (!DATASTORES.includes(spec.datastore?.kind ?? "shared"))
-    problems.push(`spec.datastore.kind: ${spec.datastore?.kind} is not carried out yet; there is ${DATASTORES.join(", ")}`);
 
   const pods = checkNetwork("spec.podCIDR", spec.podCIDR ?? DEFAULT_POD_CIDR, { shortest: 8, longest: NODE_CIDR_BITS }, taken, problems);
   const services = checkNetwork(
@@ -68,6 +70,7 @@ export function tenantSpec(cluster: VirtualCluster, bundleVersion: string, taken
     taken,
     problems,
   );
+  problems.push(...wantedKeys(cluster, shortestOverlapMs).problems);
   if (pods && services && overlap(pods, services)) {
     problems.push(`spec.podCIDR: ${pods.text} overlaps spec.serviceCIDR ${services.text}; choose two networks without a common address`);
   }
@@ -90,6 +93,7 @@ export function tenantSpec(cluster: VirtualCluster, bundleVersion: string, taken
     podCIDR: pods.text,
     serviceCIDR: services.text,
     serviceAddress: addressAt(services, 1),
+    datastore: datastoreWish(spec.datastore),
     ...asked(spec),
   };
 }
@@ -99,8 +103,12 @@ function invalid({ metadata }: VirtualCluster, problems: readonly string[]): Iro
   return new IronwrightError("IRW_RESOURCE_INVALID", { resource, problems: problems.join("\n") });
 }
 
+function datastoreWish({ kind, quota }: NonNullable<VirtualClusterSpec["datastore"]> = {}): DatastoreWish {
+  return { ...(kind ? { kind } : {}), ...(quota === undefined ? {} : { quotaBytes: Number(quantity(quota) / ONE) }) };
+}
+
 /** What is there only where somebody asked for it. */
-function asked({ sleep, ttl, datastore, resources }: VirtualClusterSpec): Partial<TenantSpec> {
+function asked({ sleep, ttl, resources }: VirtualClusterSpec): Partial<TenantSpec> {
   const { cpu, memory, pids } = resources ?? {};
   const limits = {
     ...(cpu === undefined ? {} : { cpuMillis: Number(quantity(cpu) / (ONE / 1_000n)) }),
@@ -110,7 +118,6 @@ function asked({ sleep, ttl, datastore, resources }: VirtualClusterSpec): Partia
   return {
     ...(sleep ? { sleep: sleepPolicy(sleep) } : {}),
     ...(ttl === undefined ? {} : { ttlMs: parseDuration(ttl) ?? Number.POSITIVE_INFINITY }),
-    ...(datastore?.quota === undefined ? {} : { quotaBytes: Number(quantity(datastore.quota) / ONE) }),
     ...(Object.keys(limits).length > 0 ? { limits } : {}),
   };
 }

@@ -1,0 +1,57 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { makePrivate, writePrivate } from "./files.ts";
+import { kubeconfigOfFiles } from "./kubeconfig.ts";
+import { keyedOf } from "./pki.ts";
+import type { ControlPlane } from "./runtime.ts";
+
+/** Read first by who verifies: nobody is shown a certificate before its authority can be known. */
+const TRUST = ["ca-bundle.crt", "front-proxy-ca-bundle.crt", "etcd-ca.crt"] as const;
+/** A certificate, what certifies its issuer, and its key. */
+const PAIRS = ["ca", "apiserver", "kubelet-client", "front-proxy", "controller-manager", "scheduler", "etcd"] as const;
+
+/**
+ * Writes the files of a control plane: what of its bundle its processes read, and what tells them of it. They may run, or be
+ * stopped: each file is replaced whole, and read again by who has it open. A certificate and its key are one file, for of two
+ * files a reader in between would see one new and one old.
+ */
+export async function writeControlPlane(home: string, { bundle, port }: ControlPlane): Promise<void> {
+  const pki = (file: string) => join(home, "pki", file);
+  await makePrivate(join(home, "pki"));
+  await makePrivate(join(home, "log"));
+  for (const file of TRUST) await writePrivate(pki(file), bundle[file] ?? "");
+  for (const name of PAIRS) {
+    const { certificate, key } = keyedOf(bundle, name);
+    await writePrivate(pki(`${name}.pem`), certificate + key);
+  }
+  await writePrivate(pki("service-account.key"), bundle["service-account.key"] ?? "");
+  await writePrivate(pki("service-account.pub"), (bundle["service-account.pub"] ?? "") + (bundle["service-account-old.pub"] ?? ""));
+  for (const file of BEFORE) await rm(pki(file), { force: true });
+  const server = `https://127.0.0.1:${port}`;
+  for (const client of ["controller-manager", "scheduler"] as const) {
+    const files = { ca: pki("ca-bundle.crt"), certificate: pki(`${client}.pem`), key: pki(`${client}.pem`) };
+    await writePrivate(join(home, `${client}.kubeconfig`), kubeconfigOfFiles(server, files));
+  }
+  await writePrivate(join(home, "encryption.yaml"), stringify(encryption(bundle["encryption-key"] ?? "")));
+  await writePrivate(join(home, "authentication.yaml"), stringify(AUTHENTICATION));
+}
+
+/** Keys that no process of the tenant's is to have. */
+const BEFORE = ["daemon.key", "people.key", "front-proxy-ca.key", "encryption-key"];
+
+/** Secrets are encrypted at rest by a key of the tenant's own; `identity` last reads what a restore may bring. */
+function encryption(key: string): object {
+  return {
+    apiVersion: "apiserver.config.k8s.io/v1",
+    kind: "EncryptionConfiguration",
+    resources: [{ resources: ["secrets"], providers: [{ secretbox: { keys: [{ name: "key1", secret: key }] } }, { identity: {} }] }],
+  };
+}
+
+/** Who says nothing of himself may ask for health, and for nothing else. */
+const AUTHENTICATION = {
+  apiVersion: "apiserver.config.k8s.io/v1",
+  kind: "AuthenticationConfiguration",
+  anonymous: { enabled: true, conditions: [{ path: "/livez" }, { path: "/readyz" }, { path: "/healthz" }] },
+};
