@@ -47,9 +47,12 @@ export interface HostCertificate {
   readonly late: boolean;
 }
 
+/** What is there for a while beside the authority that counts. */
+const BESIDE = new Set(["ca-bundle.crt", "chain.crt", "old.crt"]);
+
 /** Every certificate in a directory, by name. */
 export function certificatesIn(dir: string, now: Date): readonly HostCertificate[] {
-  const files = existsSync(dir) ? readdirSync(dir).filter((file) => file.endsWith(".crt")) : [];
+  const files = existsSync(dir) ? readdirSync(dir).filter((file) => file.endsWith(".crt") && !BESIDE.has(file)) : [];
   return files.sort().flatMap((file) => {
     const text = readIfThere(join(dir, file));
     if (!text) return [];

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCa, createSigningKeys, fingerprint, issue, type KeyedCertificate, needsRenewal, publicKeyHash } from "./pki.ts";
+import { createCa, createSigningKeys, crossSign, fingerprint, issue, type KeyedCertificate, needsRenewal, publicKeyHash } from "./pki.ts";
 
 const run = promisify(execFile);
 
@@ -72,6 +72,16 @@ describe("openssl agrees", () => {
     await expect(openssl("x509", "-in", path, "-noout", "-ext", "keyUsage,extendedKeyUsage")).resolves.toMatch(
       /critical\s+Digital Signature\s+X509v3 Extended Key Usage:\s+TLS Web Client Authentication/,
     );
+  });
+
+  test("who knows the old authority alone accepts a leaf of the new one, by what stands behind it", async () => {
+    const next = await createCa("ironwright test 2");
+    const client = await issue({ ca: next, commonName: "admin", usages: ["client"], days: 1 });
+    const between = file("between.pem", await crossSign(next, ca));
+    const [old, path] = [file("ca.pem", ca.certificate), file("next-client.pem", client.certificate)];
+    await expect(openssl("verify", "-x509_strict", "-CAfile", old, "-untrusted", between, path)).resolves.toContain("OK");
+    await expect(openssl("verify", "-CAfile", old, path)).rejects.toThrow();
+    await expect(openssl("verify", "-CAfile", file("other.pem", other.certificate), "-untrusted", between, path)).rejects.toThrow();
   });
 
   test("fingerprint and discovery hash", async () => {

@@ -3,11 +3,12 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { IronwrightError } from "../core/errors.ts";
-import { type ChildSpec, createCa, issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
+import { type ChildSpec, type issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
 import type { DatastoreAccess } from "./datastore.ts";
 import { connectEtcd, type Etcd, type KeyRange, type Permission } from "./etcd.ts";
 import { checkVersion } from "./etcd-version.ts";
 import { makePrivate, readText, writePrivate } from "./files.ts";
+import { isCurrent, issueOf, type ShardAuthority, shardAuthority } from "./shard-authority.ts";
 
 export interface ShardOptions {
   /** Also the name of its child. */
@@ -53,20 +54,20 @@ export function etcdShard(options: ShardOptions): Shard {
   const { name, dir, supervisor, log, random } = options;
   let running: Promise<{ readonly etcd: Etcd; readonly endpoint: string; readonly certificate: string }> | undefined;
 
-  async function authority(): Promise<KeyedCertificate> {
-    const [certificate, key] = [await readText(join(dir, "ca.crt")), await readText(join(dir, "ca.key"))];
-    if (certificate && key) return { certificate, key };
-    const ca = await createCa(`ironwright ${name}`);
-    // the key first: a certificate on disk means that both are there
-    await writePrivate(join(dir, "ca.key"), ca.key);
-    await writePrivate(join(dir, "ca.crt"), ca.certificate);
-    return ca;
+  /** One look at a time, for a look may make the next one. */
+  let looking: Promise<unknown> = Promise.resolve();
+  function authority(): Promise<ShardAuthority> {
+    const mine = looking.then(() => shardAuthority(dir, `ironwright ${name}`, options.now()));
+    looking = mine.catch(() => {});
+    return mine;
   }
 
-  async function leaf(file: string, ca: KeyedCertificate, request: Omit<Parameters<typeof issue>[0], "ca" | "days">): Promise<void> {
+  async function leaf(file: string, ca: ShardAuthority, request: Omit<Parameters<typeof issue>[0], "ca" | "days">): Promise<void> {
     const certificate = await readText(join(dir, `${file}.crt`));
-    if (certificate && !needsRenewal(certificate, options.now())) return;
-    const fresh = await issue({ ca, days: LEAF_DAYS, ...request });
+    if (certificate && (await readText(join(dir, `${file}.pem`))) && isCurrent(certificate, ca, options.now())) return;
+    const fresh = await issueOf(ca, { days: LEAF_DAYS, now: options.now(), ...request });
+    // in one file for etcd, which reads it at each connection: of two it would see one new and one old
+    await writePrivate(join(dir, `${file}.pem`), fresh.certificate + fresh.key);
     await writePrivate(join(dir, `${file}.key`), fresh.key);
     await writePrivate(join(dir, `${file}.crt`), fresh.certificate);
   }
@@ -99,7 +100,7 @@ export function etcdShard(options: ShardOptions): Shard {
     await supervisor.ensure(childOf(options, endpoint));
     await supervisor.waitReady(name, { timeoutMs: READY_TIMEOUT_MS, signal });
     const [certificate = "", key = ""] = [await readText(join(dir, "daemon.crt")), await readText(join(dir, "daemon.key"))];
-    const etcd = connectEtcd({ endpoint, tls: { ca: ca.certificate, cert: certificate, key }, rootPassword });
+    const etcd = connectEtcd({ endpoint, tls: { ca: ca.trust, cert: certificate, key }, rootPassword });
     try {
       checkVersion((await etcd.secure()).version);
     } catch (error) {
@@ -142,11 +143,11 @@ export function etcdShard(options: ShardOptions): Shard {
       const { etcd, endpoint } = await started(signal);
       const stopped = isStopped(await etcd.permissionsOf(id), id);
       await etcd.ensureUser(id, permissionsOf(id, !stopped));
-      return { endpoint, socket: join(dir, SOCKET), prefix: `/${id}`, ca: (await authority()).certificate };
+      return { endpoint, socket: join(dir, SOCKET), prefix: `/${id}`, ca: (await authority()).trust };
     },
 
     async certificate(id, days) {
-      return issue({ ca: await authority(), commonName: id, usages: ["client"], days });
+      return issueOf(await authority(), { commonName: id, usages: ["client"], days, now: options.now() });
     },
 
     async mayWrite(id, signal) {
@@ -220,9 +221,9 @@ function childOf({ name, dir, etcdPath, quotaBytes }: ShardOptions, endpoint: st
       "--listen-peer-urls=unix://peer:0",
       "--initial-advertise-peer-urls=unix://peer:0",
       `--initial-cluster=${name}=unix://peer:0`,
-      `--cert-file=${pki("server.crt")}`,
-      `--key-file=${pki("server.key")}`,
-      `--trusted-ca-file=${pki("ca.crt")}`,
+      `--cert-file=${pki("server.pem")}`,
+      `--key-file=${pki("server.pem")}`,
+      `--trusted-ca-file=${pki("ca-bundle.crt")}`,
       "--client-cert-auth",
       "--tls-min-version=TLS1.3",
       "--auto-compaction-mode=periodic",
@@ -235,7 +236,7 @@ function childOf({ name, dir, etcdPath, quotaBytes }: ShardOptions, endpoint: st
     ],
     cwd: dir,
     logFile: join(dir, "etcd.log"),
-    ready: { http: { url: `${endpoint}/health`, caFile: pki("ca.crt"), certFile: pki("daemon.crt"), keyFile: pki("daemon.key") } },
+    ready: { http: { url: `${endpoint}/health`, caFile: pki("ca-bundle.crt"), certFile: pki("daemon.crt"), keyFile: pki("daemon.key") } },
     stopTimeoutS: 20,
   };
 }

@@ -229,7 +229,6 @@ describe("the controller", () => {
     expect(await refusal({ templateRef: { name: "gone" } })).toContain("IRW_REFERENCE: VirtualClusterTemplate gone does not exist");
     expect(await refusal({ templateRef: { name: "ephemeral", parameters: { days: "many" } } })).toContain("expected a whole number");
     expect(await refusal({ podCIDR: "10.48.0.0/12" })).toContain("overlaps 10.50.0.0/16, a network of the boot plane's prov0");
-    expect(await refusal({ datastore: { kind: "dedicated" } })).toContain("spec.datastore.kind: dedicated is not carried out yet");
     expect((await host.supervisor.list()).filter((child) => child.name.startsWith("tenant-"))).toEqual([]);
   });
 

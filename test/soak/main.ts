@@ -7,6 +7,10 @@ const soaks: Readonly<Record<string, { readonly file: string; readonly says: str
     file: "boot.ts",
     says: "a hundred million fuzzed datagrams, then the whole boot matrix: [--inputs N] [--seed N] [--workers N] [--no-matrix]",
   },
+  certificates: {
+    file: "certificates.ts",
+    says: "a control plane frozen until its certificates have ended, and how soon it works again: [--frozen SECONDS]",
+  },
 };
 
 const [name = "", ...options] = process.argv.slice(2);
