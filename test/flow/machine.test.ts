@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +11,7 @@ import { EVENT, type EventRecorder, eventRecorder, NAMESPACE, SECRET } from "../
 import { type Dropbear, startDropbear } from "../../src/machine/dropbear.fixture.ts";
 import { type MachineController, machineController } from "../../src/machine/index.ts";
 import { type OperationQueue, type OperationWorker, operationQueue, operationWorker } from "../../src/work/index.ts";
+import { untoldOf } from "../rack/described.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import { factsScript, harmlessPlaybooks, Server, Tenant } from "./machine-world.ts";
 
@@ -216,7 +218,13 @@ test("from declared to in use, and back, every step on the record", async () => 
     "Normal ReleaseBegins: its claim ended",
     "Normal Released: the wipe was read back; nothing of default.acme is left",
   ]);
+  expect(untoldOf(describe())).toEqual([]);
 });
+
+function describe(): string {
+  const own = ["--kubeconfig", host.kubeconfig, "--cache-dir", join(host.dir, "kubectl")];
+  return spawnSync(join(host.artifacts.kube.bin, "kubectl"), [...own, "describe", "machine", name], { encoding: "utf8" }).stdout;
+}
 
 /** What kubectl describe shows of this Machine below Events, in order. */
 async function told(): Promise<readonly string[]> {

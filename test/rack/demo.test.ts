@@ -1,12 +1,19 @@
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 
 const demo = fileURLToPath(new URL("demo.ts", import.meta.url));
+const repository = fileURLToPath(new URL("../..", import.meta.url));
 const cache = process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright");
+
+function namesIn(place: string): readonly string[] {
+  return readdirSync(place)
+    .sort()
+    .map((name) => join(place, name));
+}
 
 /** What a run might leave behind, as the kernel lists it. */
 function traces(): Record<string, string> {
@@ -18,13 +25,11 @@ function traces(): Record<string, string> {
       .replace(/ link\/.*$/gm, ""),
     mounts: readFileSync("/proc/mounts", "utf8"),
     swaps: readFileSync("/proc/swaps", "utf8"),
-    files: [tmpdir(), homedir(), "/etc", "/run", "/var/lib", "/var/log"]
-      .flatMap((place) =>
-        readdirSync(place)
-          .filter((name) => /^(ironwright|iw-)/.test(name))
-          .map((name) => join(place, name)),
-      )
-      .join("\n"),
+    files: [
+      ...["/tmp", "/var/tmp", "/dev/shm", homedir()].flatMap(namesIn),
+      // the system writes there meanwhile
+      ...["/etc", "/run", "/var/lib", "/var/log"].flatMap(namesIn).filter((path) => /\/(ironwright|iw-)[^/]*$/.test(path)),
+    ].join("\n"),
     processes: list("ps", "-eo", "comm")
       .split("\n")
       .filter((name) => /qemu|etcd|kube|redis/.test(name))
@@ -33,41 +38,88 @@ function traces(): Record<string, string> {
   };
 }
 
-test("both servers: powered off → GPU pod → given back and wiped, with the daemon killed three times on the second", async () => {
+/** A home and a place for temporary files of one run's own: whatever is left in them is the run's. */
+function places() {
   const dir = mkdtempSync(join(tmpdir(), "demo-"));
+  const [home, temporary] = [join(dir, "home"), join(dir, "tmp")];
+  for (const place of [home, temporary]) mkdirSync(place);
+  return {
+    dir,
+    env: { ...process.env, HOME: home, TMPDIR: temporary, IRONWRIGHT_CACHE: cache },
+    left: () => [home, temporary].flatMap((place) => readdirSync(place, { recursive: true }).map((name) => join(place, String(name)))),
+  };
+}
+
+let run: ReturnType<typeof places>;
+beforeEach(() => {
+  run = places();
+});
+afterEach(() => rmSync(run.dir, { recursive: true }));
+
+/** Runs the demo to its end; resolves to its exit code and what it said. */
+async function demonstrate(args: readonly string[], onText: (said: string, child: ChildProcess) => void = () => {}) {
+  const child = spawn(process.execPath, [demo, ...args], { stdio: ["ignore", "pipe", "inherit"], env: run.env });
+  let said = "";
+  child.stdout.on("data", (data: Buffer) => {
+    process.stdout.write(data);
+    said += data.toString();
+    onText(said, child);
+  });
+  const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+  return { code, said };
+}
+
+test("both servers: powered off → GPU pod → given back and wiped, with the daemon killed three times on the second", async () => {
   const before = traces();
-  try {
-    const json = join(dir, "timeline.json");
-    const run = spawn(process.execPath, [demo, "--kill", "--json", json], { stdio: ["ignore", "inherit", "inherit"] });
-    const code = await new Promise<number | null>((resolve) => run.once("exit", resolve));
-    expect(code).toBe(0);
-    const timeline = JSON.parse(readFileSync(json, "utf8")) as {
-      steps: { title: string; seconds: number }[];
-      history: { phase: string }[];
-    };
-    expect(timeline.steps.length).toBeGreaterThan(8);
-    expect(timeline.history.map((entry) => entry.phase)).toContain("InUse");
-    expect(traces()).toEqual(before);
-    expect(existsSync(join(cache, "demo"))).toBe(false);
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  const json = join(run.dir, "timeline.json");
+  const { code } = await demonstrate(["--kill", "--json", json]);
+  expect(code).toBe(0);
+  const timeline = JSON.parse(readFileSync(json, "utf8")) as {
+    steps: { title: string; seconds: number }[];
+    history: { phase: string }[];
+  };
+  expect(timeline.steps.length).toBeGreaterThan(8);
+  expect(timeline.history.map((entry) => entry.phase)).toContain("InUse");
+  expect(run.left()).toEqual([]);
+  expect(traces()).toEqual(before);
+  expect(existsSync(join(cache, "demo"))).toBe(false);
 });
 
 test("Ctrl-C in the middle: the reason, the log's place, a non-zero exit, and nothing left", async () => {
   const before = traces();
-  const run = spawn(process.execPath, [demo], { stdio: ["ignore", "pipe", "inherit"] });
-  let said = "";
-  run.stdout.on("data", (data: Buffer) => {
-    const begun = said.includes("Machines are declared");
-    said += data.toString();
-    if (!begun && said.includes("Machines are declared")) run.kill("SIGINT");
+  let interrupted = false;
+  const { code, said } = await demonstrate([], (text, child) => {
+    if (interrupted || !text.includes("Machines are declared")) return;
+    interrupted = child.kill("SIGINT");
   });
-  const code = await new Promise<number | null>((resolve) => run.once("close", resolve));
   expect(said).toContain("stopped by SIGINT");
   expect(code).toBe(1);
   const log = /the daemon's log: (\S+)/.exec(said)?.[1] ?? "";
   expect(readFileSync(log, "utf8")).toContain('"msg":"ready"');
   rmSync(log);
+  expect(run.left()).toEqual([]);
   expect(traces()).toEqual(before);
+});
+
+test("--keep leaves it running, and every command it prints works; --down ends it and leaves nothing", async () => {
+  const before = traces();
+  const { code, said } = await demonstrate(["--keep", "--early"]);
+  try {
+    expect(code).toBe(0);
+    const commands = said.split("To look around:")[1]?.split("To end it:")[0]?.trim() ?? "";
+    expect(commands.split("\n")).toHaveLength(6);
+    // as a person types them, in a shell at the checkout
+    const typed = spawnSync("bash", ["-euc", commands], { cwd: repository, encoding: "utf8", env: { ...process.env, HOME: run.dir } });
+    expect([typed.status, typed.stderr]).toEqual([0, expect.not.stringContaining("rror")]);
+    expect(typed.stdout).toMatch(/^bios-1 +(Discovered|Inspecting|Available) /m);
+    expect(typed.stdout).toMatch(/^uefi-1 +(Discovered|Inspecting|Available) /m);
+    expect(typed.stdout).toContain("inspect begins");
+    expect(typed.stdout).toContain('"msg":"ready"');
+    expect(traces()).not.toEqual(before);
+  } finally {
+    expect(await demonstrate(["--down"])).toMatchObject({ code: 0 });
+  }
+  expect(run.left()).toEqual([]);
+  expect(traces()).toEqual(before);
+  expect(existsSync(join(cache, "demo"))).toBe(false);
 });

@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { IronwrightError, reasonOf } from "../../src/core/errors.ts";
-import { createTenant, cycle, declareMachines, deleteTenant } from "./road.ts";
+import { createTenant, cycle, declareMachines, deleteTenant, inspectMachines } from "./road.ts";
 import { buildStage, type Stage, tearDownLeftovers } from "./stage.ts";
 import { createShow, type Show } from "./steps.ts";
 import { timelineOf, timelineTable } from "./timeline.ts";
@@ -12,6 +12,7 @@ import { timelineOf, timelineTable } from "./timeline.ts";
 const { values: options } = parseArgs({
   options: {
     keep: { type: "boolean", default: false },
+    early: { type: "boolean", default: false },
     down: { type: "boolean", default: false },
     kill: { type: "boolean", default: false },
     json: { type: "string" },
@@ -23,13 +24,17 @@ const cache = process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwri
 const show = createShow(process.stdout);
 
 if (options.help) {
-  show.say(`npm run demo -- [--keep] [--kill] [--json FILE]
+  show.say(`npm run demo -- [--keep [--early]] [--kill] [--json FILE]
 npm run demo -- --down
 
   --keep   stop once the first pod runs, leave all of it running and print the commands to look around
+  --early  --keep stops once the tenant is there, its Deployments yours to make, while the servers are inspected
   --down   end what --keep left
   --kill   SIGKILL the daemon three times on the second server's road, to show that it goes on where it was
   --json   write the timeline there`);
+} else if (options.early && !options.keep) {
+  show.say("--early says when --keep stops: npm run demo -- --keep --early");
+  process.exitCode = 2;
 } else if (options.down) {
   await tearDownLeftovers(cache, show.say);
 } else {
@@ -66,7 +71,13 @@ async function demo(): Promise<number> {
 /** Resolves to whether all of it stays. */
 async function bothRoads(stage: Stage, show: Show, signal: AbortSignal): Promise<boolean> {
   await show.step("the daemon: Redis, host control plane with CRDs, boot plane", () => stage.startDaemon());
-  await declareMachines(stage, show, signal);
+  await declareMachines(stage, show);
+  if (options.keep && options.early) {
+    await (await createTenant(stage, show, signal)).close();
+    lookAround(stage, show);
+    return true;
+  }
+  await inspectMachines(stage, show, signal);
   const tenant = await createTenant(stage, show, signal);
   const at = { stage, tenant, show, signal };
   try {
@@ -86,14 +97,15 @@ async function bothRoads(stage: Stage, show: Show, signal: AbortSignal): Promise
 }
 
 function lookAround(stage: Stage, show: Show): void {
+  const acme = join(stage.dir, "acme.kubeconfig");
   show.say(`
 All of it is left running. To look around:
 
   export IRONWRIGHT_KUBECONFIG=${stage.kubeconfig}
   bin/ironwright get machines
   bin/ironwright describe machine bios-1
-  bin/ironwright kubeconfig acme > acme.kubeconfig
-  ${join(stage.artifacts.kube.bin, "kubectl")} --kubeconfig acme.kubeconfig get nodes,pods -o wide
+  bin/ironwright kubeconfig acme > ${acme}
+  ${join(stage.artifacts.kube.bin, "kubectl")} --kubeconfig ${acme} get nodes,pods -o wide
   less ${stage.daemonLog}
 
 To end it: npm run demo -- --down`);

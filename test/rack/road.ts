@@ -6,6 +6,7 @@ import { parseAllDocuments } from "yaml";
 import { condition } from "../../src/core/conditions.ts";
 import { type Kind, MACHINE, type Machine, NODE_CLAIM, type Resource, VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
 import { CONFIG_MAP, connectKube, type Kube, NODE, POD, type Pod, SECRET } from "../../src/kube/index.ts";
+import { untoldOf } from "./described.ts";
 import { fileHolds } from "./disk.ts";
 import type { Stage } from "./stage.ts";
 import { type Show, until } from "./steps.ts";
@@ -22,10 +23,13 @@ const DEPLOYMENT: Kind<Resource & { spec: object }> = {
   namespaced: true,
 };
 
-export async function declareMachines(stage: Stage, show: Show, signal: AbortSignal): Promise<void> {
+export async function declareMachines(stage: Stage, show: Show): Promise<void> {
   await show.step("two Machines are declared, with consent to erase", async () => {
     for (const document of documents("rack.yaml")) await applyDocument(stage.host(), withFingerprint(document, stage));
   });
+}
+
+export async function inspectMachines(stage: Stage, show: Show, signal: AbortSignal): Promise<void> {
   await show.step("both are inspected by network boot, read over SSH and powered off: Available", async (watch) => {
     await until("both machines Available", 240_000, signal, async () => {
       const machines = await Promise.all(MACHINES.map((name) => machineOf(stage, name)));
@@ -116,10 +120,11 @@ async function use({ stage, tenant, show, machine }: Cycle): Promise<void> {
   await show.step("kubectl logs and kubectl exec work against acme's own API; the pod leaves a marker on the disk", async () => {
     const pod = await podOf(tenant, machine);
     const name = pod?.metadata.name ?? "";
-    const logs = kubectl(stage, ["logs", name]);
+    const logs = kubectl(stage, tenantKubeconfig(stage), ["logs", name]);
     if (!logs.includes("NVIDIA_VISIBLE_DEVICES=")) throw new Error(`kubectl logs shows no GPU: ${logs}`);
     const marker = markerOf(machine);
-    const told = kubectl(stage, ["exec", name, "--", "sh", "-c", `echo ${marker} > /data/marker && sync && cat /data/marker`]);
+    const write = ["sh", "-c", `echo ${marker} > /data/marker && sync && cat /data/marker`];
+    const told = kubectl(stage, tenantKubeconfig(stage), ["exec", name, "--", ...write]);
     if (!told.includes(marker)) throw new Error(`kubectl exec answered ${told}`);
   });
   await show.step("the marker is on the server's disk, read from outside", async () => {
@@ -157,6 +162,8 @@ async function giveBack({ stage, tenant, show, signal, machine, kill }: Cycle): 
       throw new Error(`${machine}: power ${status?.power}, last tenant ${status?.lastTenant}`);
     if (!status.lastWipe?.disks.every((disk) => disk.verified)) throw new Error("the wipe is not recorded as read back");
     if (await fileHolds(diskOf(stage, machine), markerOf(machine))) throw new Error("the marker is still on the disk");
+    const untold = untoldOf(kubectl(stage, stage.kubeconfig, ["describe", "machine", machine]));
+    if (untold.length > 0) throw new Error(`kubectl describe machine ${machine} tells nothing of ${untold.join(", ")}`);
   });
 }
 
@@ -259,8 +266,8 @@ async function podOf(tenant: Kube, machine: string): Promise<Pod | undefined> {
   return items.find((one) => !one.metadata.deletionTimestamp);
 }
 
-function kubectl(stage: Stage, args: readonly string[]): string {
-  const options = ["--kubeconfig", tenantKubeconfig(stage), "--request-timeout=30s"];
+function kubectl(stage: Stage, kubeconfig: string, args: readonly string[]): string {
+  const options = ["--kubeconfig", kubeconfig, "--cache-dir", join(stage.dir, "kubectl"), "--request-timeout=30s"];
   const { status, stdout, stderr } = spawnSync(join(stage.artifacts.kube.bin, "kubectl"), [...options, ...args], { encoding: "utf8" });
   if (status !== 0) throw new Error(`kubectl ${args.join(" ")} failed: ${stderr}`);
   return stdout;
