@@ -17,7 +17,12 @@ const vitest = [
   "--reporter=json",
   `--outputFile.json=${report}`,
 ];
-const runner = spawn(join(repo, "node_modules/.bin/node"), [...vitest, ...process.argv.slice(2)], { cwd: repo, stdio: "inherit" });
+const runner = spawn(join(repo, "node_modules/.bin/node"), [...vitest, ...process.argv.slice(2)], {
+  cwd: repo,
+  stdio: "inherit",
+  // where vitest leaves a token of its own
+  env: { ...process.env, XDG_DATA_HOME: dir },
+});
 // the terminal interrupts the runner as well: its end is ours
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(signal, () => runner.kill(signal));
 
