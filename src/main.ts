@@ -15,7 +15,7 @@ import { parseDuration } from "./core/duration.ts";
 import { isError } from "./core/errors.ts";
 import { SYSTEM_NAMESPACE } from "./core/names.ts";
 import { OS_IMAGE } from "./core/resources.ts";
-import { connectKube, eventRecorder, installCrds, type Kube, NAMESPACE } from "./kube/index.ts";
+import { connectKube, eventRecorder, installCrds, installRoles, type Kube, NAMESPACE } from "./kube/index.ts";
 import { type MachineController, machineController } from "./machine/index.ts";
 import { addProcessMetrics, createMetrics, type Logger, type Metrics } from "./observe/index.ts";
 import {
@@ -269,6 +269,7 @@ function advertiser(interfaceName: string): string {
 async function prepareHost(kube: Kube, artifacts: Artifacts, log: Logger): Promise<void> {
   await installCrds(kube, join(root, "deploy", "crds"), log);
   await kube.apply(NAMESPACE, { apiVersion: "v1", kind: "Namespace", metadata: { name: SYSTEM_NAMESPACE } });
+  await installRoles(kube, join(root, "deploy", "rbac"));
   await kube.apply(OS_IMAGE, {
     apiVersion: "ironwright.dev/v1alpha1",
     kind: "OSImage",

@@ -12,7 +12,7 @@ import {
   type Resource,
   VIRTUAL_CLUSTER,
 } from "../core/resources.ts";
-import { type EventRecorder, type Kube, type Reflector, reflector } from "../kube/index.ts";
+import { type EventRecorder, type Kube, RESOURCE_QUOTA, type Reflector, reflector } from "../kube/index.ts";
 import { type Reconciler, reconciler } from "../work/index.ts";
 import type { ClaimContext } from "./claim/claim.ts";
 import { reconcileClaim } from "./claim/controller.ts";
@@ -76,7 +76,8 @@ export function autoscaler({ kube, tenants, clock, log, events }: AutoscalerOpti
   const classes = follow(MACHINE_CLASS, poolsMatter);
   const images = follow(OS_IMAGE, poolsMatter);
   const clusters = follow(VIRTUAL_CLUSTER, poolsMatter);
-  const reflectors = [machines, claims, pools, classes, images, clusters];
+  const quotas = follow(RESOURCE_QUOTA, () => provision.nudge("other"));
+  const reflectors = [machines, claims, pools, classes, images, clusters, quotas];
 
   const views = demand({ tenants, clock, log, onChange: tenantChanged });
 
@@ -105,6 +106,7 @@ export function autoscaler({ kube, tenants, clock, log, events }: AutoscalerOpti
       images: images.list(),
       clusters: clusters.list(),
       tenants: views.views().map((view) => view.known()),
+      quotas: quotas.list(),
       now,
     };
   }

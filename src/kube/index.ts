@@ -14,4 +14,5 @@ export {
 } from "./kube.ts";
 export * from "./pod.ts";
 export { keyOf, type Reflector, type ReflectorOptions, reflector } from "./reflector.ts";
+export { installRoles } from "./roles.ts";
 export * from "./upstream.ts";

@@ -291,6 +291,7 @@ export const CONFIG_MAP: Kind<ConfigMap> = { ...core, kind: "ConfigMap", plural:
 export const NAMESPACE: Kind<Namespace> = { ...core, kind: "Namespace", plural: "namespaces", namespaced: false };
 export const SERVICE_ACCOUNT: Kind<ServiceAccount> = { ...core, kind: "ServiceAccount", plural: "serviceaccounts", namespaced: true };
 export const EVENT: Kind<Event> = { ...core, kind: "Event", plural: "events", namespaced: true };
+export const RESOURCE_QUOTA: Kind<ResourceQuota> = { ...core, kind: "ResourceQuota", plural: "resourcequotas", namespaced: true };
 export const DAEMON_SET: Kind<DaemonSet> = { ...apps, kind: "DaemonSet", plural: "daemonsets", namespaced: true };
 export const PVC: Kind<PersistentVolumeClaim> = {
   ...core,

@@ -97,6 +97,32 @@ export function apiserverChild({ kubeBin, listen, etcdPort, pki, state, logs }: 
   };
 }
 
+/** What a cluster without nodes needs of upstream's controllers: namespaces that end, quotas that count, roles that add up. */
+const CONTROLLERS = ["namespace-controller", "resourcequota-controller", "clusterrole-aggregation-controller"];
+
+/** @param kubeconfig file of an administrator */
+export function controllerManagerChild({ kubeBin, state, logs }: HostPlaces, kubeconfig: string): ChildSpec {
+  return {
+    name: "host-controller-manager",
+    command: [
+      join(kubeBin, "kube-controller-manager"),
+      `--kubeconfig=${kubeconfig}`,
+      `--controllers=${CONTROLLERS.join(",")}`,
+      // the only one: it is a child of the only supervisor
+      "--leader-elect=false",
+      // upstream lets nothing in that a quota names and nobody has counted, and counts a new kind only when it counts all again
+      "--resource-quota-sync-period=10s",
+      // nobody asks it anything
+      "--secure-port=0",
+      "--profiling=false",
+    ],
+    env: SMALL,
+    cwd: state(),
+    logFile: join(logs, "host-controller-manager.log"),
+    stopTimeoutS: 10,
+  };
+}
+
 export function redisChild({ redisServer, state, logs }: Pick<HostPlaces, "redisServer" | "state" | "logs">, socket: string): ChildSpec {
   return {
     name: "redis",

@@ -7,6 +7,7 @@ import {
   apiserverChild,
   auditPolicy,
   authenticationConfiguration,
+  controllerManagerChild,
   etcdChild,
   redisChild,
   redisConfiguration,
@@ -46,7 +47,10 @@ export async function startHost(options: HostOptions): Promise<Host> {
     startRedis(options, external.redis !== true),
   ]);
   log.info({ ms: Date.now() - began, dataDir, embedded: { kube: !external.kubeconfig, redis: !external.redis } }, "host is up");
-  await forget(supervisor, [...(external.kubeconfig ? ["host-apiserver", "host-etcd"] : []), ...(external.redis ? ["redis"] : [])]);
+  await forget(supervisor, [
+    ...(external.kubeconfig ? ["host-controller-manager", "host-apiserver", "host-etcd"] : []),
+    ...(external.redis ? ["redis"] : []),
+  ]);
   return { kubeconfig, redis: { path: redis } };
 }
 
@@ -76,6 +80,8 @@ async function startControlPlane(options: HostOptions): Promise<string> {
   await supervisor.ensure(apiserver);
   await supervisor.waitReady(etcd.name, { timeoutMs: READY_TIMEOUT_MS });
   await supervisor.waitReady(apiserver.name, { timeoutMs: READY_TIMEOUT_MS });
+  // nobody waits for it, and it gives up when there is no apiserver
+  await supervisor.ensure(controllerManagerChild(places, kubeconfig));
   return kubeconfig;
 }
 

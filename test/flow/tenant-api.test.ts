@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Clock } from "../../src/core/clock.ts";
 import { systemClock } from "../../src/core/clock.ts";
@@ -6,7 +7,7 @@ import { condition } from "../../src/core/conditions.ts";
 import { reasonOf } from "../../src/core/errors.ts";
 import { VIRTUAL_CLUSTER, VIRTUAL_CLUSTER_TEMPLATE, type VirtualCluster } from "../../src/core/resources.ts";
 import type { VirtualClusterTemplateSpec } from "../../src/core/virtual-clusters.ts";
-import { EVENT, eventRecorder, NAMESPACE } from "../../src/kube/index.ts";
+import { EVENT, eventRecorder, installRoles, NAMESPACE, RESOURCE_QUOTA, ROLE_BINDING } from "../../src/kube/index.ts";
 import { declarations } from "../../src/tenant/declaration.ts";
 import { type TenantController, tenantController } from "../../src/tenant/index.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
@@ -18,8 +19,15 @@ let host: HostControlPlane;
 
 beforeAll(async () => {
   host = await withHost();
-  for (const name of ["ironwright-system", "team"])
+  for (const name of ["ironwright-system", "team", "small"])
     await host.kube.apply(NAMESPACE, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+  const hard = { "count/virtualclusters.ironwright.dev": "1", "count/nodeclaims.karpenter.sh": "2", "requests.nvidia.com/gpu": "8" };
+  await host.kube.create(RESOURCE_QUOTA, {
+    apiVersion: "v1",
+    kind: "ResourceQuota",
+    metadata: { name: "project", namespace: "small" },
+    spec: { hard },
+  });
 });
 afterAll(() => host?.stop());
 
@@ -264,5 +272,63 @@ describe("the controller", () => {
       expect(await host.kube.get(VIRTUAL_CLUSTER, metadata.name, "team")).toBeUndefined();
     });
     expect((await host.supervisor.list()).filter((child) => child.name.startsWith("tenant-"))).toEqual([]);
+  });
+});
+
+describe("projects", () => {
+  /** Whether a user may, as the apiserver says. */
+  async function may(user: string, verb: string, resource: string, namespace: string): Promise<boolean> {
+    const body = {
+      apiVersion: "authorization.k8s.io/v1",
+      kind: "SubjectAccessReview",
+      spec: {
+        user,
+        groups: ["system:authenticated"],
+        resourceAttributes: { verb, group: resource === "secrets" ? "" : "ironwright.dev", resource, namespace },
+      },
+    };
+    const answer = await host.kube.raw("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body);
+    return (answer as { status: { allowed: boolean } }).status.allowed;
+  }
+
+  test("who is bound to upstream's admin or view in a project may there what project-admin and project-viewer may", async () => {
+    await installRoles(host.kube, fileURLToPath(new URL("../../deploy/rbac", import.meta.url)));
+    for (const [name, role] of [
+      ["ann", "admin"],
+      ["vic", "view"],
+    ] as const)
+      await host.kube.create(ROLE_BINDING, {
+        apiVersion: "rbac.authorization.k8s.io/v1",
+        kind: "RoleBinding",
+        metadata: { name, namespace: "team" },
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role },
+        subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name }],
+      });
+    await eventually("the roles are added up", async () => {
+      expect(await may("ann", "create", "virtualclusters", "team")).toBe(true);
+      expect(await may("vic", "list", "virtualclusters", "team")).toBe(true);
+    });
+    expect(await may("ann", "get", "secrets", "team")).toBe(true);
+    expect(await may("ann", "update", "virtualclusters/status", "team")).toBe(false);
+    expect(await may("ann", "create", "virtualclusters", "default")).toBe(false);
+    expect(await may("vic", "delete", "virtualclusters", "team")).toBe(false);
+    expect(await may("vic", "list", "virtualclustertemplates", "ironwright-system")).toBe(true);
+    expect(await may("eve", "list", "virtualclusters", "team")).toBe(false);
+  });
+
+  test("a quota of virtual clusters is upstream's to count; a namespace that is deleted goes, with what is in it", async () => {
+    const one = (name: string) => ({ ...cluster({}), metadata: { name, namespace: "small" } });
+    // upstream finds new kinds each half minute; until then it lets nothing in
+    await eventually("it is counted", async () => {
+      const quota = await host.kube.get(RESOURCE_QUOTA, "project", "small");
+      expect(quota?.status?.used).toMatchObject({ "count/virtualclusters.ironwright.dev": "0" });
+    });
+    await eventually("the first is let in", () => host.kube.create(VIRTUAL_CLUSTER, one("a")));
+    await expect(host.kube.create(VIRTUAL_CLUSTER, one("b"))).rejects.toThrow(
+      /exceeded quota: project, requested: count\/virtualclusters\.ironwright\.dev=1, used: .*=1, limited: .*=1/,
+    );
+    await host.kube.delete(NAMESPACE, "small");
+    await eventually("gone", async () => expect(await host.kube.get(NAMESPACE, "small")).toBeUndefined());
+    expect(await host.kube.get(VIRTUAL_CLUSTER, "a", "small")).toBeUndefined();
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Condition } from "../../core/conditions.ts";
 import { formatResources } from "../../core/quantity.ts";
 import type { Machine, MachineClass, NodeClaim, NodePool, OSImage, VirtualCluster } from "../../core/resources.ts";
-import type { Node, Pod } from "../../kube/index.ts";
+import type { Node, Pod, ResourceQuota } from "../../kube/index.ts";
 import { plan } from "../plan/index.ts";
 import { poolStatus } from "../pools.ts";
 import { type Known, surroundings, worldOf } from "./build.ts";
@@ -313,5 +313,59 @@ describe("nodes", () => {
   test("a pool that is not right is there, with its problem", () => {
     const wrong = known({ pools: [pool({ template: { expireAfter: "5d" } })] });
     expect(worldOf(wrong).tenants[0]?.pools[0]?.problem).toContain("spec.template.spec.expireAfter");
+  });
+});
+
+describe("projects", () => {
+  const quota = (hard: Record<string, string>, more: object = {}, namespace = "default"): ResourceQuota => ({
+    apiVersion: "v1",
+    kind: "ResourceQuota",
+    metadata: { name: "q", namespace },
+    spec: { hard, ...more },
+  });
+  const world = (quotas: readonly ResourceQuota[], claims: readonly NodeClaim[] = []) =>
+    worldOf({
+      machines: [machine("gpu-1"), machine("gpu-2")],
+      claims,
+      pools: [pool()],
+      classes: [CLASS],
+      images: [IMAGE],
+      clusters: [CLUSTER],
+      tenants: [{ tenant: "default.acme", pods: [], nodes: [], daemonSets: [] }],
+      quotas,
+      now: NOW,
+    });
+
+  test("are bound by the ResourceQuotas of their namespaces, the tightest of several", () => {
+    const of = world([
+      quota({ "count/nodeclaims.karpenter.sh": "4", "requests.nvidia.com/gpu": "16", "count/virtualclusters.ironwright.dev": "3" }),
+      quota({ "count/nodeclaims.karpenter.sh": "8", "requests.nvidia.com/gpu": "8", "requests.cpu": "1" }),
+      quota({ "count/nodeclaims.karpenter.sh": "1" }, { scopes: ["BestEffort"] }),
+      quota({ "requests.cpu": "1" }, {}, "other"),
+    ]);
+    expect(of.projects).toEqual([
+      {
+        name: "default",
+        limits: new Map([
+          ["machines", 4],
+          ["nvidia.com/gpu", 8],
+        ]),
+      },
+    ]);
+    expect(of.tenants[0]?.project).toBe("default");
+    expect(world([]).projects).toBeUndefined();
+  });
+
+  test("what tenants hold that do not answer counts, and what other projects hold does not", () => {
+    const limit = [quota({ "count/nodeclaims.karpenter.sh": "4" })];
+    const labelled = (name: string, tenant: string) => claim(name, true, { labels: { "ironwright.dev/tenant": tenant } });
+    const of = world(limit, [
+      claim("gpu-1", true),
+      labelled("gpu-2", "default.asleep"),
+      labelled("gone", "default.asleep"),
+      labelled("x", "other.a"),
+    ]);
+    expect(of.projects?.[0]?.elsewhere?.map((one) => formatResources(one)["nvidia.com/gpu"])).toEqual(["2", "2"]);
+    expect(of.tenants[0]?.nodes).toHaveLength(1);
   });
 });

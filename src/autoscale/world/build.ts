@@ -1,8 +1,8 @@
 import { isTrue } from "../../core/conditions.ts";
-import { ANNOTATION_MACHINE, LABEL_NODEPOOL, LABEL_TENANT, TAINT_DISRUPTED, tenantText } from "../../core/names.ts";
+import { ANNOTATION_MACHINE, LABEL_NODEPOOL, LABEL_TENANT, parseTenant, TAINT_DISRUPTED, tenantText } from "../../core/names.ts";
 import { add, ONE, parseResources, type Resources, sum } from "../../core/quantity.ts";
 import type { Machine, MachineClass, NodeClaim, NodePool, OSImage, Taint, VirtualCluster } from "../../core/resources.ts";
-import type { DaemonSet, Namespace, Node, Pod, PodDisruptionBudget } from "../../kube/index.ts";
+import type { DaemonSet, Namespace, Node, Pod, PodDisruptionBudget, ResourceQuota } from "../../kube/index.ts";
 import type { MachineSupply, NodeSupply, PendingPod, TenantWorld, World } from "../plan/index.ts";
 import { nodeDisruption } from "./disruption.ts";
 import { machineSupply } from "./machines.ts";
@@ -18,6 +18,7 @@ import {
   runningPod,
 } from "./pods.ts";
 import { judgePool, type PoolSurroundings, poolWorld } from "./pools.ts";
+import { projectsOf } from "./projects.ts";
 import { NO_STORAGE, type Storage } from "./volumes.ts";
 
 /** On a NodeClaim: when and as which of its plan it was made, so that plans fill claims in that order. */
@@ -37,6 +38,8 @@ export interface Known {
   readonly images: readonly OSImage[];
   readonly clusters: readonly VirtualCluster[];
   readonly tenants: readonly KnownTenant[];
+  /** Of projects. */
+  readonly quotas?: readonly ResourceQuota[];
   readonly now: Date;
 }
 
@@ -84,9 +87,12 @@ export function worldOf(known: Known): World {
     return {
       ...tenantWorld(tenant, mine, supply, known.now),
       pools: (pools.get(tenant.tenant) ?? []).map((pool) => poolWorld(pool, around)),
+      project: parseTenant(tenant.tenant)?.namespace ?? "",
     };
   });
-  return { now: known.now.getTime() / 1_000, machines, tenants };
+  const present = new Set(known.tenants.map((one) => one.tenant));
+  const projects = projectsOf(known.quotas ?? [], known.claims, present, (claim) => supply.get(machineOf(claim) ?? ""));
+  return { now: known.now.getTime() / 1_000, machines, tenants, ...(projects.length > 0 ? { projects } : {}) };
 }
 
 function tenantOf(pool: NodePool, around: PoolSurroundings): string | undefined {
