@@ -4,7 +4,7 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import ipaddr from "ipaddr.js";
-import { startApi } from "./api/index.ts";
+import { startApi, type TopAnswer } from "./api/index.ts";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
 import { bmcKeeper, connectBmc } from "./bmc/index.ts";
 import { type BootPlane, checkInterfaces, createBootPlane, netbootingFile } from "./boot/index.ts";
@@ -14,7 +14,7 @@ import { systemClock } from "./core/clock.ts";
 import { parseDuration } from "./core/duration.ts";
 import { isError } from "./core/errors.ts";
 import { SYSTEM_NAMESPACE } from "./core/names.ts";
-import { OS_IMAGE } from "./core/resources.ts";
+import { NODE_CLAIM, OS_IMAGE, VIRTUAL_CLUSTER } from "./core/resources.ts";
 import { connectKube, eventRecorder, installCrds, installRoles, type Kube, NAMESPACE } from "./kube/index.ts";
 import { type MachineController, machineController } from "./machine/index.ts";
 import { addProcessMetrics, createMetrics, type Logger, type Metrics } from "./observe/index.ts";
@@ -27,7 +27,7 @@ import {
   startHost,
   watchHostCertificates,
 } from "./supervise/index.ts";
-import { KEY_TIMES, type TenantController, tenantController } from "./tenant/index.ts";
+import { KEY_TIMES, type TenantController, tenantController, usageOf } from "./tenant/index.ts";
 import { type OperationJob, operationQueue, operationWorker, type RedisAddress } from "./work/index.ts";
 
 /** The running daemon. */
@@ -69,11 +69,13 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     stops.push(() => bootPlane.stop());
     await bootPlane.start();
     let scaler: Autoscaler | undefined;
+    let asked: Kube | undefined;
     const api = await startApi(
       {
         boot: bootPlane,
         metrics,
         explainPod: (tenant, pod) => (scaler ? scaler.explainPod(tenant, pod) : "starting"),
+        topTenants: async () => (asked ? topTenants(asked) : "starting"),
         log: log.child({ part: "api" }),
       },
       { socket: join(config.dataDir, "run", "daemon.sock"), metrics: config.api.metrics },
@@ -84,6 +86,8 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     const kube = connectKube(readFileSync(host.kubeconfig, "utf8"));
     stops.push(() => kube.close());
     await insist(() => prepareHost(kube, artifacts, log), surroundings);
+
+    asked = kube;
 
     const clock = systemClock;
     const random = randomBytes;
@@ -212,6 +216,12 @@ function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings, metrics:
     log: log.child({ part: "boot" }),
     metrics,
   });
+}
+
+async function topTenants(kube: Kube): Promise<TopAnswer> {
+  const [clusters, claims] = await Promise.all([kube.list(VIRTUAL_CLUSTER), kube.list(NODE_CLAIM)]);
+  const now = systemClock.now();
+  return { at: now.toISOString(), items: usageOf(clusters.items, claims.items, now) };
 }
 
 /** The networks machines boot on: a tenant whose pods had the same addresses could not be reached. */

@@ -1,6 +1,7 @@
 import type { PodExplanation } from "../autoscale/index.ts";
 import type { Attempt, BootEvent, LeaseView, RefusalView, StepHistory } from "../boot/index.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
+import type { TenantUsage } from "../tenant/index.ts";
 
 /** `GET /v1/leases?from=0`: a part of them, so that answering holds up no server that boots meanwhile. */
 export interface LeasesAnswer {
@@ -33,6 +34,12 @@ export interface PodAnswer {
   readonly tenant: string;
   readonly pod: string;
   readonly explanation: PodExplanation | null;
+}
+
+/** `GET /v1/top/virtualclusters`: the largest first. */
+export interface TopAnswer {
+  readonly at: string;
+  readonly items: readonly TenantUsage[];
 }
 
 /** The body of every answer that is none. */

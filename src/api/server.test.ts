@@ -37,6 +37,7 @@ function parts(over: Partial<ApiParts> = {}): ApiParts {
     },
     metrics: createMetrics(),
     explainPod: (tenant) => (tenant === "ns.a" ? { at: new Date(0), placed: { node: "m1", planned: true } } : undefined),
+    topTenants: async () => "starting",
     log: createLog("silent"),
     ...over,
   };
@@ -93,6 +94,16 @@ test("the autoscaler's word on a pod, once there is an autoscaler", async () => 
   expect(await askDaemon(socket, "/v1/explain/pod?tenant=ns.a&pod=default/p")).toMatchObject({ explanation: { placed: { node: "m1" } } });
   expect(await askDaemon(socket, "/v1/explain/pod?tenant=ns.b&pod=default/p")).toMatchObject({ explanation: null });
   await expect(askDaemon(socket, "/v1/explain/pod?tenant=ns.b")).rejects.toMatchObject({ code: "IRW_API_REQUEST" });
+});
+
+test("what tenants have, once there is a host control plane to ask", async () => {
+  const usage = { project: "team", name: "acme", phase: "Ready", sleep: "awake", nodes: 1, gpus: 8, nodeHours: 2, gpuHours: 16 } as const;
+  let starting = true;
+  const topTenants = async () => (starting ? ("starting" as const) : { at: "2026-03-01T12:00:00.000Z", items: [usage] });
+  api = await startApi(parts({ topTenants }), { socket });
+  await expect(askDaemon(socket, "/v1/top/virtualclusters")).rejects.toMatchObject({ code: "IRW_API_STARTING" });
+  starting = false;
+  expect(await askDaemon(socket, "/v1/top/virtualclusters")).toMatchObject({ items: [{ name: "acme", gpuHours: 16 }] });
 });
 
 test("metrics by TCP when that is asked for, and nothing else there", async () => {

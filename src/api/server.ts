@@ -6,7 +6,7 @@ import type { PodExplanation } from "../autoscale/index.ts";
 import type { BootPlane, LeaseView } from "../boot/index.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
-import { type LeasesAnswer, type PodAnswer, problemOf, type TimelineAnswer } from "./answers.ts";
+import { type LeasesAnswer, type PodAnswer, problemOf, type TimelineAnswer, type TopAnswer } from "./answers.ts";
 
 /** What the API tells of; handed in as values, so that it works while parts of the daemon are still starting. */
 export interface ApiParts {
@@ -14,6 +14,8 @@ export interface ApiParts {
   readonly metrics: Metrics;
   /** The autoscaler's answer, or `starting` while there is none that could answer. */
   explainPod(tenant: string, pod: string): PodExplanation | undefined | "starting";
+  /** What tenants have and take, or `starting` while nobody could say. */
+  topTenants(): Promise<TopAnswer | "starting">;
   readonly log: Logger;
 }
 
@@ -86,6 +88,12 @@ export function createRoutes(parts: ApiParts): FastifyInstance {
     const found = parts.explainPod(tenant, pod);
     if (found === "starting") throw new IronwrightError("IRW_API_STARTING", { part: "autoscaler" });
     return { tenant, pod, explanation: found ?? null };
+  });
+
+  app.get("/v1/top/virtualclusters", async (): Promise<TopAnswer> => {
+    const answer = await parts.topTenants();
+    if (answer === "starting") throw new IronwrightError("IRW_API_STARTING", { part: "host control plane" });
+    return answer;
   });
 
   app.setNotFoundHandler((request) => {

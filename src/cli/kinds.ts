@@ -1,5 +1,14 @@
 import { Command, InvalidArgumentError } from "commander";
-import { type Kind, MACHINE, MACHINE_CLASS, NODE_CLAIM, NODE_POOL, OS_IMAGE, VIRTUAL_CLUSTER } from "../core/resources.ts";
+import {
+  type Kind,
+  MACHINE,
+  MACHINE_CLASS,
+  NODE_CLAIM,
+  NODE_POOL,
+  OS_IMAGE,
+  VIRTUAL_CLUSTER,
+  VIRTUAL_CLUSTER_TEMPLATE,
+} from "../core/resources.ts";
 
 const kinds: readonly (readonly [Kind, ...string[]])[] = [
   [MACHINE, "machine", "machines", "m"],
@@ -8,6 +17,7 @@ const kinds: readonly (readonly [Kind, ...string[]])[] = [
   [NODE_CLAIM, "nodeclaim", "nodeclaims"],
   [NODE_POOL, "nodepool", "nodepools"],
   [VIRTUAL_CLUSTER, "virtualcluster", "virtualclusters", "vc"],
+  [VIRTUAL_CLUSTER_TEMPLATE, "virtualclustertemplate", "virtualclustertemplates", "vct"],
 ];
 
 /** The kind by any of its usual names, for commander. */
@@ -24,4 +34,10 @@ export function hostCommand(name: string, description: string): Command {
     .description(description)
     .option("-n, --namespace <namespace>", "project (namespace of the host control plane)", "default")
     .option("--kubeconfig <file>", "of the host control plane; default: the configuration's own");
+}
+
+/** As {@link hostCommand}, for what is done to virtual clusters alone: `ironwright VERB vc NAME`. */
+export function virtualClusterCommand(verb: string, description: string): { readonly whole: Command; readonly command: Command } {
+  const command = hostCommand("vc", description).alias("virtualcluster").argument("<name>", "of the virtual cluster");
+  return { whole: new Command(verb).description(description).addCommand(command), command };
 }

@@ -14,6 +14,11 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   rack: async () => (await import("./rack.ts")).rackCommand(global),
   get: async () => (await import("./get.ts")).getCommand(global),
   describe: async () => (await import("./describe.ts")).describeCommand(global),
+  create: async () => (await import("./create.ts")).createCommand(global),
+  delete: async () => (await import("./delete.ts")).deleteCommand(global),
+  sleep: async () => (await import("./sleep.ts")).sleepCommand(global),
+  wake: async () => (await import("./sleep.ts")).wakeCommand(global),
+  top: async () => (await import("./top.ts")).topCommand(global),
   timeline: async () => (await import("./timeline.ts")).timelineCommand(global),
   kubeconfig: async () => (await import("./kubeconfig.ts")).kubeconfigCommand(global),
   "rotate-ca": async () => (await import("./rotate-ca.ts")).rotateCaCommand(global),
@@ -41,6 +46,8 @@ function global(): GlobalOptions {
 try {
   // another one reads the line first, for reading sets options
   const [called = ""] = root().parseOptions(process.argv.slice(2)).operands;
+  // --set of create fills in a template; the configuration's comes before the command
+  if (called === "create") program.enablePositionalOptions();
   // whoever asks for help, or for what is not there, is shown them all
   const loaded = Object.hasOwn(commands, called) ? [called] : Object.keys(commands);
   for (const name of loaded) {

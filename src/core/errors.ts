@@ -214,6 +214,24 @@ const errors = {
     says: (at: { tenant: string; reason: string }) => `the control plane of ${at.tenant} is not ready: ${at.reason}`,
     next: "`ironwright describe virtualcluster` shows its conditions",
   },
+  IRW_TENANT_UNKNOWN: {
+    says: (at: { project: string; name: string }) => `there is no VirtualCluster ${at.name} in project ${at.project}`,
+    next: "`ironwright get virtualclusters -A` lists those of all projects",
+  },
+  IRW_TENANT_EXISTS: {
+    says: (at: { project: string; name: string; since: string; phase: string }) =>
+      `project ${at.project} has a VirtualCluster ${at.name} already: made ${at.since} ago, ${at.phase}`,
+    next: "choose another name; `ironwright describe vc` shows that one, `kubectl edit vc` changes it",
+  },
+  IRW_PROJECT_UNKNOWN: {
+    says: (at: { project: string }) => `there is no project ${at.project}`,
+    next: "projects are namespaces of the host control plane: `kubectl create namespace` makes one, `-n` names another",
+  },
+  IRW_WAIT_TIMEOUT: {
+    says: (at: { what: string; wanted: string; after: string; seen: string }) =>
+      `${at.what} is not ${at.wanted} after ${at.after}; last seen: ${at.seen}`,
+    next: "it goes on by itself; `ironwright describe vc` shows how far it is, --timeout waits longer",
+  },
   IRW_VERSION_UNSUPPORTED: {
     says: (at: { wanted: string; have: string }) => `Kubernetes ${at.wanted} is not in the bundle; there is ${at.have}`,
     next: "choose one of those, or leave spec.version out",

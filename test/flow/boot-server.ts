@@ -23,7 +23,7 @@ const plane = createBootPlane({
 });
 await plane.start();
 const api = await startApi(
-  { boot: plane, metrics, explainPod: () => "starting", log },
+  { boot: plane, metrics, explainPod: () => "starting", topTenants: async () => "starting", log },
   { socket: join(config.dataDir, "run", "daemon.sock") },
 );
 say({ id: 0, value: "up" });

@@ -191,10 +191,10 @@ test("the columns people read", async () => {
   expect((await columns("/apis/ironwright.dev/v1alpha1/virtualclusters")).names).toEqual([
     "Name",
     "Phase",
-    "Ready",
+    "Sleep",
+    "Nodes",
     "Version",
     "Endpoint",
-    "Nodes",
     "Age",
   ]);
   expect((await columns("/apis/karpenter.sh/v1/nodepools")).names).toEqual(["Name", "NodeClass", "Nodes", "Ready", "Age"]);
@@ -455,7 +455,7 @@ function isRunning(pid: number): boolean {
 
 test("a shutdown leaves no process", async () => {
   const pids = [await supervisorPid(), ...(await host.supervisor.list()).map((child) => child.pid ?? 0)];
-  expect(pids).toHaveLength(4);
+  expect(pids).toHaveLength(5);
   expect(pids.every(isRunning)).toBe(true);
   await host.supervisor.shutdown();
   expect(pids.filter(isRunning)).toEqual([]);

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import type { Clock } from "../../src/core/clock.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { condition } from "../../src/core/conditions.ts";
@@ -128,7 +130,7 @@ async function eventsOf({ metadata }: VirtualCluster): Promise<string[]> {
 describe("templates", () => {
   const ephemeral: VirtualClusterTemplateSpec = {
     parameters: { days: { type: "integer", min: 1, max: 7, default: 3 } },
-    template: { ttl: "${days}h", sleep: { afterIdle: "10m" }, resources: { pids: "${days}00" } },
+    template: { ttl: "${days}h", sleep: { afterIdle: "10m" } },
   };
 
   test("the project's own comes before the operator's; what it said stays until somebody asks again", async () => {
@@ -197,6 +199,87 @@ describe("ttl", () => {
   });
 });
 
+const launcher = fileURLToPath(new URL("../../bin/ironwright", import.meta.url));
+
+/** The command line as people run it; beside the controller, which runs in this process. */
+function ironwright(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const env = { PATH: process.env.PATH, HOME: process.env.HOME, IRONWRIGHT_KUBECONFIG: host.kubeconfig };
+  return new Promise((resolve) => {
+    const child = execFile(launcher, args, { env, cwd: host.dir }, (_, stdout, stderr) =>
+      resolve({ code: child.exitCode, stdout, stderr }),
+    );
+  });
+}
+
+describe("the command line", () => {
+  test("create is checked before anything is made, and says what collides", async () => {
+    const { metadata } = await create({});
+    const ephemeral = ["create", "vc", "pr-1", "-n", "team", "--template", "ephemeral"];
+    const [dry, wrong, unknown, nowhere, twice, alone, bad] = await Promise.all([
+      ironwright(...ephemeral, "--set", "days=2", "--ttl", "3h", "--kubernetes", "1.36", "--dry-run", "-o", "yaml"),
+      ironwright(...ephemeral, "--set", "days=9"),
+      ironwright("create", "vc", "pr-1", "-n", "team", "--template", "gone"),
+      ironwright("create", "vc", "pr-1", "-n", "nowhere"),
+      ironwright("create", "vc", metadata.name, "-n", "team"),
+      ironwright("create", "vc", "pr-1", "-n", "team", "--set", "days=2"),
+      ironwright("create", "vc", "pr-1", "-n", "team", "--ttl", "30s"),
+    ]);
+    expect(dry).toMatchObject({ code: 0, stderr: "" });
+    expect(parse(dry.stdout)).toEqual({
+      apiVersion: "ironwright.dev/v1alpha1",
+      kind: "VirtualCluster",
+      metadata: { name: "pr-1", namespace: "team" },
+      spec: { version: "1.36", ttl: "3h", templateRef: { name: "ephemeral", parameters: { days: "2" } } },
+    });
+    expect(wrong).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/IRW_RESOURCE_INVALID[\s\S]*parameters\.days: expected at most 7, got 9[\s\S]*next:/),
+    });
+    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining("IRW_REFERENCE: VirtualClusterTemplate gone") });
+    expect(nowhere).toMatchObject({ code: 1, stderr: expect.stringContaining("IRW_PROJECT_UNKNOWN: there is no project nowhere") });
+    expect(twice).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/IRW_TENANT_EXISTS: project team has a VirtualCluster \w+ already: made \d+s ago, not looked at yet/),
+    });
+    expect(alone).toMatchObject({ code: 1, stderr: expect.stringContaining("name one with --template") });
+    expect(bad).toMatchObject({ code: 1, stderr: expect.stringMatching(/spec\.ttl.*at least 1m/) });
+    expect(await host.kube.get(VIRTUAL_CLUSTER, "pr-1", "team")).toBeUndefined();
+  });
+
+  test("sleep and wake write what is wanted; waiting has an end; delete takes what is there", async () => {
+    const { metadata } = await create({ sleep: { afterIdle: "1h" } });
+    const at = [metadata.name, "-n", "team"];
+    const sleepOf = async () => (await host.kube.get(VIRTUAL_CLUSTER, metadata.name, "team"))?.spec.sleep;
+    expect(await ironwright("sleep", "vc", ...at, "--wait", "--timeout", "1s")).toMatchObject({
+      code: 1,
+      stdout: `virtual cluster team/${metadata.name} is to sleep\n`,
+      stderr: expect.stringMatching(
+        /waiting for virtual cluster team\/.*: the daemon to look at it \(0s\)\nIRW_WAIT_TIMEOUT: .* is not asleep after 1s/,
+      ),
+    });
+    expect(await sleepOf()).toEqual({ afterIdle: "1h", state: "Asleep" });
+    expect(await ironwright("wake", "vc", ...at, "--for", "2h")).toMatchObject({ code: 0 });
+    const { awakeUntil = "", ...rest } = (await sleepOf()) ?? {};
+    expect(rest).toEqual({ afterIdle: "1h", state: "Auto" });
+    expect(Date.parse(awakeUntil) - Date.now()).toBeGreaterThan(7_000_000);
+    const [stay, gone, none] = await Promise.all([
+      ironwright("wake", "vc", ...at, "--stay").then(() => sleepOf()),
+      ironwright("wake", "vc", "gone", "-n", "team"),
+      ironwright("delete", "vc", "gone", "-n", "team"),
+    ]);
+    expect(stay).toEqual({ afterIdle: "1h", state: "Awake" });
+    for (const answer of [gone, none])
+      expect(answer).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining("IRW_TENANT_UNKNOWN: there is no VirtualCluster gone in project team"),
+      });
+    expect(await ironwright("delete", "vc", ...at, "--wait")).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/gone after [\d.]+s/),
+    });
+  });
+});
+
 describe("the controller", () => {
   let tenants: TenantController;
   /** How far its clock is ahead. */
@@ -245,8 +328,13 @@ describe("the controller", () => {
       parameters: { life: { type: "duration" } },
       template: { ttl: "${life}", podCIDR: "10.60.0.0/16" },
     });
-    const { metadata } = await create({ templateRef: { name: "hour", parameters: { life: "1h" } } });
-    await eventually("ready", async () => {
+    const metadata = { name: "of-template" };
+    const made = await ironwright("create", "vc", metadata.name, "-n", "team", "-t", "hour", "--set", "life=1h", "--wait");
+    expect(made).toMatchObject({ code: 0, stdout: "virtual cluster team/of-template is declared\n" });
+    expect(made.stderr).toMatch(
+      /waiting for virtual cluster team\/of-template: .*\nready at https:\/\/127\.0\.0\.1:\d+ after [\d.]+s; its kubeconfig: /,
+    );
+    await eventually("its status is whole", async () => {
       const now = await host.kube.get(VIRTUAL_CLUSTER, metadata.name, "team");
       expect(now?.status).toMatchObject({
         phase: "Ready",

@@ -1,0 +1,76 @@
+import { LABEL_TENANT, tenantText } from "../core/names.ts";
+import { ONE, parseResources } from "../core/quantity.ts";
+import type { NodeClaim, VirtualCluster } from "../core/resources.ts";
+import type { SleepState } from "../core/virtual-clusters.ts";
+
+/** What a tenant has and takes. */
+export interface TenantUsage {
+  readonly project: string;
+  readonly name: string;
+  readonly phase: string;
+  readonly sleep: SleepState;
+  /** Machines that are, or are becoming, nodes of it. */
+  readonly nodes: number;
+  readonly gpus: number;
+  /** Of the nodes it has now, since each was claimed. */
+  readonly nodeHours: number;
+  readonly gpuHours: number;
+  /** Of its control plane; absent where nobody measured it. */
+  readonly cpuSeconds?: number;
+  readonly memoryBytes?: number;
+}
+
+/** What was measured of a control plane. */
+export interface ControlPlaneUse {
+  readonly cpuSeconds: number;
+  readonly memoryBytes: number;
+}
+
+const HOUR_MS = 3_600_000;
+const GPU = /\/gpu$/;
+
+/**
+ * Tenants with what they have, the largest first; pure.
+ * @param measured by `namespace.name`
+ */
+export function usageOf(
+  clusters: readonly VirtualCluster[],
+  claims: readonly NodeClaim[],
+  now: Date,
+  measured: ReadonlyMap<string, ControlPlaneUse> = new Map(),
+): TenantUsage[] {
+  const byTenant = Map.groupBy(claims, (claim) => claim.metadata.labels?.[LABEL_TENANT]);
+  const usages = clusters.map(({ metadata, status }): TenantUsage => {
+    const ref = { namespace: metadata.namespace ?? "", name: metadata.name };
+    const held = (byTenant.get(tenantText(ref)) ?? []).map((claim) => ({ gpus: gpusOf(claim), hours: hoursOf(claim, now) }));
+    return {
+      project: ref.namespace,
+      name: ref.name,
+      phase: status?.phase ?? "Creating",
+      sleep: status?.sleep?.state ?? "awake",
+      nodes: held.length,
+      gpus: total(held.map((one) => one.gpus)),
+      nodeHours: total(held.map((one) => one.hours)),
+      gpuHours: total(held.map((one) => one.hours * one.gpus)),
+      ...measured.get(tenantText(ref)),
+    };
+  });
+  return usages.sort((a, b) => b.gpus - a.gpus || b.nodes - a.nodes || compare(a.project, b.project) || compare(a.name, b.name));
+}
+
+function gpusOf({ status }: NodeClaim): number {
+  return total([...parseResources(status?.capacity)].filter(([name]) => GPU.test(name)).map(([, amount]) => Number(amount / ONE)));
+}
+
+function hoursOf({ metadata }: NodeClaim, now: Date): number {
+  const since = Date.parse(metadata.creationTimestamp ?? "");
+  return Number.isNaN(since) ? 0 : Math.max(0, now.getTime() - since) / HOUR_MS;
+}
+
+function total(numbers: readonly number[]): number {
+  return numbers.reduce((sum, one) => sum + one, 0);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
