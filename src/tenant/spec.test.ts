@@ -80,7 +80,7 @@ test("what is asked for beyond the networks is read; what is not asked for is ab
   );
   expect(spec).toMatchObject({
     ttlMs: 72 * 3_600_000,
-    datastore: { quotaBytes: 512 * 2 ** 20 },
+    datastore: { kind: "shared", quotaBytes: 512 * 2 ** 20 },
     limits: { cpuMillis: 1_500, memoryBytes: 2 ** 30, pids: 512 },
     sleep: { order: "Auto", afterIdleMs: 1_800_000, stopAfterMs: 8 * 3_600_000, nodes: "release", paused: false },
   });

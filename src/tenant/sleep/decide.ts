@@ -36,8 +36,8 @@ const CRON_PATIENCE_MS = 5 * 60_000;
 const LOOK_BACK_MS = 367 * 86_400_000;
 
 /**
- * What a tenant's control plane should be now. In this order: paused, awake until, ordered awake, a CronJob that is due, ordered
- * asleep, by schedule, by idleness. Who calls wakes a sleeper without asking here (the front door does); this says when it goes
+ * What a tenant's control plane should be now. In this order: paused, awake until, ordered awake, ordered asleep, a CronJob that
+ * is due, by schedule, by idleness. Who calls wakes a sleeper without asking here (the front door does); this says when it goes
  * to sleep again.
  */
 export function nextSleep(now: number, policy: SleepPolicy | undefined, facts: SleepFacts): SleepDecision {

@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
 import type { VirtualCluster, VirtualClusterTemplate } from "../../core/resources.ts";
 import type { VirtualClusterStatus, VirtualClusterTemplateSpec } from "../../core/virtual-clusters.ts";
 import { meant, templateStatus, templateToAsk } from "./resolve.ts";
@@ -54,4 +56,11 @@ test("a generation that is not there says which one is", () => {
   expect(() => templateStatus(cluster({}), { name: "small", generation: 2 }, SMALL)).toThrow(
     "spec.templateRef.generation: 2 is not there; VirtualClusterTemplate ironwright-system/small is at 3",
   );
+});
+
+test("the template of the examples can be filled in", () => {
+  const text = readFileSync(new URL("../../../deploy/examples/preview.yaml", import.meta.url), "utf8");
+  const preview = parseAllDocuments(text)[0]?.toJS() as VirtualClusterTemplate;
+  const asked = { name: "preview", parameters: { hours: "48" } };
+  expect(templateStatus(cluster({}), asked, preview).spec).toMatchObject({ ttl: "48h", sleep: { schedule: [{ sleep: "0 20 * * *" }] } });
 });
