@@ -38,8 +38,10 @@ function warnTime(from: Date, ends: Date): Date {
   return new Date(ends.getTime() - (ends.getTime() - from.getTime()) / 5);
 }
 
-/** A clock that is wrong at start is usually put right within minutes. */
-const LONG_OVER_MS = 30 * 86_400_000;
+/** So long over are certificates after months off, or by a clock that leapt. */
+export const LONG_OVER_MS = 30 * 86_400_000;
+/** A clock that is wrong at start is usually put right within minutes: one that leapt ahead must say so for so long. */
+export const BELIEVE_MS = 10 * 60_000;
 
 export type ClockDoubt =
   /** It says a time before something was issued. Nothing is issued by such a clock. */

@@ -9,7 +9,7 @@ import { CONFIG_MAP, connectKube, type EventRecorder, type Kube, NODE } from "..
 import { issue, type KeyedCertificate } from "../supervise/index.ts";
 import type { Attachment } from "./attachments.ts";
 import { usersAuthority } from "./authority.ts";
-import { clockDoubt, type Expiry, expiries, freshness, nextRenewal, renewed } from "./certificates.ts";
+import { BELIEVE_MS, clockDoubt, type Expiry, expiries, freshness, nextRenewal, renewed } from "./certificates.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { type Bundle, type BundleOptions, completeBundle, LEAF_FILES, LIVES, type Lives, trustOf } from "./pki.ts";
 import { moveOn, rotationOf, SHORTEST_OVERLAP_MS, SPREAD_MS, wantedKeys } from "./rotation.ts";
@@ -64,8 +64,6 @@ export interface TenantKeys {
 /** Asked again at least so often: timers of Node end at 24 days, and a machine that slept has its clock put on. */
 const LONGEST_WAIT_MS = 12 * 3_600_000;
 const SHORTEST_WAIT_MS = 1_000;
-/** So long a clock that leapt ahead must keep saying so. */
-const BELIEVE_MS = 10 * 60_000;
 const LOOK_AGAIN_MS = 60_000;
 const TEN_MINUTES_IN_DAYS = 10 / 1440;
 const ANNOTATION_KNOWS = "ironwright.dev/authorities";

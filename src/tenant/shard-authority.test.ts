@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { authorityStep, isCurrent, issueOf, shardAuthority } from "./shard-authority.ts";
+import { authorityStep, clockAgainst, isCurrent, issueOf, shardAuthority } from "./shard-authority.ts";
 
 const START = new Date("2026-01-01T00:00:00Z");
 let dir: string;
@@ -61,6 +61,21 @@ test("ten years and more: the next is trusted, then issues, then is alone; who k
   expect(authorities(alone.trust)).toEqual(["CN=ironwright shard 2033"]);
   expect(alone.chain).toBe("");
   expect(existsSync(join(dir, "next.key"))).toBe(false);
+});
+
+test("by a clock in doubt no authority is made or changed", async () => {
+  const first = await look(0);
+  expect(await shardAuthority(dir, "ironwright shard", inYears(9.5), false)).toEqual(first);
+});
+
+test.each([
+  [-0.1, "behind"],
+  [0.1, undefined],
+  [0.3, undefined],
+  [1, "ahead"],
+])("a certificate of 90 days says of a clock after %d years: %s", async (years, against) => {
+  const { certificate } = await issueOf(await look(0), { commonName: "s", usages: ["server"], days: 90, now: START });
+  expect(clockAgainst(certificate, inYears(years))).toBe(against);
 });
 
 test("a daemon killed between the two files of a change finishes it", async () => {

@@ -2,6 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createCa, crossSign, issue, type KeyedCertificate, needsRenewal } from "../supervise/index.ts";
+import { LONG_OVER_MS } from "./certificates.ts";
 import { readText, writePrivate } from "./files.ts";
 
 /** The authority of one etcd, as its users need it. */
@@ -33,12 +34,11 @@ export function authorityStep(certificate: string, hasNext: boolean, now: Date):
  * The authority in a directory, made when there is none; the next one follows by itself, years before the end. Files: `ca`
  * issues, `next` is trusted and waits, `old` has issued and is trusted until it ends.
  */
-export async function shardAuthority(dir: string, name: string, now: Date, days?: number): Promise<ShardAuthority> {
-  const options = { now, ...(days === undefined ? {} : { days }) };
+export async function shardAuthority(dir: string, name: string, now: Date, clockIsGood = true): Promise<ShardAuthority> {
   let next = await read(dir, "next");
   let current = await read(dir, "ca");
   if (!current) {
-    current = await createCa(name, options);
+    current = await createCa(name, { now });
     await write(dir, "ca", current);
   }
   // killed between the two files of a change
@@ -46,9 +46,9 @@ export async function shardAuthority(dir: string, name: string, now: Date, days?
     await write(dir, "ca", next);
     current = next;
   }
-  const step = authorityStep(current.certificate, next !== undefined, now);
+  const step = clockIsGood ? authorityStep(current.certificate, next !== undefined, now) : "keep";
   if (step === "make the next") {
-    next = await createCa(`${name} ${now.getUTCFullYear()}`, options);
+    next = await createCa(`${name} ${now.getUTCFullYear()}`, { now });
     await write(dir, "next", next);
   }
   if (step === "let the next issue" && next) {
@@ -67,6 +67,16 @@ export async function shardAuthority(dir: string, name: string, now: Date, days?
   const trust = current.certificate + (next?.certificate ?? "") + (known ?? "");
   await writePrivate(join(dir, "ca-bundle.crt"), trust);
   return { issuer: current, trust, chain: known ? ((await readText(join(dir, "chain.crt"))) ?? "") : "" };
+}
+
+/**
+ * What speaks against a clock, by a certificate that a better one issued and renewed in time: it is `behind` the issue, or far
+ * `ahead` of the end, as after months off.
+ */
+export function clockAgainst(certificate: string, now: Date): "behind" | "ahead" | undefined {
+  const { validFromDate, validToDate } = new X509Certificate(certificate);
+  if (now < validFromDate) return "behind";
+  return now.getTime() - validToDate.getTime() > LONG_OVER_MS ? "ahead" : undefined;
 }
 
 /** A certificate of this authority, and what stands behind it. */

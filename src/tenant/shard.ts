@@ -4,11 +4,12 @@ import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { IronwrightError } from "../core/errors.ts";
 import { type ChildSpec, type issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
+import { BELIEVE_MS } from "./certificates.ts";
 import type { DatastoreAccess } from "./datastore.ts";
 import { connectEtcd, type Etcd, type KeyRange, type Permission } from "./etcd.ts";
 import { checkVersion } from "./etcd-version.ts";
 import { makePrivate, readText, writePrivate } from "./files.ts";
-import { isCurrent, issueOf, type ShardAuthority, shardAuthority } from "./shard-authority.ts";
+import { clockAgainst, isCurrent, issueOf, type ShardAuthority, shardAuthority } from "./shard-authority.ts";
 
 export interface ShardOptions {
   /** Also the name of its child. */
@@ -57,14 +58,28 @@ export function etcdShard(options: ShardOptions): Shard {
   /** One look at a time, for a look may make the next one. */
   let looking: Promise<unknown> = Promise.resolve();
   function authority(): Promise<ShardAuthority> {
-    const mine = looking.then(() => shardAuthority(dir, `ironwright ${name}`, options.now()));
+    const mine = looking.then(async () => shardAuthority(dir, `ironwright ${name}`, options.now(), await clockIsGood()));
     looking = mine.catch(() => {});
     return mine;
   }
 
+  /** By time that no clock's leap touches. */
+  let doubtedAt: number | undefined;
+  async function clockIsGood(): Promise<boolean> {
+    const certificate = await readText(join(dir, "server.crt"));
+    const against = certificate && clockAgainst(certificate, options.now());
+    if (against !== "ahead") doubtedAt = undefined;
+    if (!against) return true;
+    doubtedAt ??= performance.now();
+    const believed = against === "ahead" && performance.now() - doubtedAt > BELIEVE_MS;
+    if (!believed) log.warn({ shard: name, now: options.now().toISOString(), clock: against }, "the clock is in doubt: nothing is issued");
+    return believed;
+  }
+
   async function leaf(file: string, ca: ShardAuthority, request: Omit<Parameters<typeof issue>[0], "ca" | "days">): Promise<void> {
     const certificate = await readText(join(dir, `${file}.crt`));
-    if (certificate && (await readText(join(dir, `${file}.pem`))) && isCurrent(certificate, ca, options.now())) return;
+    const whole = certificate && (await readText(join(dir, `${file}.pem`)));
+    if (whole && (isCurrent(certificate, ca, options.now()) || !(await clockIsGood()))) return;
     const fresh = await issueOf(ca, { days: LEAF_DAYS, now: options.now(), ...request });
     // in one file for etcd, which reads it at each connection: of two it would see one new and one old
     await writePrivate(join(dir, `${file}.pem`), fresh.certificate + fresh.key);
