@@ -26,7 +26,7 @@ export async function hostPki(dir: string, addresses: readonly string[], now: Da
   const server = await authority(dir, "server-ca", "ironwright host");
   const clients = await authority(dir, "client-ca", "ironwright host clients");
   const leaf = (name: string, request: Omit<Parameters<typeof issue>[0], "days">) =>
-    keep(dir, name, request.ca, request.sans ?? [], now, () => issue({ ...request, days: LEAF_DAYS }));
+    keep(dir, name, request.ca, request.sans ?? [], now, () => issue({ ...request, days: LEAF_DAYS, now }));
 
   await leaf("etcd-server", { ca: etcd, commonName: "etcd", sans: ["127.0.0.1", "localhost"], usages: ["server", "client"] });
   await leaf("etcd-client", { ca: etcd, commonName: "kube-apiserver", usages: ["client"] });
@@ -91,7 +91,9 @@ function isGood(leaf: KeyedCertificate, ca: KeyedCertificate, sans: readonly str
   return (
     certificate.checkIssued(new X509Certificate(ca.certificate)) &&
     sans.every((san) => names.has(san)) &&
-    !needsRenewal(leaf.certificate, now)
+    !needsRenewal(leaf.certificate, now) &&
+    // made by a clock that was ahead: all who would judge it have the clock of this machine
+    certificate.validFromDate <= now
   );
 }
 
