@@ -1,7 +1,8 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { parseDuration } from "../core/duration.ts";
+import { formatDuration, parseDuration } from "../core/duration.ts";
 import { IronwrightError } from "../core/errors.ts";
 import { type Kind, VIRTUAL_CLUSTER } from "../core/resources.ts";
+import { KEY_TIMES } from "../tenant/index.ts";
 import { withHost } from "./host.ts";
 import { hostCommand, parseKind } from "./kinds.ts";
 import type { GlobalOptions } from "./options.ts";
@@ -44,6 +45,11 @@ function virtualCluster(text: string): Kind {
 }
 
 function duration(text: string): string {
-  if (parseDuration(text) === undefined || text === "Never") throw new InvalidArgumentError("expected a duration such as 168h.");
+  const { shortestOverlapMs } = KEY_TIMES;
+  const ms = parseDuration(text) ?? 0;
+  if (ms < shortestOverlapMs || ms === Number.POSITIVE_INFINITY)
+    throw new InvalidArgumentError(
+      `expected a duration such as 168h, at least ${formatDuration(shortestOverlapMs)}: kubelets' certificates live an hour.`,
+    );
   return text;
 }

@@ -96,6 +96,24 @@ test("kubeconfig of a tenant: not there, not ready, and then its own", async () 
   expect(ironwright("kubeconfig", "acme")).toMatchObject({ code: 0, stdout: "apiVersion: v1\n" });
 });
 
+test("rotate-ca asks for the next authorities, and says no to what cannot be", async () => {
+  const pki = async () => (await host.kube.get(VIRTUAL_CLUSTER, "acme", "default"))?.spec.pki;
+  expect(ironwright("rotate-ca", "vc", "acme", "--overlap", "10m")).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("at least 1h5m"),
+  });
+  expect(ironwright("rotate-ca", "machine", "gpu-1")).toMatchObject({ code: 1, stderr: expect.stringContaining("only virtual clusters") });
+  expect(ironwright("rotate-ca", "vc", "globex").stderr).toContain("there is no such VirtualCluster");
+  expect(await pki()).toBeUndefined();
+  expect(ironwright("rotate-ca", "vc", "acme", "--overlap", "72h")).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining("authorities 2"),
+  });
+  expect(await pki()).toEqual({ authorities: 2, overlap: "72h" });
+  expect(ironwright("rotate-ca", "vc", "acme", "--service-account-keys").code).toBe(0);
+  expect(await pki()).toEqual({ authorities: 2, overlap: "72h", serviceAccountKeys: 2 });
+});
+
 test("config prints the effective configuration without its secrets, and refuses a wrong one with the field", () => {
   const file = join(host.dir, "mine.yaml");
   writeFileSync(file, "redis: { url: 'redis://:hunter2@127.0.0.1:6379' }\n");
