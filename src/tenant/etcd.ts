@@ -1,6 +1,7 @@
 import { Agent, request } from "undici";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
-import { sizeOf, type WireKeyValue, type Write, watchWrites } from "./etcd-watch.ts";
+import { type Grpc, openGrpc } from "./etcd-grpc.ts";
+import { type Weight, type Write, watchWrites, weigh } from "./etcd-watch.ts";
 
 /** Keys from `first` up to, not including, `end`. */
 export interface KeyRange {
@@ -13,11 +14,6 @@ export interface Permission {
   readonly kind: "READ" | "WRITE" | "READWRITE";
   readonly first: string;
   readonly end?: string;
-}
-
-export interface Weight {
-  readonly keys: number;
-  readonly bytes: number;
 }
 
 export interface EtcdStatus {
@@ -70,7 +66,7 @@ export interface Etcd {
   /** Lets writes in again after the quota was reached; it is reached again at once where nothing was freed. */
   disarm(): Promise<void>;
   /** Every write of everybody from now on, until the signal ends it; throws when the stream breaks. */
-  watchWrites(onWrite: (write: Write) => void, onOpen: (revision: number) => void, signal: AbortSignal): Promise<void>;
+  watchWrites(onWrite: (write: Write) => void, onOpen: () => void, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -125,6 +121,18 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
     return asRoot(path, body).catch((error: unknown) => {
       throw refused(error);
     });
+  }
+
+  async function byGrpc<T>(what: string, signal: AbortSignal, work: (grpc: Grpc) => Promise<T>): Promise<T> {
+    const grpc = openGrpc({ endpoint, tls, token: await authenticate() });
+    try {
+      return await work(grpc);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw new IronwrightError("IRW_DATASTORE", { endpoint, reason: `${what}: ${reasonOf(error)}` }, error);
+    } finally {
+      grpc.close();
+    }
   }
 
   async function unless(expected: RegExp, work: Promise<unknown>): Promise<void> {
@@ -227,19 +235,7 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
       await unless(/^$/, asRoot("kv/deleterange", { key: base64(first), range_end: base64(end) }));
     },
 
-    async weigh({ first, end }, signal) {
-      let [keys, bytes] = [0, 0];
-      for (let from: string | undefined = base64(first); from !== undefined; ) {
-        signal.throwIfAborted();
-        const page = { key: from, range_end: base64(end), limit: PAGE_KEYS, serializable: true };
-        const { kvs = [], more = false } = (await ask("kv/range", page)) as { kvs?: readonly WireKeyValue[]; more?: boolean };
-        for (const kv of kvs) bytes += sizeOf(kv);
-        keys += kvs.length;
-        const last = kvs.at(-1)?.key;
-        from = more && last !== undefined ? next(last) : undefined;
-      }
-      return { keys, bytes };
-    },
+    weigh: (range, signal) => byGrpc("weighing", signal, (grpc) => weigh(grpc, range, signal)),
 
     status,
 
@@ -254,10 +250,9 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
       for (const { memberID, alarm } of alarms) await ask("maintenance/alarm", { action: "DEACTIVATE", memberID, alarm });
     },
 
-    watchWrites: async (onWrite, onOpen, signal) =>
-      watchWrites({ endpoint, tls, authorization: await authenticate() }, onWrite, onOpen, signal).catch((error: unknown) => {
-        if (signal.aborted) return;
-        throw new IronwrightError("IRW_DATASTORE", { endpoint, reason: `watch: ${reasonOf(error)}` }, error);
+    watchWrites: (onWrite, onOpen, signal) =>
+      byGrpc("watching", signal, (grpc) => watchWrites(grpc, onWrite, onOpen, signal)).catch((error: unknown) => {
+        if (!signal.aborted) throw error;
       }),
 
     async close() {
@@ -266,8 +261,6 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
   };
 }
 
-/** Of at most 1.5 MiB each: an answer never weighs more than 96 MiB. */
-const PAGE_KEYS = 64;
 const LONGEST_MS = 600_000;
 const LONG: ReadonlySet<string> = new Set(["maintenance/defragment", "kv/compaction"]);
 
@@ -321,11 +314,6 @@ function changesOf(have: readonly Permission[], want: readonly Permission[]) {
     grant: want.filter((one) => have.find(sameRange(one))?.kind !== one.kind),
     revoke: have.filter((one) => !want.some(sameRange(one))),
   };
-}
-
-/** The least key after this one. */
-function next(key: string): string {
-  return Buffer.concat([Buffer.from(key, "base64"), Buffer.of(0)]).toString("base64");
 }
 
 function base64(value: string): string {

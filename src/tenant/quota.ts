@@ -1,5 +1,5 @@
 import type { NewCondition } from "../core/conditions.ts";
-import type { Weight } from "./etcd.ts";
+import type { Weight } from "./etcd-watch.ts";
 
 /**
  * `full`: nothing new is created, changes and deletions go on. `stopped`: etcd takes no write of the tenant, not even a

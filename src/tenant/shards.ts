@@ -42,6 +42,7 @@ export function etcdShards(options: ShardsOptions): Datastore {
   const running = new Map<string, Running>();
   const listeners: ((id: string) => void)[] = [];
   let loaded: Promise<void> | undefined;
+  const ending = new AbortController();
 
   const placing = turns();
   const defragmenting = turns();
@@ -58,18 +59,32 @@ export function etcdShards(options: ShardsOptions): Datastore {
         const { quotaBytes } = JSON.parse((await readText(recordOf(id, shard))) ?? "{}") as { quotaBytes: number };
         placed.set(id, { shard, quotaBytes });
       }
+      if (!existsSync(join(dir, shard, "tenants"))) await adopt(shard);
     }
+  }
+
+  /** Before there were records, the users of an etcd were all there was. */
+  async function adopt(shard: string): Promise<void> {
+    const etcd = await hold(shard).shard.start(ending.signal);
+    for (const id of await etcd.users()) await record(id, { shard, quotaBytes: limits.quotaBytes });
+    // or it is what a removal left that was cut off
+    await dropEmpty(shard);
+  }
+
+  async function record(id: string, placement: Placement): Promise<void> {
+    await writePrivate(recordOf(id, placement.shard), `${JSON.stringify({ quotaBytes: placement.quotaBytes })}\n`);
+    placed.set(id, placement);
   }
 
   function shards(): readonly string[] {
     return [...new Set([...[...placed.values()].map((one) => one.shard), ...running.keys()])];
   }
 
-  async function run(name: string, signal: AbortSignal): Promise<Running> {
-    const shard = running.get(name)?.shard ?? shardOf(name);
-    await shard.start(signal);
+  /** Begins to run it where it does not yet, and to look after it; waits for nothing. */
+  function hold(name: string): Running {
     const before = running.get(name);
     if (before) return before;
+    const shard = shardOf(name);
     const upkeep = keepUp({
       name,
       shard,
@@ -82,9 +97,9 @@ export function etcdShards(options: ShardsOptions): Datastore {
         for (const listener of listeners) listener(id);
       },
     });
-    const now = { shard, upkeep };
-    running.set(name, now);
-    return now;
+    const held = { shard, upkeep };
+    running.set(name, held);
+    return held;
   }
 
   function shardOf(name: string): Shard {
@@ -105,8 +120,17 @@ export function etcdShards(options: ShardsOptions): Datastore {
   }
 
   function ready(): Promise<void> {
-    loaded ??= load();
+    loaded ??= load().catch((error: unknown) => {
+      loaded = undefined;
+      throw error;
+    });
     return loaded;
+  }
+
+  async function startOne(name: string, signal: AbortSignal): Promise<void> {
+    const { shard, upkeep } = hold(name);
+    await shard.start(signal);
+    for (const [id, placement] of placed) if (placement.shard === name) await upkeep.admitted(id, placement.quotaBytes);
   }
 
   return {
@@ -114,20 +138,19 @@ export function etcdShards(options: ShardsOptions): Datastore {
       await ready();
       const wanted = new Set([...placed.values()].map((one) => one.shard));
       if (![...wanted].some(isShared)) wanted.add("shard-0");
-      for (const name of wanted) {
-        const { upkeep } = await placing(() => run(name, signal));
-        for (const [id, { shard, quotaBytes }] of placed) if (shard === name) await upkeep.admitted(id, quotaBytes);
-      }
+      // one that does not come is no reason for the others to wait
+      const results = await Promise.allSettled([...wanted].map((name) => startOne(name, signal)));
+      for (const result of results) if (result.status === "rejected") throw result.reason;
     },
 
     async admit(id, signal, wish = {}) {
       await ready();
-      const { placement, shard, upkeep } = await placing(async () => {
+      const placement = await placing(async () => {
         const choice = place(id, wish, limits, placed, shards());
-        await writePrivate(recordOf(id, choice.shard), `${JSON.stringify({ quotaBytes: choice.quotaBytes })}\n`);
-        placed.set(id, choice);
-        return { placement: choice, ...(await run(choice.shard, signal)) };
+        await record(id, choice);
+        return choice;
       });
+      const { shard, upkeep } = hold(placement.shard);
       const access = await shard.admit(id, signal);
       await upkeep.admitted(id, placement.quotaBytes);
       return access;
@@ -152,7 +175,7 @@ export function etcdShards(options: ShardsOptions): Datastore {
       checkId(id);
       const placement = placed.get(id);
       if (!placement) return;
-      const { shard, upkeep } = await placing(() => run(placement.shard, signal));
+      const { shard, upkeep } = hold(placement.shard);
       upkeep.forget(id);
       await shard.remove(id, signal);
       await placing(async () => {
@@ -163,6 +186,7 @@ export function etcdShards(options: ShardsOptions): Datastore {
     },
 
     async close() {
+      ending.abort(new Error("the datastore is closing"));
       const all = [...running.values()];
       running.clear();
       await Promise.all(all.map(({ upkeep }) => upkeep.stop()));

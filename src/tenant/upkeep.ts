@@ -57,8 +57,12 @@ const AGAIN_MS = 1_000;
 /** Of the shard's quota: above it in use, the heaviest tenants are stopped. */
 const FULL_AT = 0.85;
 const GROWTH = 1 / 64;
-/** Of the shard's quota: a file so large is defragmented even while tenants write. */
-const LARGE_AT = 0.7;
+/** Of the shard's quota: a file so large is defragmented whatever the pause, since at its quota nobody writes. */
+const LARGE_AT = 0.9;
+/** Nobody is kept waiting longer for the sake of disk space; how long it takes is learnt from the last time. */
+const LONGEST_PAUSE_S = 2;
+const FIRST_SECONDS_PER_BYTE = 0.01 / 2 ** 20;
+const LEAST_MEASURED_BYTES = 16 * 2 ** 20;
 /** A file is made smaller when so much of it is free. */
 const FREE_SHARE = 0.5;
 const QUIET_MS = 1_000;
@@ -80,6 +84,7 @@ export function keepUp({ name, shard, clock, log, metrics, pace, onChange, inTur
   /** What was written in this window and in the one before. */
   let history = { now: 0, before: 0 };
   let window: { readonly sinceMs: number; readonly revision: number } | undefined;
+  let secondsPerByte = FIRST_SECONDS_PER_BYTE;
   const nowMs = () => clock.now().getTime();
 
   function change(id: string, next: (usage: Usage) => Usage): void {
@@ -235,9 +240,10 @@ export function keepUp({ name, shard, clock, log, metrics, pace, onChange, inTur
   async function defragmentWhenWorth(etcd: Etcd, { size, inUse, quota }: EtcdStatus): Promise<void> {
     const free = size - inUse;
     if (free < pace.defragmentBytes || free < size * FREE_SHARE) return;
-    // nobody writes: nobody notices. A file near its quota does not wait for that
-    if (size < quota * LARGE_AT && nowMs() < lastWriteMs + QUIET_MS) return;
-    await defragment(etcd);
+    // free pages are written to again: a large file is no harm until it is near its quota, and then everybody's writes are
+    const isUrgent = size >= quota * LARGE_AT;
+    const pauses = inUse * secondsPerByte > LONGEST_PAUSE_S || nowMs() < lastWriteMs + QUIET_MS;
+    if (isUrgent || !pauses) await defragment(etcd);
   }
 
   function defragment(etcd: Etcd): Promise<void> {
@@ -247,6 +253,7 @@ export function keepUp({ name, shard, clock, log, metrics, pace, onChange, inTur
       const seconds = (performance.now() - began) / 1000;
       metrics?.datastoreDefragmentationSeconds.observe({ shard: name }, seconds);
       const before = status?.size ?? 0;
+      secondsPerByte = seconds / Math.max(status?.inUse ?? 0, LEAST_MEASURED_BYTES);
       status = await etcd.status();
       log.info({ shard: name, before, after: status.size, seconds }, "defragmented");
     });

@@ -53,7 +53,7 @@ function metricsPage(): string {
 
 In Prometheus' text format, at \`/metrics\` of the daemon's own socket (\`<dataDir>/run/daemon.sock\`, root only), and at
 \`http://ADDRESS:PORT/metrics\` when \`api.metrics.address\` and \`api.metrics.port\` (9464) are set. Node's own (\`process_*\`, \`nodejs_*\`) are there as well. No label
-carries the name of a machine or an address, and of a tenant only where each is to be watched: the others are in \`ironwright timeline machine NAME\` and \`ironwright get leases\`.
+carries the name of a machine or an address, and of a tenant only where each is to be watched (a plane is the id of a control plane): the others are in \`ironwright timeline machine NAME\` and \`ironwright get leases\`.
 
 | metric | kind | labels | what it says |
 | --- | --- | --- | --- |

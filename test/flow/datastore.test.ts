@@ -1,4 +1,4 @@
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
@@ -232,6 +232,14 @@ describe("where tenants are", () => {
     const after = await Promise.all(["plane-d", "plane-c", "plane-b", "plane-a"].map((id) => store.admit(id, signal)));
     expect(after.reverse()).toEqual(before);
     expect((await bench.supervisor.list()).map((child) => child.pid)).toEqual(pids);
+  });
+
+  test("tenants of a data directory without records are found by their users", async () => {
+    await store.close();
+    rmSync(join(bench.dir, "datastore", "shard-0", "tenants"), { recursive: true });
+    store = newStore();
+    await store.start(signal);
+    expect(readdirSync(join(bench.dir, "datastore", "shard-0", "tenants")).sort()).toEqual(["plane-a.json", "plane-b.json"]);
   });
 
   test.each([
