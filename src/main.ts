@@ -27,7 +27,7 @@ import {
   startHost,
   watchHostCertificates,
 } from "./supervise/index.ts";
-import { KEY_TIMES, type TenantController, tenantController, usageOf } from "./tenant/index.ts";
+import { KEY_TIMES, shardDirectories, type TenantController, tenantController, usageOf } from "./tenant/index.ts";
 import { type OperationJob, operationQueue, operationWorker, type RedisAddress } from "./work/index.ts";
 
 /** The running daemon. */
@@ -95,10 +95,7 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     const part = (name: string) => log.child({ part: name });
 
     const certificates = watchHostCertificates({
-      directories: {
-        host: hostPkiDir(config.dataDir),
-        "tenants-etcd-0": join(config.dataDir, "datastore", "shard-0"),
-      },
+      directories: () => ({ host: hostPkiDir(config.dataDir), ...shardDirectories(join(config.dataDir, "datastore")) }),
       renew: async (now) => {
         // an external one has its own authorities
         if (!config.host.kubeconfig) await renewHostPki({ dataDir: config.dataDir, listen: config.host }, now);

@@ -3,8 +3,8 @@ import type { Clock } from "../core/clock.ts";
 import { certificatesIn, type HostCertificate } from "./host-pki.ts";
 
 export interface HostCertificatesOptions {
-  /** By the name they are shown under. */
-  readonly directories: Readonly<Record<string, string>>;
+  /** Those there are now, by the name they are shown under. */
+  directories(): Readonly<Record<string, string>>;
   /** Renews what is due; nothing to do where the control plane is not ours. */
   renew(now: Date): Promise<unknown>;
   readonly clock: Clock;
@@ -24,7 +24,7 @@ export function watchHostCertificates({ directories, renew, clock, log }: HostCe
   const ending = new AbortController();
 
   function list(): readonly HostCertificate[] {
-    return Object.entries(directories).flatMap(([part, dir]) =>
+    return Object.entries(directories()).flatMap(([part, dir]) =>
       certificatesIn(dir, clock.now()).map((one) => ({ ...one, name: `${part}/${one.name}` })),
     );
   }

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
@@ -103,7 +103,7 @@ export function etcdShards(options: ShardsOptions): Datastore {
   }
 
   function shardOf(name: string): Shard {
-    const child = `tenants-etcd-${name.replace(/^shard-/, "")}`;
+    const child = childName(name);
     const quotaBytes = options.shardBytes ?? SHARD_BYTES;
     return etcdShard({ name: child, dir: join(dir, name), etcdPath, quotaBytes, supervisor, now: () => clock.now(), random, log });
   }
@@ -193,6 +193,16 @@ export function etcdShards(options: ShardsOptions): Datastore {
       await Promise.all(all.map(({ shard }) => shard.close()));
     },
   };
+}
+
+function childName(shard: string): string {
+  return `tenants-etcd-${shard.replace(/^shard-/, "")}`;
+}
+
+/** Each shard's directory, by the name of its child. */
+export function shardDirectories(dir: string): Readonly<Record<string, string>> {
+  const names = existsSync(dir) ? readdirSync(dir) : [];
+  return Object.fromEntries(names.map((name) => [childName(name), join(dir, name)]));
 }
 
 /** One piece of work at a time. */
