@@ -6,17 +6,18 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import ipaddr from "ipaddr.js";
 import { startApi, type TopAnswer } from "./api/index.ts";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
+import { backupSchedule, nextBackup, readRestored, refuseUnfinished, writeRestored } from "./backup/index.ts";
 import { bmcKeeper, connectBmc } from "./bmc/index.ts";
 import { type BootPlane, checkInterfaces, createBootPlane, netbootingFile } from "./boot/index.ts";
 import type { Artifacts } from "./config/artifacts.ts";
-import type { Config } from "./config/index.ts";
+import { type Config, redacted } from "./config/index.ts";
 import { systemClock } from "./core/clock.ts";
 import { parseDuration } from "./core/duration.ts";
 import { isError } from "./core/errors.ts";
 import { SYSTEM_NAMESPACE } from "./core/names.ts";
 import { NODE_CLAIM, OS_IMAGE, VIRTUAL_CLUSTER } from "./core/resources.ts";
-import { connectKube, eventRecorder, installCrds, installRoles, type Kube, NAMESPACE } from "./kube/index.ts";
-import { type MachineController, machineController } from "./machine/index.ts";
+import { connectKube, type EventRecorder, eventRecorder, installCrds, installRoles, type Kube, NAMESPACE } from "./kube/index.ts";
+import { type MachineController, machineController, quarantineRestored } from "./machine/index.ts";
 import { addProcessMetrics, createMetrics, type Logger, type Metrics } from "./observe/index.ts";
 import {
   connectSupervisor,
@@ -49,6 +50,7 @@ export interface Surroundings {
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
 
 /**
  * Builds the parts and starts them in the order in which they need each other. The boot plane is first and waits for
@@ -61,6 +63,8 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     for (const end of stops.reverse()) await end().catch((error: unknown) => log.error({ err: error }, "a part did not stop cleanly"));
   };
   try {
+    refuseUnfinished(config.dataDir);
+    if (config.backup) nextBackup(config.backup, undefined, systemClock.now());
     mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
     const metrics = createMetrics();
     addProcessMetrics(metrics);
@@ -93,6 +97,8 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     const random = randomBytes;
     const events = eventRecorder({ kube, component: "ironwright", clock, log });
     const part = (name: string) => log.child({ part: name });
+    // nobody may do anything to a machine before that
+    await insist(() => afterRestore(surroundings, { kube, bootPlane, events }), surroundings);
 
     const certificates = watchHostCertificates({
       directories: () => ({ host: hostPkiDir(config.dataDir), ...shardDirectories(join(config.dataDir, "datastore")) }),
@@ -162,12 +168,52 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     stops.push(() => scaling.stop());
     scaler = scaling;
 
+    if (config.backup) {
+      const backups = backupSchedule({
+        dataDir: config.dataDir,
+        plan: config.backup,
+        tenants: config.backup.tenants,
+        config: redacted(config),
+        versions: { ironwright: version, kubernetes: artifacts.kube.version },
+        metrics,
+        events,
+        about: { apiVersion: "v1", kind: "Namespace", metadata: { name: SYSTEM_NAMESPACE } },
+        clock,
+        random,
+        log: part("backup"),
+      });
+      stops.push(() => backups.stop());
+      backups.start();
+    }
+
     log.info({ kubeconfig: host.kubeconfig }, "ready");
     return { kubeconfig: host.kubeconfig, stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** A data directory that came from a backup: what it says of machines may have been overtaken. */
+async function afterRestore(
+  { config, log }: Surroundings,
+  { kube, bootPlane, events }: { kube: Kube; bootPlane: BootPlane; events: EventRecorder },
+): Promise<void> {
+  const restored = readRestored(config.dataDir);
+  if (!restored || restored.handled) return;
+  if (restored.state) {
+    const intents = new Map(bootPlane.records().map(({ machine, intent }) => [machine, intent]));
+    const bootIntent = (machine: string) => intents.get(machine);
+    await quarantineRestored({
+      kube,
+      from: restored,
+      bootIntent,
+      now: () => systemClock.now(),
+      log: log.child({ part: "restore" }),
+      events,
+    });
+  }
+  writeRestored(config.dataDir, { ...restored, handled: true });
 }
 
 const FIRST_RETRY_MS = 1_000;

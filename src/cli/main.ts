@@ -24,6 +24,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   "rotate-ca": async () => (await import("./rotate-ca.ts")).rotateCaCommand(global),
   doctor: async () => (await import("./doctor.ts")).doctorCommand(global),
   explain: async () => (await import("./explain.ts")).explainCommand(),
+  backup: async () => (await import("./backup.ts")).backupCommand(global, version),
+  restore: async () => (await import("./backup.ts")).restoreCommand(global),
   simulate: async () => (await import("./simulate.ts")).simulateCommand(),
 };
 

@@ -2,6 +2,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { parseDuration } from "../core/duration.ts";
+import { backupSchema } from "./backup-schema.ts";
 import { bootSchema, ipv4 } from "./boot-schema.ts";
 
 const port = z.int().min(1).max(65535);
@@ -42,6 +43,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   boot: bootSchema.prefault({}),
+  backup: backupSchema.optional(),
   api: z
     .strictObject({
       metrics: z

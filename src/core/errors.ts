@@ -274,6 +274,41 @@ const errors = {
     next: "ask for a smaller quota or for an etcd of its own (`kind: dedicated`) in a new VirtualCluster; nothing was changed",
   },
 
+  // ── backup ──
+  IRW_BACKUP_BUSY: {
+    says: (at: { lock: string }) => `another backup of this data directory is being taken (${at.lock})`,
+    next: "wait until it is done; if the process that took it ended, so did its lock",
+  },
+  IRW_BACKUP_FAILED: {
+    says: (at: { file: string; reason: string }) => `no backup was written to ${at.file}: ${at.reason}`,
+    next: "see to the reason; what was written of it is removed, and earlier backups are as they were",
+  },
+  IRW_BACKUP_ARCHIVE: {
+    says: (at: { file: string; reason: string }) => `${at.file} cannot be restored: ${at.reason}`,
+    next: "take another backup file; nothing was restored from this one",
+  },
+  IRW_BACKUP_KEY: {
+    says: (at: { file: string; reason: string }) => `${at.file} stays closed: ${at.reason}`,
+    next: "a file for recipients opens by --identity FILE, one under a passphrase by --passphrase-file FILE",
+  },
+  IRW_BACKUP_OPTIONS: {
+    says: (at: { problem: string }) => `that cannot be backed up or restored: ${at.problem}`,
+    next: "correct the option named; nothing was changed",
+  },
+  IRW_RESTORE_TARGET: {
+    says: (at: { directory: string; reason: string }) => `nothing is restored into ${at.directory}: ${at.reason}`,
+    next: "name a directory that is empty or not there; move an old data directory away rather than delete it",
+  },
+  IRW_RESTORE_FAILED: {
+    says: (at: { what: string; reason: string }) => `${at.what} could not be restored: ${at.reason}`,
+    next: "see to the reason and restore again; the directory is as it was before",
+  },
+  IRW_RESTORE_DIVERGED: {
+    says: (at: { machine: string; taken: string; found: string }) =>
+      `${at.machine} moved on after the backup of ${at.taken}, which is all that is known of it: ${at.found}`,
+    next: "look whose it is; set spec.maintenance to true and back to give it up, and it is wiped before anybody gets it",
+  },
+
   // ── rack ──
   IRW_RACK_CONFLICT: {
     says: (at: { what: string }) => `the virtual rack cannot come up: ${at.what}`,

@@ -2,11 +2,11 @@ import { join } from "node:path";
 import type { Bmc, BmcOptions } from "../bmc/index.ts";
 import type { BootPlane } from "../boot/index.ts";
 import type { Clock } from "../core/clock.ts";
-import { isTrue } from "../core/conditions.ts";
+import { condition, isTrue } from "../core/conditions.ts";
 import { isError } from "../core/errors.ts";
-import { ANNOTATION_MACHINE, FINALIZER_MACHINE, SYSTEM_NAMESPACE } from "../core/names.ts";
+import { ANNOTATION_MACHINE, FINALIZER_MACHINE, parseTenant, providerId, SYSTEM_NAMESPACE } from "../core/names.ts";
 import { MACHINE, type Machine, NODE_CLAIM, type NodeClaim, type Operation } from "../core/resources.ts";
-import { type EventRecorder, type Kube, reflector, SECRET } from "../kube/index.ts";
+import { type EventRecorder, type Kube, NODE, reflector, SECRET } from "../kube/index.ts";
 import type { Logger } from "../observe/index.ts";
 import type { Tenants } from "../tenant/index.ts";
 import { type OperationJob, type OperationQueue, type Reconciler, reconciler } from "../work/index.ts";
@@ -15,6 +15,7 @@ import { recordFailure } from "./failure.ts";
 import { type Images, imageStore } from "./images.ts";
 import { type ClaimState, DEADLINE_MS, type Decision, next } from "./life.ts";
 import { loadPlaybooks } from "./playbook.ts";
+import { afterLook, whyUnproven } from "./restored.ts";
 import { inspect } from "./sagas/inspect.ts";
 import { install } from "./sagas/install.ts";
 import { release } from "./sagas/release.ts";
@@ -79,7 +80,12 @@ export function machineController(options: MachineOptions): MachineController {
     const known = await withBasics(machine);
     if (known !== machine) return { afterMs: 0 };
     const claim = await claimOf(machine);
-    const decision = next(machine, { claim, now: clock.now(), credentialsChanged: await credentialsChanged(machine) });
+    const decision = next(machine, {
+      claim,
+      now: clock.now(),
+      credentialsChanged: await credentialsChanged(machine),
+      nodeAnswered: await nodeAnswered(machine),
+    });
     return carryOut(machine, decision);
   }
 
@@ -94,7 +100,12 @@ export function machineController(options: MachineOptions): MachineController {
       const first = withNews({ ...statusOf(machine), phase: "Discovered" }, "Discovered", "declared", clock.now());
       return kube.replaceStatus(MACHINE, { ...machine, status: first });
     }
-    if (spec.maintenance && isTrue(status.conditions, "Quarantined")) {
+    if (whyUnproven(machine)) {
+      // a change of the spec since: maintenance that the backup brought along says nothing
+      const looked =
+        spec.maintenance && (metadata.generation ?? 0) > (condition(status.conditions, "Quarantined")?.observedGeneration ?? 0);
+      if (looked) return afterMaintenance(machine);
+    } else if (spec.maintenance && isTrue(status.conditions, "Quarantined")) {
       const mended = withNews(without(status, "Quarantined"), "QuarantineLifted", "somebody looks after it: maintenance", clock.now());
       return kube.replaceStatus(MACHINE, { ...machine, status: mended });
     }
@@ -102,6 +113,30 @@ export function machineController(options: MachineOptions): MachineController {
     const judged = withFact(status, { ...ready, type: "Ready", ...generation(machine) }, clock.now());
     if (judged.conditions !== status.conditions) return kube.replaceStatus(MACHINE, { ...machine, status: judged });
     return machine;
+  }
+
+  /** What was being made of it for a claim is given up: the claim gets another machine. */
+  async function afterMaintenance(machine: Machine): Promise<Machine> {
+    const status = afterLook(machine, clock.now());
+    const { claimRef, ...spec } = machine.spec;
+    const released = claimRef && status.phase === "Releasing" ? await kube.replace(MACHINE, { ...machine, spec }) : machine;
+    return kube.replaceStatus(MACHINE, { ...released, status });
+  }
+
+  /** Its node answered its tenant after the restore, and is this machine. */
+  async function nodeAnswered(machine: Machine): Promise<boolean> {
+    const tenant = parseTenant(machine.spec.claimRef?.tenant ?? "");
+    const since = condition(machine.status?.conditions, "Quarantined")?.lastTransitionTime;
+    if (!tenant || whyUnproven(machine) === undefined || phaseOf(machine) !== "InUse") return false;
+    try {
+      const node = await options.tenants.kube(tenant).get(NODE, machine.metadata.name);
+      const ready = node?.status?.conditions?.find((one) => one.type === "Ready");
+      const ours = node?.spec.providerID === providerId(machine.metadata.name);
+      return ours && ready?.status === "True" && Date.parse(ready.lastHeartbeatTime ?? "") > Date.parse(since ?? "");
+    } catch (error) {
+      if (isError(error, "IRW_TENANT_NOT_READY") || isError(error, "IRW_KUBE_UNREACHABLE")) return false;
+      throw error;
+    }
   }
 
   async function claimOf(machine: Machine): Promise<ClaimState> {
@@ -139,6 +174,11 @@ export function machineController(options: MachineOptions): MachineController {
         options.events.record(begun, "Normal", eventReason(decision.kind, "Begins"), decision.why);
         await queue.enqueue({ machine: name, fence: operation.fence, kind: operation.kind });
         return undefined;
+      }
+      case "believe": {
+        const status = withNews(without(statusOf(machine), "Quarantined"), "Believed", decision.why, clock.now());
+        await kube.replaceStatus(MACHINE, { ...machine, status });
+        return { afterMs: 0 };
       }
       case "let go": {
         const { claimRef: _ended, ...spec } = machine.spec;

@@ -3,6 +3,7 @@ import { formatDuration } from "../core/duration.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { MachineStatus, OperationKind } from "../core/resources.ts";
 import { ATTEMPTS, retryAfterMs } from "./life.ts";
+import { DIVERGED, whyUnproven } from "./restored.ts";
 import { withFact, withNews, withOperation } from "./status.ts";
 import { eventReason, generation, type Work } from "./work.ts";
 
@@ -35,11 +36,20 @@ export async function recordFailure(work: Work, thrown: unknown, deadlinePassed:
     if (operation.kind === "inspect") next = { ...next, phase: "Discovered" };
     if (!claimLost) next = say(next, { type: CONDITION[operation.kind], status: "False", reason: code, message: text });
     next = withBmcCondition(next, code, message, say);
-    if (quarantined && !claimLost) next = say(next, { type: "Quarantined", status: "True", reason: code, message });
+    // what proves a restored machine may fail as often as it likes: it is out of use already
+    const unproven = whyUnproven(machine);
+    if (unproven) next = code === "IRW_RESTORE_DIVERGED" ? withDivergence(next, error, generation(machine), now) : next;
+    else if (quarantined && !claimLost) next = say(next, { type: "Quarantined", status: "True", reason: code, message });
     const step = status.operation?.step;
     return withNews(next, `${operation.kind} failed`, `${step ? `at ${step}: ` : ""}${message}`, now, elapsed(operation.startedAt, now));
   });
   work.event("Warning", eventReason(operation.kind, "Failed"), `${message}${advice}`);
+}
+
+/** From here on a person decides. */
+function withDivergence(status: MachineStatus, error: unknown, at: { observedGeneration?: number }, now: Date): MachineStatus {
+  const advice = error instanceof IronwrightError ? `; ${error.next}` : "";
+  return withFact(status, { type: "Quarantined", status: "True", reason: DIVERGED, message: `${reasonOf(error)}${advice}`, ...at }, now);
 }
 
 type Say = (status: MachineStatus, one: Omit<NewCondition, "observedGeneration">) => MachineStatus;

@@ -1,5 +1,7 @@
 import { condition, isTrue } from "../core/conditions.ts";
 import type { Machine, Operation, OperationKind, Phase } from "../core/resources.ts";
+import { mayCarryTenant } from "../core/tenancy.ts";
+import { RESTORED, whyUnproven } from "./restored.ts";
 import { phaseOf } from "./status.ts";
 
 /** What has become of the claim that the Machine names. */
@@ -18,6 +20,8 @@ export type Decision =
   | { readonly do: "continue" }
   /** The claim ended before anything was done for it. */
   | { readonly do: "let go" }
+  /** After a restore: its node answers its tenant, so its record is believed again. */
+  | { readonly do: "believe"; readonly why: string }
   | { readonly do: "wait"; readonly until: string; readonly why: string }
   /** The Machine is being deleted and nothing is left to do. */
   | { readonly do: "forget" }
@@ -28,6 +32,8 @@ export interface Circumstances {
   readonly now: Date;
   /** The Secret that the BMC refused is another one now. */
   readonly credentialsChanged: boolean;
+  /** After a restore: its node has answered its tenant since. */
+  readonly nodeAnswered?: boolean;
 }
 
 /** After so many failed attempts in a row the machine is quarantined. */
@@ -55,8 +61,9 @@ export function retryAfterMs(attempt: number): number {
 export function next(machine: Machine, at: Circumstances): Decision {
   const phase = phaseOf(machine);
   const operation = machine.status?.operation;
+  if (whyUnproven(machine)) return whileUnproven(machine, phase, at);
   if (operation?.state === "Running") return whileRunning(machine, phase, at);
-  if (machine.metadata.deletionTimestamp && isResting(phase) && !mayCarryTenant(machine)) return { do: "forget" };
+  if (machine.metadata.deletionTimestamp && isResting(phase) && !mayCarryTenant(machine.status)) return { do: "forget" };
   if (machine.spec.maintenance) return rest("maintenance: no new operation begins");
   if (operation?.state === "Failed" && !isSettled(phase, operation)) return afterFailure(machine, phase, operation, at);
   switch (phase) {
@@ -83,6 +90,32 @@ function whileRunning(machine: Machine, phase: Phase, at: Circumstances): Decisi
   return { do: "continue" };
 }
 
+/** How often it is looked whether a node has answered. */
+const NODE_LOOK_MS = 15_000;
+
+/** Known from a backup alone: nothing begins but what proves it, and that touches neither power that is on nor data that is there. */
+function whileUnproven(machine: Machine, phase: Phase, at: Circumstances): Decision {
+  const operation = machine.status?.operation;
+  if (operation?.state === "Running") return { do: "continue" };
+  if (machine.spec.maintenance) return rest("maintenance: no new operation begins");
+  if (whyUnproven(machine) !== RESTORED) return rest("it is not as the backup has it: somebody must look");
+  if (phase === "InUse") {
+    if (at.claim === "live" && at.nodeAnswered) return { do: "believe", why: "its node has answered its tenant since the restore" };
+    return {
+      do: "wait",
+      until: new Date(at.now.getTime() + NODE_LOOK_MS).toISOString(),
+      why: "its node has not answered since the restore",
+    };
+  }
+  if (at.claim === "over") return { do: "let go" };
+  if (at.claim !== "none") return rest("quarantined: its claim goes to another machine");
+  if (isTrue(machine.status?.conditions, "ConsentMissing") && !machine.spec.erase)
+    return rest("it carries data and nobody consented to erase it");
+  if (operation?.kind === "inspect" && operation.state === "Failed" && operation.attempt > 0)
+    return afterFailure(machine, phase, operation, at);
+  return start("inspect", 1, "it is known from a backup alone");
+}
+
 function afterFailure(machine: Machine, phase: Phase, operation: Operation, at: Circumstances): Decision {
   if (operation.kind === "install" && isOver(at.claim)) return release(1, `its claim ended while it was ${phase}`);
   if (operation.kind === "install" && at.claim === "ending") return rest(ENDING);
@@ -105,13 +138,13 @@ function discovered(machine: Machine): Decision {
 function available(machine: Machine, at: Circumstances): Decision {
   switch (at.claim) {
     case "none":
-      return mayCarryTenant(machine) ? release(1, "it may carry a tenant's data") : rest("it waits for a claim");
+      return mayCarryTenant(machine.status) ? release(1, "it may carry a tenant's data") : rest("it waits for a claim");
     case "live":
       if (isTrue(machine.status?.conditions, "Quarantined")) return rest("quarantined");
-      return mayCarryTenant(machine) ? release(1, "it may carry a tenant's data") : start("install", 1, "a claim names it");
+      return mayCarryTenant(machine.status) ? release(1, "it may carry a tenant's data") : start("install", 1, "a claim names it");
     case "ending":
     case "over":
-      return mayCarryTenant(machine) ? release(1, "it may carry a tenant's data") : { do: "let go" };
+      return mayCarryTenant(machine.status) ? release(1, "it may carry a tenant's data") : { do: "let go" };
   }
 }
 
@@ -131,11 +164,6 @@ function isOver(claim: ClaimState): boolean {
 
 function isResting(phase: Phase): boolean {
   return phase === "Discovered" || phase === "Available" || phase === "InUse";
-}
-
-/** Its disks were a tenant's and no wipe was read back since. */
-export function mayCarryTenant(machine: Machine): boolean {
-  return machine.status?.lastTenant !== undefined;
 }
 
 const PHASE: Readonly<Record<OperationKind, Phase>> = { inspect: "Inspecting", install: "Installing", release: "Releasing" };

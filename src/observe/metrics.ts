@@ -151,6 +151,19 @@ export const metricTable = {
     help: "Seconds until a certificate of the host control plane, or of the tenants' datastore, ends.",
     labels: ["name"],
   },
+  backups: {
+    name: "ironwright_backups_total",
+    kind: "counter",
+    help: "Scheduled backups, by how they ended: done, failed.",
+    labels: ["end"],
+  },
+  backupLastSuccess: {
+    name: "ironwright_backup_last_success_timestamp_seconds",
+    kind: "gauge",
+    help: "When the last backup was begun that was written to its end; 0 when none is known. Alert on its age.",
+    labels: [],
+  },
+  backupBytes: { name: "ironwright_backup_bytes", kind: "gauge", help: "Size of the last backup that this daemon wrote.", labels: [] },
 } as const satisfies Readonly<Record<string, Described>>;
 
 type Table = typeof metricTable;

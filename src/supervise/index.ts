@@ -1,6 +1,8 @@
 export { connectSupervisor, startEmbeddedSupervisor } from "./client.ts";
+export { readIfThere, writeAtomically } from "./files.ts";
 export { type Host, type HostOptions, hostPkiDir, renewHostPki, startHost } from "./host.ts";
 export { type HostCertificates, watchHostCertificates } from "./host-certificates.ts";
+export { type Lock, takeLock } from "./lock.ts";
 export {
   type CertificateRequest,
   createCa,

@@ -11,14 +11,14 @@ export interface Import {
 const LAYERS: readonly (readonly string[])[] = [
   ["core"],
   ["wire", "kube", "work", "supervise", "observe"],
-  ["boot", "bmc", "machine", "autoscale", "tenant"],
+  ["boot", "bmc", "machine", "autoscale", "tenant", "backup"],
   ["config"],
   ["api", "web", "rack"],
   ["cli"],
 ];
 
 /** Folders of one layer that may import each other, through `index.ts` alone. */
-const PEERS = new Set(["boot", "bmc", "machine", "autoscale", "tenant"]);
+const PEERS = new Set(["boot", "bmc", "machine", "autoscale", "tenant", "backup"]);
 /** What every layer may be configured by, and only these read it. */
 const READS_CONFIG = new Set(["cli", "rack", "api"]);
 /** May import any folder. */

@@ -2,6 +2,7 @@ import { isTrue } from "../../core/conditions.ts";
 import { providerId } from "../../core/names.ts";
 import { formatResources } from "../../core/quantity.ts";
 import { MACHINE, type Machine, NODE_CLAIM, type NodeClaim } from "../../core/resources.ts";
+import { mayCarryTenant } from "../../core/tenancy.ts";
 import { capacityOf } from "../world/index.ts";
 import { type ClaimContext, type ClaimStep, factsOf, giveUp, is, say, withStatus } from "./claim.ts";
 
@@ -30,7 +31,7 @@ function whyNot(machine: Machine): string | undefined {
   if (machine.spec.claimRef) return `was claimed by ${machine.spec.claimRef.name} meanwhile`;
   if (machine.spec.maintenance) return "is in maintenance";
   if (isTrue(machine.status?.conditions, "Quarantined")) return "is quarantined";
-  if (machine.status?.lastTenant !== undefined) return "is not wiped yet";
+  if (mayCarryTenant(machine.status)) return "is not wiped yet";
   return machine.status?.phase === "Available" ? undefined : `is ${machine.status?.phase ?? "not inspected"}, not Available`;
 }
 

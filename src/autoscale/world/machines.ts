@@ -2,6 +2,7 @@ import { condition, isTrue } from "../../core/conditions.ts";
 import { LABEL_MACHINE, LABEL_NVLINK, LABEL_RACK, LABEL_SITE } from "../../core/names.ts";
 import { ONE, type Quantity, type Resources } from "../../core/quantity.ts";
 import type { Inventory, Machine } from "../../core/resources.ts";
+import { mayCarryTenant } from "../../core/tenancy.ts";
 import type { MachineSupply } from "../plan/index.ts";
 
 /** On a Machine: when a claim on it last failed to become a node (RFC 3339). The next plans leave it alone for a while. */
@@ -105,7 +106,7 @@ function whyNot(machine: Machine, claimed: boolean, now: Date): string | undefin
   if (!status?.inventory || status.phase === undefined || status.phase === "Discovered" || status.phase === "Inspecting")
     return "not inspected yet";
   if (status.phase !== "Available") return "in use";
-  if (status.lastTenant) return "not wiped yet";
+  if (mayCarryTenant(status)) return "not wiped yet";
   if (!hasConsent(machine)) return "with data nobody consented to erase";
   if (condition(status.conditions, "BMCReachable")?.status === "False") return "out of reach";
   const failed = Date.parse(metadata.annotations?.[ANNOTATION_CLAIM_FAILED] ?? "");

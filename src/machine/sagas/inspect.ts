@@ -1,6 +1,9 @@
+import { condition, isTrue } from "../../core/conditions.ts";
 import { IronwrightError } from "../../core/errors.ts";
 import type { Disk } from "../../core/resources.ts";
+import { WIPE_UNPROVEN } from "../../core/tenancy.ts";
 import { inventoryOf, modelOf } from "../facts.ts";
+import { whyUnproven } from "../restored.ts";
 import { drop, summaryOf, withFact, withNews, without } from "../status.ts";
 import { generation, noteBmc, type Work } from "../work.ts";
 import { readBackDisks, wipeDisks } from "./disks.ts";
@@ -21,6 +24,8 @@ async function callBmc(on: Work): Promise<Facts> {
   const { manufacturer, model, serial } = await bmc.identity();
   const power = await bmc.power();
   await noteBmc(on);
+  // somebody may be working on it: what is on is neither restarted nor taken for proven
+  if (whyUnproven(on.machine) && power !== "Off") throw diverged(on, "its power is on");
   await on.update((status) => ({ ...status, power }));
   return { manufacturer, model, serial };
 }
@@ -51,6 +56,11 @@ async function readFacts(on: Work): Promise<Facts> {
 }
 
 async function wipe(on: Work): Promise<Facts | undefined> {
+  if (whyUnproven(on.machine) && carriesData(on).length > 0 && !isTrue(on.machine.status?.conditions, "ConsentMissing")) {
+    await bootOwnDisk(on);
+    await on.power("ForceOff");
+    throw diverged(on, `there is data on it: ${carriesData(on).map(describe).join("; ")}`);
+  }
   // who claims it later must not find what its owner left
   return mayErase(on) && carriesData(on).length > 0 ? wipeDisks(on) : undefined;
 }
@@ -61,7 +71,7 @@ async function readBack(on: Work): Promise<Facts | undefined> {
   await on.update((status) => {
     if (!status.inventory) return status;
     const disks = status.inventory.disks.map((disk) => ({ ...disk, signatures: [] }));
-    return { ...status, inventory: { ...status.inventory, disks } };
+    return { ...without(status, WIPE_UNPROVEN), inventory: { ...status.inventory, disks } };
   });
   return facts;
 }
@@ -105,8 +115,15 @@ async function rest(on: Work): Promise<Facts | undefined> {
   return undefined;
 }
 
+/** Consent that is older than a restore may have been used up since: see {@link diverged}. */
 function mayErase(on: Work): boolean {
   return on.machine.spec.erase === true;
+}
+
+function diverged(on: Work, found: string): IronwrightError {
+  const { conditions } = on.machine.status ?? {};
+  const taken = /backup of (\S+)/.exec(condition(conditions, "Quarantined")?.message ?? "")?.[1] ?? "an earlier time";
+  return new IronwrightError("IRW_RESTORE_DIVERGED", { machine: on.name, taken, found });
 }
 
 function carriesData(on: Work): readonly Disk[] {

@@ -1,7 +1,7 @@
 import { condition, isTrue } from "../../core/conditions.ts";
 import { parseTenant } from "../../core/names.ts";
 import type { MachineStatus } from "../../core/resources.ts";
-import { mayCarryTenant } from "../life.ts";
+import { mayCarryTenant, WIPE_UNPROVEN } from "../../core/tenancy.ts";
 import { drop, withNews, without } from "../status.ts";
 import { noteBmc, type Work } from "../work.ts";
 import { readBackDisks, wipeDisks } from "./disks.ts";
@@ -33,7 +33,7 @@ async function revoke(on: Work): Promise<Facts | undefined> {
 }
 
 async function networkBoot(on: Work): Promise<Facts | undefined> {
-  if (!mayCarryTenant(on.machine)) return undefined;
+  if (!mayCarryTenant(on.machine.status)) return undefined;
   await on.networkBoot();
   await noteBmc(on);
   return undefined;
@@ -41,7 +41,7 @@ async function networkBoot(on: Work): Promise<Facts | undefined> {
 
 /** What no installation wrote to is not ours to wipe: an installation may have been refused for just that. */
 async function wipe(on: Work): Promise<Facts | undefined> {
-  return mayCarryTenant(on.machine) ? wipeDisks(on) : undefined;
+  return mayCarryTenant(on.machine.status) ? wipeDisks(on) : undefined;
 }
 
 async function readBack(on: Work): Promise<Facts | undefined> {
@@ -70,7 +70,7 @@ async function handBack(on: Work): Promise<Facts | undefined> {
       ...status.inventory,
       disks: status.inventory.disks.map((disk) => ({ ...disk, signatures: [] })),
     };
-    const blank = drop(judged(status), "lastTenant", "lastClaim", "hostKey", "imageSha256", "address");
+    const blank = drop(without(judged(status), WIPE_UNPROVEN), "lastTenant", "lastClaim", "hostKey", "imageSha256", "address");
     const next = { ...blank, ...(inventory ? { inventory } : {}), phase: "Available" as const };
     return withNews(next, "Available", `wiped and read back${tenant ? ` after ${tenant}` : ""}, off, to be had`, on.clock.now());
   });

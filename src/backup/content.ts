@@ -1,0 +1,164 @@
+import { once } from "node:events";
+import { createReadStream, createWriteStream } from "node:fs";
+import { finished } from "node:stream/promises";
+import { IronwrightError, isError } from "../core/errors.ts";
+import type { Etcd } from "../tenant/index.ts";
+
+/** A key as it stands in etcd. */
+export interface KeyValue {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  /** The lease it goes with; 0 for one that stays. */
+  readonly lease: bigint;
+}
+
+/** What a file of content holds, in order. A lease stands before the keys that go with it. */
+export type Entry = { readonly lease: bigint; readonly seconds: number } | KeyValue;
+
+export interface Dumped {
+  readonly revision: string;
+  readonly keys: number;
+}
+
+/** Content, not etcd's own file: it says nothing of members, users and versions, and any etcd takes it. */
+const MAGIC = Buffer.from("IWKV1\n");
+const HEADER = 17;
+const KIND = { lease: 1, key: 2, end: 3 } as const;
+const EVERY_KEY = "AA==";
+const FIRST_PAGE = 64;
+const MOST_KEYS = 2_000;
+const PAGE_BYTES = 2 << 20;
+/** The apiserver compacts what is older than five minutes: a reading that is slower than that begins again. */
+const TRIES = 3;
+/** How far an apiserver got with compaction: of that etcd alone. */
+const LEFT_OUT = "compact_rev_key";
+
+interface WireKey {
+  readonly key?: string;
+  readonly value?: string;
+  readonly lease?: string;
+}
+
+/** Writes every key as of one revision to a file, page by page while writes go on. @throws IRW_DATASTORE */
+export async function dumpEtcd(etcd: Etcd, file: string): Promise<Dumped> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await dumpOnce(etcd, file);
+    } catch (error) {
+      if (tries >= TRIES || !isError(error, "IRW_DATASTORE") || !/compacted/.test(error.message)) throw error;
+    }
+  }
+}
+
+async function dumpOnce(etcd: Etcd, file: string): Promise<Dumped> {
+  const head = await etcd.call("kv/range", { key: EVERY_KEY, range_end: EVERY_KEY, count_only: true });
+  const { revision } = head.header as { revision: string };
+  const out = createWriteStream(file, { flags: "w", mode: 0o600, flush: true });
+  const done = finished(out);
+  // what it fails by is thrown where it is awaited
+  done.catch(() => {});
+  const write = async (bytes: Buffer) => {
+    if (!out.write(bytes)) await Promise.race([once(out, "drain"), done]);
+  };
+  try {
+    await write(MAGIC);
+    const known = new Map<bigint, boolean>();
+    let keys = 0;
+    for await (const page of pages(etcd, revision)) {
+      for (const { key, value, lease } of page) {
+        if (lease !== 0n && !known.has(lease)) known.set(lease, await writeLease(etcd, lease, write));
+        // its lease ended meanwhile, and the key with it
+        if (lease !== 0n && !known.get(lease)) continue;
+        if (key.toString("latin1") === LEFT_OUT) continue;
+        await write(record(KIND.key, key.length, value.length, lease));
+        await write(key);
+        await write(value);
+        keys += 1;
+      }
+    }
+    await write(record(KIND.end, keys, 0, 0n));
+    out.end();
+    await done;
+    return { revision, keys };
+  } catch (error) {
+    out.destroy();
+    throw error;
+  }
+}
+
+async function* pages(etcd: Etcd, revision: string): AsyncGenerator<readonly KeyValue[]> {
+  let from = Buffer.from([0]);
+  for (let limit = FIRST_PAGE; ; ) {
+    const answer = await etcd.call("kv/range", { key: from.toString("base64"), range_end: EVERY_KEY, revision, limit });
+    const page = ((answer.kvs ?? []) as WireKey[]).map(fromWire);
+    yield page;
+    const last = page.at(-1);
+    if (!last || answer.more !== true) return;
+    from = Buffer.concat([last.key, Buffer.from([0])]);
+    const bytes = page.reduce((sum, one) => sum + one.value.length, 0);
+    limit = bytes < PAGE_BYTES ? Math.min(MOST_KEYS, limit * 2) : Math.max(1, limit >> 1);
+  }
+}
+
+function fromWire({ key = "", value = "", lease = "0" }: WireKey): KeyValue {
+  return { key: Buffer.from(key, "base64"), value: Buffer.from(value, "base64"), lease: BigInt(lease) };
+}
+
+/** False when it ended. Restored, its keys live as long as they would have from their last renewal. */
+async function writeLease(etcd: Etcd, lease: bigint, write: (bytes: Buffer) => Promise<void>): Promise<boolean> {
+  const answer = await etcd.call("lease/timetolive", { ID: String(lease) });
+  if (Number(answer.TTL ?? 0) <= 0) return false;
+  await write(record(KIND.lease, Number(answer.grantedTTL ?? 0), 0, lease));
+  return true;
+}
+
+function record(kind: number, first: number, second: number, lease: bigint): Buffer {
+  const bytes = Buffer.alloc(HEADER);
+  bytes[0] = kind;
+  bytes.writeUInt32BE(first, 1);
+  bytes.writeUInt32BE(second, 5);
+  bytes.writeBigInt64BE(lease, 9);
+  return bytes;
+}
+
+/** What a file of content holds, a piece at a time. @throws IRW_BACKUP_ARCHIVE when it is not whole */
+export async function* readContent(file: string): AsyncGenerator<Entry> {
+  const refuse = (reason: string) => new IronwrightError("IRW_BACKUP_ARCHIVE", { file, reason });
+  const stream = createReadStream(file, { highWaterMark: 1 << 20 });
+  const parts = stream[Symbol.asyncIterator]();
+  let held: Buffer = Buffer.alloc(0);
+  const take = async (length: number) => {
+    if (held.length < length) {
+      const more: Buffer[] = [held];
+      for (let have = held.length; have < length; ) {
+        const next = await parts.next();
+        if (next.done) throw refuse("its content ends in the middle");
+        more.push(next.value as Buffer);
+        have += (next.value as Buffer).length;
+      }
+      held = Buffer.concat(more);
+    }
+    const taken = held.subarray(0, length);
+    held = held.subarray(length);
+    return taken;
+  };
+  try {
+    if (!(await take(MAGIC.length)).equals(MAGIC)) throw refuse("it is no content of a datastore");
+    let keys = 0;
+    for (;;) {
+      const head = await take(HEADER);
+      const [first, second, lease] = [head.readUInt32BE(1), head.readUInt32BE(5), head.readBigInt64BE(9)];
+      if (head[0] === KIND.end) {
+        if (first !== keys) throw refuse(`it holds ${keys} keys of ${first}`);
+        return;
+      }
+      if (head[0] === KIND.lease) yield { lease, seconds: first };
+      else if (head[0] === KIND.key && first > 0) {
+        yield { key: Buffer.from(await take(first)), value: Buffer.from(await take(second)), lease };
+        keys += 1;
+      } else throw refuse("its content is not understood");
+    }
+  } finally {
+    stream.destroy();
+  }
+}
