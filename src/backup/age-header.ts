@@ -154,7 +154,12 @@ function openByPassphrase({ words, body }: Stanza, passphrase: string): Buffer |
 
 function scryptKey(passphrase: string, salt: Buffer, work: number): Buffer {
   const N = 2 ** work;
-  return scryptSync(passphrase.normalize("NFC"), Buffer.concat([Buffer.from(SCRYPT_INFO), salt]), 32, { N, r: 8, p: 1, maxmem: 1200 * N });
+  return scryptSync(passphrase.normalize("NFC"), Buffer.concat([Buffer.from(SCRYPT_INFO), salt]), 32, {
+    N,
+    r: 8,
+    p: 1,
+    maxmem: 1100 * N + (1 << 20),
+  });
 }
 
 const ZERO = Buffer.alloc(12);

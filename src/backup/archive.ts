@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createGzip } from "node:zlib";
 import { z } from "zod";
@@ -72,8 +71,12 @@ export async function writeArchive(
   const parts: Manifest["parts"] = [];
   for (const { name, path } of sources) parts.push({ name, ...(await digestOf(path)) });
   const whole: Manifest = { kind: KIND, format: FORMAT, ...about, parts };
-  const zipped = Readable.from(tarOf(whole, sources)).compose(createGzip({ level: 3 }));
-  await pipeline(Readable.from(encrypt(zipped, lock, random)), createWriteStream(file, { flags: "wx", mode: 0o600, flush: true }));
+  await pipeline(
+    tarOf(whole, sources),
+    createGzip({ level: 3 }),
+    (zipped: AsyncIterable<Buffer>) => encrypt(zipped, lock, random),
+    createWriteStream(file, { flags: "wx", mode: 0o600, flush: true }),
+  );
   return whole;
 }
 
@@ -101,36 +104,11 @@ async function* tarOf(whole: Manifest, sources: readonly Source[]): AsyncGenerat
 export async function unpackArchive(file: string, source: AsyncIterable<Uint8Array>, unlock: Unlock, into: string): Promise<Manifest> {
   const refuse = (reason: string, cause?: unknown) => new IronwrightError("IRW_BACKUP_ARCHIVE", { file, reason }, cause);
   try {
-    const plain = Readable.from(decrypt(source, unlock)).compose(createGunzip());
     let about: Manifest | undefined;
-    const left = new Map<string, Manifest["parts"][number]>();
-    for await (const { entry, body } of readTar(plain)) {
-      if (!about) {
-        about = await readManifest(entry, body, refuse);
-        for (const one of about.parts) {
-          if (!isSafeName(one.name) || left.has(one.name)) throw refuse(`it names a file ${JSON.stringify(one.name)}`);
-          left.set(one.name, one);
-        }
-        continue;
-      }
-      const expected = left.get(entry.name);
-      if (!expected || expected.size !== entry.size) throw refuse(`${JSON.stringify(entry.name)} is not as its manifest says`);
-      left.delete(entry.name);
-      const path = join(into, entry.name);
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      const hash = createHash("sha256");
-      const measure = new Transform({
-        transform(bytes: Buffer, _, done) {
-          hash.update(bytes);
-          done(null, bytes);
-        },
-      });
-      await pipeline(Readable.from(body), measure, createWriteStream(path, { flags: "wx", mode: 0o600, flush: true }));
-      if (hash.digest("hex") !== expected.sha256) throw refuse(`${entry.name} does not have the digest of its manifest`);
-    }
-    const [missing] = left.keys();
+    await pipeline(decrypt(source, unlock), createGunzip(), async (plain: AsyncIterable<Buffer>) => {
+      about = await unpackTar(plain, into, refuse);
+    });
     if (!about) throw refuse("it is empty");
-    if (missing !== undefined) throw refuse(`${missing} is missing`);
     return about;
   } catch (error) {
     if (error instanceof AgeProblem && error.message.includes("no key"))
@@ -138,6 +116,43 @@ export async function unpackArchive(file: string, source: AsyncIterable<Uint8Arr
     if (error instanceof AgeProblem || error instanceof TarProblem || isOfZlib(error)) throw refuse(reasonOf(error), error);
     throw error;
   }
+}
+
+async function unpackTar(plain: AsyncIterable<Buffer>, into: string, refuse: Refuse): Promise<Manifest | undefined> {
+  let about: Manifest | undefined;
+  const left = new Map<string, Manifest["parts"][number]>();
+  for await (const { entry, body } of readTar(plain)) {
+    if (!about) {
+      about = await readManifest(entry, body, refuse);
+      for (const one of about.parts) {
+        if (!isSafeName(one.name) || left.has(one.name)) throw refuse(`it names a file ${JSON.stringify(one.name)}`);
+        left.set(one.name, one);
+      }
+      continue;
+    }
+    const expected = left.get(entry.name);
+    if (!expected || expected.size !== entry.size) throw refuse(`${JSON.stringify(entry.name)} is not as its manifest says`);
+    left.delete(entry.name);
+    const digest = await unpackFile(join(into, entry.name), body);
+    if (digest !== expected.sha256) throw refuse(`${entry.name} does not have the digest of its manifest`);
+  }
+  const [missing] = left.keys();
+  if (missing !== undefined) throw refuse(`${missing} is missing`);
+  return about;
+}
+
+/** @returns its digest */
+async function unpackFile(path: string, body: AsyncIterable<Buffer>): Promise<string> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const hash = createHash("sha256");
+  async function* measured(): AsyncGenerator<Buffer> {
+    for await (const bytes of body) {
+      hash.update(bytes);
+      yield bytes;
+    }
+  }
+  await pipeline(measured(), createWriteStream(path, { flags: "wx", mode: 0o600, flush: true }));
+  return hash.digest("hex");
 }
 
 type Refuse = (reason: string, cause?: unknown) => IronwrightError;

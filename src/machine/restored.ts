@@ -97,8 +97,11 @@ function first(now: Date): Operation {
 export function afterLook(machine: Machine, now: Date): MachineStatus {
   const phase = phaseOf(machine);
   const next = phase === "Inspecting" ? "Discovered" : phase === "Installing" || phase === "Joining" ? "Releasing" : phase;
+  const status = without(statusOf(machine), "Quarantined");
+  // at once: what is waited for after a failure is not what a person waits for
+  const { operation } = status;
   return withNews(
-    { ...without(statusOf(machine), "Quarantined"), phase: next },
+    { ...status, phase: next, ...(operation ? { operation: withoutNonce(operation) } : {}) },
     "QuarantineLifted",
     "somebody looked at it: maintenance",
     now,

@@ -248,9 +248,8 @@ test("the machine dies; another directory serves all that was acknowledged befor
   // revisions go on beyond all that anybody may have seen: whoever watched the old host lists anew
   expect(BigInt(listed.resourceVersion ?? "0")).toBeGreaterThan(lastSeen + 900_000_000n);
   expect(revision).toBeLessThan(lastSeen);
-  await expect(
-    kube.raw("GET", `/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=5&resourceVersion=${lastSeen}`),
-  ).rejects.toMatchObject({ message: expect.stringMatching(/too old/) });
+  const watched = await kube.raw("GET", `/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=5&resourceVersion=${lastSeen}`);
+  expect(watched).toMatchObject({ type: "ERROR", object: { code: 410 } });
   await kube.create(CONFIG_MAP, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "new", namespace: "default" } });
   expect((await kube.get(CONFIG_MAP, "new", "default"))?.metadata.name).toBe("new");
 
@@ -325,7 +324,9 @@ describe("machines", () => {
       queue: {
         enqueue: async (job) => {
           jobs.push(`${job.machine} ${job.kind}`);
-          if (job.machine === "free-on") await running.run(job, AbortSignal.timeout(60_000));
+          // what comes after its judgement is work on a real machine
+          if (job.machine === "free-on" && !jobs.slice(0, -1).includes("free-on inspect"))
+            await running.run(job, AbortSignal.timeout(60_000));
         },
       },
       playbooksDir: join(import.meta.dirname, "../../playbooks"),
