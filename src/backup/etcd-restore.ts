@@ -4,7 +4,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readSync, writeFileSync, wri
 import { createServer } from "node:net";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import { createCa, issue } from "../supervise/index.ts";
 import { connectEtcd, type Etcd } from "../tenant/index.ts";
 import { type Entry, type KeyValue, readContent } from "./content.ts";
@@ -44,10 +44,10 @@ export async function restoreEtcd(options: EtcdRestore): Promise<{ readonly keys
     new IronwrightError("IRW_RESTORE_FAILED", { what: `the data of ${options.member}`, reason }, cause);
   try {
     mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
-    const { keys, at } = await running(options, async (etcd) => {
-      const count = await putAll(etcd, options.content);
+    const { keys, leased, at } = await running(options, async (etcd) => {
+      const put = await putAll(etcd, options.content);
       const answer = await etcd.call("kv/put", { key: base64(MARKER), value: "" });
-      return { keys: count, at: revisionOf(answer) };
+      return { ...put, at: revisionOf(answer) };
     });
     const beyond = options.revision + BUMP;
     if (at >= beyond) throw failed(`it is at revision ${at} already`);
@@ -57,22 +57,20 @@ export async function restoreEtcd(options: EtcdRestore): Promise<{ readonly keys
       if (now <= beyond) throw failed(`it is at revision ${now}, not beyond ${beyond}`);
       await etcd.call("kv/compaction", { revision: String(now), physical: true });
       const { count = "0" } = await etcd.call("kv/range", { key: "AA==", range_end: "AA==", count_only: true });
-      if (Number(count) !== keys) throw failed(`it holds ${String(count)} keys of ${keys}`);
+      // those with a lease may have ended meanwhile
+      if (Number(count) > keys || Number(count) < keys - leased) throw failed(`it holds ${String(count)} keys of ${keys}`);
       return now;
     });
     return { keys, revision };
   } catch (error) {
-    throw error instanceof IronwrightError && error.code.startsWith("IRW_BACKUP")
-      ? error
-      : error instanceof IronwrightError && error.code === "IRW_RESTORE_FAILED"
-        ? error
-        : failed(reasonOf(error), error);
+    if (isError(error, "IRW_BACKUP_ARCHIVE") || isError(error, "IRW_RESTORE_FAILED")) throw error;
+    throw failed(reasonOf(error), error);
   }
 }
 
 /** Every key, in transactions of many; leases are granted as they come, and end as they would have. */
-async function putAll(etcd: Etcd, content: string): Promise<number> {
-  let keys = 0;
+async function putAll(etcd: Etcd, content: string): Promise<{ readonly keys: number; readonly leased: number }> {
+  let [keys, leased] = [0, 0];
   let batch: KeyValue[] = [];
   let bytes = 0;
   const under = new Set<Promise<unknown>>();
@@ -96,11 +94,12 @@ async function putAll(etcd: Etcd, content: string): Promise<number> {
     batch.push(entry);
     bytes += entry.key.length + entry.value.length;
     keys += 1;
+    if (entry.lease !== 0n) leased += 1;
     if (batch.length >= MOST_OPERATIONS || bytes >= BATCH_BYTES) await flush();
   }
   await flush();
   await Promise.all(under);
-  return keys;
+  return { keys, leased };
 }
 
 function isLease(entry: Entry): entry is Extract<Entry, { seconds: number }> {

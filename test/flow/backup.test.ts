@@ -135,7 +135,8 @@ beforeAll(async () => {
   const store = openBootStore(join(old.dir, "boot.sqlite"));
   store.putRecord({ machine: "free-off", macs: ["52:54:00:77:02:01"], hostname: "free-off", intent: { boot: "disk" } });
   store.close();
-  for (let number = 0; number < 300; number += 1) before.push((await put(`before-${number}`)).metadata.name);
+  const numbers = Array.from({ length: 150 }, (_, number) => number);
+  before.push(...(await Promise.all(numbers.map(async (number) => (await put(`before-${number}`)).metadata.name))));
 
   let isTaken = false;
   const writing = (async () => {
