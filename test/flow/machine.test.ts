@@ -2,14 +2,14 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { condition, isTrue } from "../../src/core/conditions.ts";
 import { SYSTEM_NAMESPACE } from "../../src/core/names.ts";
 import { MACHINE, MACHINE_CLASS, type Machine, NODE_CLAIM, OS_IMAGE, type Phase } from "../../src/core/resources.ts";
 import { EVENT, type EventRecorder, eventRecorder, NAMESPACE, SECRET } from "../../src/kube/index.ts";
 import { type Dropbear, startDropbear } from "../../src/machine/dropbear.fixture.ts";
-import { type MachineController, machineController } from "../../src/machine/index.ts";
+import { type MachineController, machineController, quarantineRestored } from "../../src/machine/index.ts";
 import { type OperationQueue, type OperationWorker, operationQueue, operationWorker } from "../../src/work/index.ts";
 import { untoldOf } from "../rack/described.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
@@ -389,6 +389,35 @@ test("a wipe that is not proven keeps the machine out of use", async () => {
   expect(stuck.status).toMatchObject({ phase: "Releasing", lastTenant: "default.acme" });
   expect(stuck.status?.lastWipe).toBeUndefined();
   expect(stuck.spec.claimRef).toBeDefined();
+});
+
+describe("known from a backup alone, and off", () => {
+  async function restored(): Promise<void> {
+    await declare({ erase: true });
+    const before = await current();
+    await host.kube.replaceStatus(MACHINE, { ...before, status: { phase: "Available", power: "Off" } });
+    const { kube, log } = host;
+    const events = eventRecorder({ kube, component: "test", clock: systemClock, log });
+    const from = { id: name, takenAt: "2026-01-01T00:00:00Z" };
+    await quarantineRestored({ kube, from, bootIntent: () => ({ boot: "disk" }), now: () => systemClock.now(), log, events });
+  }
+
+  test("it is looked at, wiped and read back before it may be had", async () => {
+    await restored();
+    await startDaemon();
+    const free = await until("wiped", (one) => one.status?.phase === "Available" && one.status.lastWipe !== undefined);
+    expect(free.status?.operation?.kind).toBe("release");
+    for (const type of ["Quarantined", "WipeUnproven"]) expect(condition(free.status?.conditions, type)).toBeUndefined();
+    expect([count("facts"), count("wipe"), count("read-back")]).toEqual([1, 1, 1]);
+  });
+
+  test("data that the backup does not know of is left, whatever consent there was, and a person decides", async () => {
+    await restored();
+    await startDaemon({ "inspect/facts": `printf x >> ${ran("facts")}\n${factsScript("gpt")}` });
+    const found = await until("diverged", (one) => condition(one.status?.conditions, "Quarantined")?.reason === "DivergedFromBackup");
+    expect(condition(found.status?.conditions, "Quarantined")?.message).toMatch(/there is data on it: \/dev\/nvme0n1 with gpt/);
+    expect([count("facts"), count("wipe"), server.on]).toEqual([1, 0, false]);
+  });
 });
 
 test("an invalid playbook stops the daemon before any machine is touched", async () => {
