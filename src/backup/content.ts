@@ -30,6 +30,9 @@ const MOST_KEYS = 2_000;
 const PAGE_BYTES = 2 << 20;
 /** The apiserver compacts what is older than five minutes: a reading that is slower than that begins again. */
 const TRIES = 3;
+/** Far beyond what etcd takes in one request: a file that claims more would be read whole. */
+const LONGEST_KEY = 1 << 20;
+const LONGEST_VALUE = 64 << 20;
 /** How far an apiserver got with compaction: of that etcd alone. */
 const LEFT_OUT = "compact_rev_key";
 
@@ -153,7 +156,7 @@ export async function* readContent(file: string): AsyncGenerator<Entry> {
         return;
       }
       if (head[0] === KIND.lease) yield { lease, seconds: first };
-      else if (head[0] === KIND.key && first > 0) {
+      else if (head[0] === KIND.key && first > 0 && first <= LONGEST_KEY && second <= LONGEST_VALUE) {
         yield { key: Buffer.from(await take(first)), value: Buffer.from(await take(second)), lease };
         keys += 1;
       } else throw refuse("its content is not understood");
