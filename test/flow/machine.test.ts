@@ -218,10 +218,10 @@ test("from declared to in use, and back, every step on the record", async () => 
     "Normal ReleaseBegins: its claim ended",
     "Normal Released: the wipe was read back; nothing of default.acme is left",
   ]);
-  expect(untoldOf(describe())).toEqual([]);
+  expect(untoldOf(described())).toEqual([]);
 });
 
-function describe(): string {
+function described(): string {
   const own = ["--kubeconfig", host.kubeconfig, "--cache-dir", join(host.dir, "kubectl")];
   return spawnSync(join(host.artifacts.kube.bin, "kubectl"), [...own, "describe", "machine", name], { encoding: "utf8" }).stdout;
 }
