@@ -16,6 +16,11 @@ const usage = `ironwright-native VERB …
       answers router solicitations of the machines in FILE: there is no router, do not wait for one
   carry
       moves files for the boot plane that starts it: TFTP transfers, and bodies of HTTP answers by sendfile(2)
+  cell --name NAME --uid N --gid N [--join PID:STARTTICKS] [--dir PATH] [--cpu MILLICORES] [--memory BYTES] [--pids N]
+       [--read-only SOURCE=TARGET]… [--writable SOURCE=TARGET]… -- COMMAND…
+      becomes the command as that user, in a cgroup, a network and a file system of its own
+  cgroup remove|reclaim|usage NAME
+      looks after a cell's cgroup
   device-plugin [--kubelet-dir DIR] [--pci-dir DIR]
       a SIMULATED NVIDIA device plugin: advertises NVIDIA's PCI functions as nvidia.com/gpu, without a driver
 `
@@ -25,6 +30,8 @@ var verbs = map[string]func(args []string) error{
 	"advertise":     advertise,
 	"probe":         probe,
 	"carry":         carry,
+	"cell":          cell,
+	"cgroup":        cgroupVerb,
 	"device-plugin": devicePlugin,
 }
 

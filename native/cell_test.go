@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be the program: a cell is entered by becoming another one.
+func TestMain(m *testing.M) {
+	if os.Getenv("IRONWRIGHT_NATIVE_VERB") != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+const testUID = 2_990_001
+
+func native(args ...string) *exec.Cmd {
+	command := exec.Command(os.Args[0], args...)
+	command.Env = []string{"IRONWRIGHT_NATIVE_VERB=1"}
+	return command
+}
+
+// shellCell is a cell with the host's programs and nothing else of it.
+func shellCell(t *testing.T, name, script string, more ...string) *exec.Cmd {
+	t.Helper()
+	args := []string{"cell", "--name", name, "--uid", strconv.Itoa(testUID), "--gid", strconv.Itoa(testUID)}
+	for _, dir := range []string{"/usr", "/bin", "/lib", "/lib64"} {
+		if _, err := os.Stat(dir); err == nil {
+			args = append(args, "--read-only", dir+"="+dir)
+		}
+	}
+	args = append(append(args, more...), "--", "/bin/sh", "-c", script)
+	return native(args...)
+}
+
+func needRoot(t *testing.T) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("cells are made by root")
+	}
+	name := fmt.Sprintf("test-%d-%s", os.Getpid(), strings.ToLower(t.Name()))
+	t.Cleanup(func() {
+		if output, err := native("cgroup", "remove", name).CombinedOutput(); err != nil {
+			t.Errorf("the group stays: %v %s", err, output)
+		}
+	})
+	return name
+}
+
+func TestCellHasWhatItWasGivenAndNothingElse(t *testing.T) {
+	name := needRoot(t)
+	home := t.TempDir()
+	if err := os.Mkdir(filepath.Join(home, "out"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Join(home, "out"), testUID, testUID); err != nil {
+		t.Fatal(err)
+	}
+	script := `
+		echo "ids $(id -u) $(id -g) $(id -G)"
+		echo "net" $(tail -n +3 /proc/self/net/dev | cut -d: -f1)
+		echo "root" $(ls -A /)
+		echo "dev" $(ls -A /dev)
+		echo "caps" $(grep -E '^(Cap|NoNewPrivs)' /proc/self/status | cut -f2)
+		echo "processes" $(ls /proc | grep -c '^[0-9]')
+		echo "host" $(hostname)
+		echo "groups" $(cat /proc/self/cgroup | grep -c ironwright/` + name + `)
+		touch /home/out/mine && echo "writes out"
+		touch /home/mine || echo "reads home"
+		touch /mine || echo "reads root"
+		touch /tmp/mine && echo "writes tmp"
+		cat /proc/1/environ || echo "blind"
+		cd /out && echo "inside"
+		sleep 0 & wait`
+	command := shellCell(t, name, script, "--read-only", home+"=/home", "--writable", home+"/out=/home/out", "--memory", "67108864",
+		"--pids", "50", "--cpu", "500", "--dir", "/home")
+	var output, errors bytes.Buffer
+	command.Stdout, command.Stderr = &output, &errors
+	if err := command.Run(); err == nil {
+		t.Logf("%s", errors.String())
+	}
+	for _, line := range []string{
+		fmt.Sprintf("ids %[1]d %[1]d %[1]d", testUID), "net lo", "dev null random urandom zero",
+		"caps " + strings.Repeat("0000000000000000 ", 5) + "1", "host cell", "writes out", "reads home", "reads root", "writes tmp", "blind",
+	} {
+		if !strings.Contains(output.String(), line+"\n") {
+			t.Errorf("not so: %s\n%s%s", line, output.String(), errors.String())
+		}
+	}
+	if root := between(output.String(), "root "); strings.Contains(root, "root") || strings.Contains(root, "var") || strings.Contains(root, "sys") {
+		t.Errorf("of the host: %s", root)
+	}
+	if groups := between(output.String(), "groups "); groups == "0" {
+		t.Errorf("in no group of its own")
+	}
+	groups, err := hostCgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, controller := range cgroupControllers {
+		for file, value := range (limits{cpuMillis: 500, memoryBytes: 67108864, pids: 50}).files(controller, groups[controller].v2) {
+			text, err := os.ReadFile(filepath.Join(groups.dir(controller, name), file))
+			if err != nil || strings.TrimSpace(string(text)) != value {
+				t.Errorf("%s is %q, want %q (%v)", file, text, value, err)
+			}
+		}
+	}
+}
+
+func between(text, prefix string) string {
+	for _, line := range strings.Split(text, "\n") {
+		if rest, found := strings.CutPrefix(line, prefix); found {
+			return rest
+		}
+	}
+	return ""
+}
+
+// start runs a cell until the test ends, and says which process it is once it is there.
+func start(t *testing.T, command *exec.Cmd) string {
+	t.Helper()
+	command.Stderr = os.Stderr
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		command.Process.Kill()
+		command.Wait()
+	})
+	pid := command.Process.Pid
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if strings.TrimSpace(string(comm)) == "sleep" {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+			return fmt.Sprintf("%d:%s", pid, fields[19])
+		}
+	}
+	t.Fatal("it never slept")
+	return ""
+}
+
+func TestCellJoinsALiveMemberAndNobodyElse(t *testing.T) {
+	name := needRoot(t)
+	member := start(t, shellCell(t, name, "exec sleep 600"))
+	pid, ticks, _ := strings.Cut(member, ":")
+	namespace := func(of string) string {
+		link, err := os.Readlink("/proc/" + of + "/ns/net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return link
+	}
+	joined := start(t, shellCell(t, name, "exec sleep 600", "--join", member))
+	if other, _, _ := strings.Cut(joined, ":"); namespace(other) != namespace(pid) || namespace(pid) == namespace("self") {
+		t.Errorf("not in its network: %s, %s", namespace(other), namespace(pid))
+	}
+	inHost := start(t, exec.Command("/usr/bin/setpriv", "--reuid", strconv.Itoa(testUID), "--clear-groups", "sleep", "600"))
+	wired := start(t, exec.Command("/usr/bin/unshare", "-n", "/bin/sh", "-c", "ip tuntap add dev road mode tap && ip link set road up && exec setpriv --reuid "+strconv.Itoa(testUID)+" --clear-groups sleep 600"))
+	for _, one := range []struct{ what, join, says string }{
+		{"one in a network with a way out", wired, "is in a network with the interface road"},
+		{"a process in the host's network", inHost, "network namespace: process " + strings.Split(inHost, ":")[0] + ": is in the host's own network namespace"},
+		{"one whose number is another's by now", pid + ":1" + ticks, "is another one by now"},
+		{"one that is gone", "4194305:1", "is gone"},
+		{"another user's", start(t, exec.Command("/bin/sleep", "600")), "is not a process of this cell's user"},
+	} {
+		output, err := shellCell(t, name, "echo it ran", "--join", one.join).CombinedOutput()
+		if err == nil || !strings.Contains(string(output), one.says) || strings.Contains(string(output), "it ran") {
+			t.Errorf("%s: %v %s", one.what, err, output)
+		}
+	}
+}
+
+func TestCellRefusesAndSaysAtWhichStep(t *testing.T) {
+	name := needRoot(t)
+	for _, one := range []struct {
+		says string
+		args []string
+	}{
+		{"nobody is root in a cell", []string{"--name", "x", "--gid", "7", "--", "/bin/true"}},
+		{"is not a number from 1 on", []string{"--name", "x", "--uid", "0", "--gid", "7", "--", "/bin/true"}},
+		{"--name", []string{"--name", "../x", "--uid", "7", "--gid", "7", "--", "/bin/true"}},
+		{"no command", []string{"--name", "x", "--uid", "7", "--gid", "7"}},
+		{"SOURCE=TARGET", []string{"--read-only", "/usr=/proc", "--", "/bin/true"}},
+		{"SOURCE=TARGET", []string{"--read-only", "/usr=/a/../b", "--", "/bin/true"}},
+		{"PID:STARTTICKS", []string{"--join", "1", "--", "/bin/true"}},
+		{"no such flag", []string{"--root", "/", "--", "/bin/true"}},
+		{"mount view: /no/such: no such file", []string{"--name", name, "--uid", "7", "--gid", "7", "--read-only", "/no/such=/x", "--", "/bin/true"}},
+		{"exec /bin/true: no such file", []string{"--name", name, "--uid", "7", "--gid", "7", "--", "/bin/true"}},
+	} {
+		output, err := native(append([]string{"cell"}, one.args...)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(output), one.says) {
+			t.Errorf("%v: %v %s, want %q", one.args, err, output, one.says)
+		}
+	}
+}
+
+func TestHierarchiesOfEachKind(t *testing.T) {
+	v1 := "30 20 0:25 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n" +
+		"31 20 0:26 / /sys/fs/cgroup/memory rw shared:7 - cgroup cgroup rw,memory\n" +
+		"32 20 0:27 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+	v2 := "40 20 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+	for _, one := range []struct{ what, mountinfo, controllers, want string }{
+		{"version 1", v1, "", "cpu=/sys/fs/cgroup/cpu/1 memory=/sys/fs/cgroup/memory/1 pids=/sys/fs/cgroup/pids/1"},
+		{"hybrid", v2 + v1, "", "cpu=/sys/fs/cgroup/cpu/1 memory=/sys/fs/cgroup/memory/1 pids=/sys/fs/cgroup/pids/1"},
+		{"hybrid, one controller in each", v2 + v1[:strings.Index(v1, "32 ")], "io pids", "cpu=/sys/fs/cgroup/cpu/1 memory=/sys/fs/cgroup/memory/1 pids=/sys/fs/cgroup/unified/2"},
+		{"version 2", v2, "cpuset cpu io memory pids", "cpu=/sys/fs/cgroup/unified/2 memory=/sys/fs/cgroup/unified/2 pids=/sys/fs/cgroup/unified/2"},
+		{"none", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n", "", "no mounted hierarchy has the controller cpu"},
+		{"version 2 without a controller", v2, "cpu memory", "no mounted hierarchy has the controller pids"},
+	} {
+		found, err := findHierarchies(one.mountinfo, func(string) string { return one.controllers })
+		var got []string
+		for _, controller := range cgroupControllers {
+			version := "1"
+			if found[controller].v2 {
+				version = "2"
+			}
+			got = append(got, fmt.Sprintf("%s=%s/%s", controller, found[controller].root, version))
+		}
+		said := strings.Join(got, " ")
+		if err != nil {
+			said = err.Error()
+		}
+		if said != one.want {
+			t.Errorf("%s: %s, want %s", one.what, said, one.want)
+		}
+	}
+}
+
+func TestLimitsOfEachVersion(t *testing.T) {
+	l := limits{cpuMillis: 1500, memoryBytes: 1 << 30, pids: 200}
+	for _, one := range []struct {
+		controller string
+		v2         bool
+		file       string
+		some, none string
+	}{
+		{"cpu", false, "cpu.cfs_quota_us", "150000", "-1"},
+		{"cpu", true, "cpu.max", "150000 100000", "max 100000"},
+		{"memory", false, "memory.limit_in_bytes", "1073741824", "-1"},
+		{"memory", true, "memory.max", "1073741824", "max"},
+		{"pids", false, "pids.max", "200", "max"},
+		{"pids", true, "pids.max", "200", "max"},
+	} {
+		if got := l.files(one.controller, one.v2)[one.file]; got != one.some {
+			t.Errorf("%s: %q", one.file, got)
+		}
+		if got := (limits{}).files(one.controller, one.v2)[one.file]; got != one.none {
+			t.Errorf("%s without a limit: %q", one.file, got)
+		}
+	}
+}

@@ -1,0 +1,333 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// limits of a cell; 0 is none.
+type limits struct {
+	cpuMillis, memoryBytes, pids int64
+}
+
+// cgroupParent holds the groups of all cells, at the top of each hierarchy that this process sees.
+const cgroupParent = "ironwright"
+
+// cpuPeriod is the kernel's own default, in microseconds.
+const cpuPeriod = 100_000
+
+// cgroupControllers a cell needs; cpuacct is one of version 1 alone, and only counts.
+var cgroupControllers = []string{"cpu", "memory", "pids"}
+
+const accounting = "cpuacct"
+
+// hierarchy is where one controller is: a version 1 mount of its own, or the version 2 one.
+type hierarchy struct {
+	root string
+	v2   bool
+}
+
+// cgroup is a cell's group: a directory in each hierarchy that holds one of the controllers.
+type cgroup map[string]hierarchy
+
+// findHierarchies reads mountinfo: a controller in a version 1 hierarchy is not in the version 2 one, and a machine may have both.
+func findHierarchies(mountinfo string, v2Controllers func(root string) string) (cgroup, error) {
+	found := cgroup{}
+	for _, line := range strings.Split(mountinfo, "\n") {
+		// proc_pid_mountinfo(5): optional fields end with " - "
+		before, after, isMount := strings.Cut(line, " - ")
+		left, right := strings.Fields(before), strings.Fields(after)
+		if !isMount || len(left) < 5 || len(right) < 3 {
+			continue
+		}
+		root := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\134`, `\`).Replace(left[4])
+		var has []string
+		switch right[0] {
+		case "cgroup":
+			has = strings.Split(right[2], ",")
+		case "cgroup2":
+			has = strings.Fields(v2Controllers(root))
+		}
+		for _, controller := range append([]string{accounting}, cgroupControllers...) {
+			if _, known := found[controller]; !known && slices.Contains(has, controller) {
+				found[controller] = hierarchy{root, right[0] == "cgroup2"}
+			}
+		}
+	}
+	for _, controller := range cgroupControllers {
+		if _, known := found[controller]; !known {
+			return nil, fmt.Errorf("no mounted hierarchy has the controller %s", controller)
+		}
+	}
+	return found, nil
+}
+
+func hostCgroups() (cgroup, error) {
+	mountinfo, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	return findHierarchies(string(mountinfo), func(root string) string {
+		text, _ := os.ReadFile(filepath.Join(root, "cgroup.controllers")) // unreadable is empty: it has none for us
+		return string(text)
+	})
+}
+
+func (c cgroup) dir(controller, name string) string {
+	return filepath.Join(c[controller].root, cgroupParent, name)
+}
+
+// dirs are the distinct directories of a group.
+func (c cgroup) dirs(name string) []string {
+	var dirs []string
+	for controller := range c {
+		if dir := c.dir(controller, name); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	return dirs
+}
+
+// enterCgroup makes the cell's group if it is not there, sets its limits and moves this process into it.
+func enterCgroup(name string, l limits) error {
+	groups, err := hostCgroups()
+	if err != nil {
+		return err
+	}
+	for _, dir := range groups.dirs(name) {
+		if err := makeGroup(dir); err != nil {
+			return err
+		}
+	}
+	if err := groups.delegate(); err != nil {
+		return err
+	}
+	for _, controller := range cgroupControllers {
+		at := groups[controller]
+		for file, value := range l.files(controller, at.v2) {
+			if err := writeCgroup(filepath.Join(groups.dir(controller, name), file), value); err != nil {
+				return err
+			}
+		}
+	}
+	for _, dir := range groups.dirs(name) {
+		if err := writeCgroup(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(os.Getpid())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeGroup tries again: whoever removes the last cell removes the group of all.
+func makeGroup(dir string) error {
+	var err error
+	for range 10 {
+		if err = os.MkdirAll(dir, 0o755); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return err
+}
+
+// delegate lets the version 2 groups of cells have the controllers: each group above has to pass them on.
+func (c cgroup) delegate() error {
+	var pass []string
+	var root string
+	for _, controller := range cgroupControllers {
+		if c[controller].v2 {
+			root = c[controller].root
+			pass = append(pass, "+"+controller)
+		}
+	}
+	if root == "" {
+		return nil
+	}
+	for _, dir := range []string{root, filepath.Join(root, cgroupParent)} {
+		file := filepath.Join(dir, "cgroup.subtree_control")
+		if err := writeCgroup(file, strings.Join(pass, " ")); err != nil {
+			if errors.Is(err, unix.EBUSY) {
+				return fmt.Errorf("%w: processes are in %s itself, so that no group below it can have limits", err, dir)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// files says what is written for a controller's limit, by the files of cgroup-v1 or cgroup-v2.
+func (l limits) files(controller string, v2 bool) map[string]string {
+	orMax := func(value int64, none string) string {
+		if value == 0 {
+			return none
+		}
+		return strconv.FormatInt(value, 10)
+	}
+	quota := l.cpuMillis * cpuPeriod / 1000
+	switch {
+	case controller == "pids":
+		return map[string]string{"pids.max": orMax(l.pids, "max")}
+	case controller == "memory" && v2:
+		return map[string]string{"memory.max": orMax(l.memoryBytes, "max")}
+	case controller == "memory":
+		return map[string]string{"memory.limit_in_bytes": orMax(l.memoryBytes, "-1")}
+	case v2:
+		return map[string]string{"cpu.max": orMax(quota, "max") + " " + strconv.Itoa(cpuPeriod)}
+	default:
+		return map[string]string{"cpu.cfs_quota_us": orMax(quota, "-1")}
+	}
+}
+
+func writeCgroup(file, value string) error {
+	// no O_CREATE: what the kernel does not offer is an error
+	handle, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer handle.Close()
+	_, err = handle.WriteString(value)
+	return err
+}
+
+// cgroupVerb looks after a cell's group from outside.
+//
+//	ironwright-native cgroup remove|reclaim|usage NAME
+//
+// remove fails while a process is in it; where there is none, it is done. reclaim pushes out what memory it can, the swap cache too.
+// usage prints what is charged to it.
+func cgroupVerb(args []string) error {
+	if len(args) != 2 || !cellName.MatchString(args[1]) {
+		return errors.New("want remove|reclaim|usage NAME")
+	}
+	groups, err := hostCgroups()
+	if err != nil {
+		return err
+	}
+	switch args[0] {
+	case "remove":
+		return groups.remove(args[1])
+	case "reclaim":
+		return groups.reclaim(args[1])
+	case "usage":
+		usage, err := groups.usage(args[1])
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(usage)
+	default:
+		return fmt.Errorf("no such thing to do: %s", args[0])
+	}
+}
+
+const (
+	removeFor  = 5 * time.Second
+	removePoll = 10 * time.Millisecond
+)
+
+func (c cgroup) remove(name string) error {
+	until := time.Now().Add(removeFor)
+	for _, dir := range c.dirs(name) {
+		for {
+			err := unix.Rmdir(dir)
+			if err == nil || err == unix.ENOENT {
+				break
+			}
+			// the last process of it is a moment longer there than in /proc
+			if err != unix.EBUSY || time.Now().After(until) {
+				return fmt.Errorf("%s: %w", dir, err)
+			}
+			time.Sleep(removePoll)
+		}
+		unix.Rmdir(filepath.Dir(dir)) // stays while it holds another cell
+	}
+	return nil
+}
+
+// reclaimRounds: the kernel gives up before everything is out when pages are young or being written.
+const reclaimRounds = 8
+
+func (c cgroup) reclaim(name string) error {
+	dir := c.dir("memory", name)
+	for range reclaimRounds {
+		before, err := c.memory(name)
+		if err != nil {
+			return err
+		}
+		file, value := filepath.Join(dir, "memory.force_empty"), "0"
+		if c["memory"].v2 {
+			file, value = filepath.Join(dir, "memory.reclaim"), strconv.FormatInt(before, 10)
+		}
+		// EAGAIN: less than asked for could be reclaimed, which is what it means here
+		if err := writeCgroup(file, value); err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		after, err := c.memory(name)
+		if err != nil || after >= before || after == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// memory is what is charged, in bytes: resident pages, the swap cache, files it read first, what the kernel keeps for it.
+func (c cgroup) memory(name string) (int64, error) {
+	file := "memory.usage_in_bytes"
+	if c["memory"].v2 {
+		file = "memory.current"
+	}
+	return readNumber(c.dir("memory", name), file)
+}
+
+type cgroupUsage struct {
+	MemoryBytes int64 `json:"memoryBytes"`
+	SwapBytes   int64 `json:"swapBytes"`
+	CPUMicros   int64 `json:"cpuMicros"`
+}
+
+func (c cgroup) usage(name string) (cgroupUsage, error) {
+	var u cgroupUsage
+	var err error
+	if u.MemoryBytes, err = c.memory(name); err != nil {
+		return u, err
+	}
+	memory := c.dir("memory", name)
+	if c["memory"].v2 {
+		// absent where the kernel does not account swap
+		u.SwapBytes, _ = readNumber(memory, "memory.swap.current")
+	} else {
+		u.SwapBytes, _ = readField(filepath.Join(memory, "memory.stat"), "swap")
+	}
+	if c["cpu"].v2 {
+		u.CPUMicros, err = readField(filepath.Join(c.dir("cpu", name), "cpu.stat"), "usage_usec")
+		return u, err
+	}
+	if _, counts := c[accounting]; counts {
+		nanoseconds, err := readNumber(c.dir(accounting, name), "cpuacct.usage")
+		u.CPUMicros = nanoseconds / 1000
+		return u, err
+	}
+	return u, nil
+}
+
+// readField reads one line of a flat keyed file.
+func readField(file, key string) (int64, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == key {
+			return strconv.ParseInt(fields[1], 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("%s has no %s", file, key)
+}
