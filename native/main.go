@@ -21,6 +21,8 @@ const usage = `ironwright-native VERB …
       becomes the command as that user, in a cgroup, a network and a file system of its own
   cgroup remove|reclaim|usage NAME
       looks after a cell's cgroup
+  door --api-listen ADDRESS --api ADDRESS --etcd-listen ADDRESS --etcd ADDRESS
+      carries bytes between a tenant's cell and sockets outside it: to its apiserver, and to its etcd
   device-plugin [--kubelet-dir DIR] [--pci-dir DIR]
       a SIMULATED NVIDIA device plugin: advertises NVIDIA's PCI functions as nvidia.com/gpu, without a driver
 `
@@ -32,6 +34,7 @@ var verbs = map[string]func(args []string) error{
 	"carry":         carry,
 	"cell":          cell,
 	"cgroup":        cgroupVerb,
+	"door":          door,
 	"device-plugin": devicePlugin,
 }
 
