@@ -193,9 +193,7 @@ func (m *member) openNetwork(uid int) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("is gone: %w", err)
 	}
-	// proc_pid_stat(5): the second field is the name in parentheses and may hold anything
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 20 || fields[19] != m.startTicks {
+	if startTicksOf(stat) != m.startTicks {
 		return 0, errors.New("is another one by now")
 	}
 	status, err := readAt(dir, "status")

@@ -23,6 +23,10 @@ const usage = `ironwright-native VERB …
       looks after a cell's cgroup
   door --api-listen ADDRESS --api ADDRESS --etcd-listen ADDRESS --etcd ADDRESS
       carries bytes between a tenant's cell and sockets outside it: to its apiserver, and to its etcd
+  page out|in PID:STARTTICKS…
+      pushes the memory of processes out to swap, or brings it back before they need it
+  swap on FILE BYTES | swap off FILE
+      a file to push memory out to
   device-plugin [--kubelet-dir DIR] [--pci-dir DIR]
       a SIMULATED NVIDIA device plugin: advertises NVIDIA's PCI functions as nvidia.com/gpu, without a driver
 `
@@ -35,6 +39,8 @@ var verbs = map[string]func(args []string) error{
 	"cell":          cell,
 	"cgroup":        cgroupVerb,
 	"door":          door,
+	"page":          page,
+	"swap":          swap,
 	"device-plugin": devicePlugin,
 }
 

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestRangesOfMaps(t *testing.T) {
+	maps := "00400000-00401000 r-xp 00000000 08:01 1 /opt/kube/kubernetes\n" +
+		"c000000000-c080000000 rw-p 00000000 00:00 0 \n" +
+		"7f0000000000-7f0000001000 ---p 00000000 00:00 0 \n" +
+		"7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0 [stack]\n" +
+		"7ffc00100000-7ffc00104000 r--p 00000000 00:00 0 [vvar]\nnonsense\n"
+	anonymous := []addressRange{{0xc000000000, 0xc040000000}, {0xc040000000, 0xc080000000}, {0x7ffc00000000, 0x7ffc00021000}}
+	if got := rangesOf(maps, false); !reflect.DeepEqual(got, anonymous) {
+		t.Errorf("%x", got)
+	}
+	if got := rangesOf(maps, true); !reflect.DeepEqual(got, append([]addressRange{{0x400000, 0x401000}}, anonymous...)) {
+		t.Errorf("%x", got)
+	}
+}
+
+func TestPageOutAndInByASwapOfOurs(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("swap is root's")
+	}
+	file := filepath.Join(t.TempDir(), "swap")
+	if output, err := native("swap", "on", file, "67108864").CombinedOutput(); err != nil {
+		if strings.Contains(string(output), "operation not permitted") || strings.Contains(string(output), "invalid argument") {
+			t.Skipf("no swap file can be used here: %s", output)
+		}
+		t.Fatalf("%v %s", err, output)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 || info.Size() != 64<<20 {
+		t.Errorf("%v %v", info, err)
+	}
+	defer func() {
+		if output, err := native("swap", "off", file).CombinedOutput(); err != nil {
+			t.Errorf("%v %s", err, output)
+		}
+		if swaps, _ := os.ReadFile("/proc/swaps"); strings.Contains(string(swaps), file) {
+			t.Error("it is still in use")
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Error("the file stays")
+		}
+	}()
+	sleeper := start(t, exec.Command("/bin/sh", "-c", "exec sleep 600"))
+	pid, _, _ := strings.Cut(sleeper, ":")
+	before := statusKiB(t, pid, "RssAnon")
+	if output, err := native("page", "out", sleeper, "4194305:1", pid+":1").CombinedOutput(); err != nil || strings.TrimSpace(string(output)) == "0" {
+		t.Fatalf("%v %s", err, output)
+	}
+	if anon, swapped := statusKiB(t, pid, "RssAnon"), statusKiB(t, pid, "VmSwap"); anon >= before || swapped == 0 {
+		t.Errorf("%d KiB of %d are still there, %d in swap", anon, before, swapped)
+	}
+	if output, err := native("page", "in", sleeper).CombinedOutput(); err != nil {
+		t.Errorf("%v %s", err, output)
+	}
+}
+
+func statusKiB(t *testing.T, pid, field string) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%s/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(field + `:\s+(\d+) kB`).FindStringSubmatch(string(status))
+	if found == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(found[1])
+	return n
+}
+
+func TestSwapAndPageRefuseWhatTheyCannotDo(t *testing.T) {
+	for says, args := range map[string][]string{
+		"is not a size":                {"swap", "on", "/tmp/x", "1"},
+		"want on FILE BYTES":           {"swap", "on"},
+		"want out|in":                  {"page", "away", "1:1"},
+		"want PID:STARTTICKS":          {"page", "out", "1"},
+		"/no/such/dir/swap: no such":   {"swap", "on", "/no/such/dir/swap", "1048576"},
+		"want remove|reclaim|usage":    {"cgroup", "remove", "../x"},
+		"no such thing to do: destroy": {"cgroup", "destroy", "x"},
+	} {
+		if output, err := native(args...).CombinedOutput(); err == nil || !strings.Contains(string(output), says) {
+			t.Errorf("%v: %v %s", args, err, output)
+		}
+	}
+}
