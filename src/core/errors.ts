@@ -65,6 +65,10 @@ const errors = {
     says: (at: { child: string; problem: string }) => `the child ${at.child} cannot be run: ${at.problem}`,
     next: "correct its specification; nothing was started",
   },
+  IRW_CELL: {
+    says: (at: { cell: string; problem: string }) => `the cell ${at.cell}: ${at.problem}`,
+    next: "the logs of its children say why; whoever asks again has it tried again",
+  },
 
   // ── boot ──
   IRW_BOOT_SOCKET: {

@@ -1,34 +1,42 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, rmSync } from "node:fs";
+import type { ChildProcess } from "node:child_process";
+import { rmSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { type CellMember, entryOf, hasEntered } from "./cell.ts";
+import { openDoor } from "./door.ts";
 import { writeAtomically } from "./files.ts";
-import { openLog, tailLog } from "./log-file.ts";
+import { launch, MARK } from "./launch.ts";
+import { tailLog } from "./log-file.ts";
 import { isReady } from "./probe.ts";
-import { findSession, identify, isAlive, type ProcessIdentity, signalGroup } from "./process.ts";
+import { findSession, identify, isAlive, killLeftovers, type ProcessIdentity, signalGroup } from "./process.ts";
+import type { ChildRecord } from "./record.ts";
 import { isSame } from "./spec.ts";
 import type { ChildSpec, ChildStatus } from "./supervisor.ts";
 
-/** What is kept of a child on disk, so that the next supervisor finds it. */
-export interface ChildRecord {
-  readonly spec: ChildSpec;
-  readonly wanted: "running" | "stopped";
-  readonly process?: ProcessIdentity;
-  readonly startedAt?: string;
-  readonly restarts: number;
-  readonly reason?: string;
-  readonly lastLog?: string;
-}
-
 export interface Child {
   readonly name: string;
+  spec(): ChildSpec;
   status(): ChildStatus;
+  /** The process it is now, if it lives. */
+  process(): ProcessIdentity | undefined;
+  /** Makes it run so; one that rests takes note of it. */
   ensure(spec: ChildSpec): Promise<void>;
-  stop(): Promise<void>;
+  /** `resting`: one that rests goes on resting, ended, when it is ensured again. */
+  stop(options?: { readonly resting: boolean }): Promise<void>;
   remove(): Promise<void>;
-  /** After the supervisor's own start: adopts the process if it still runs, else starts it. */
+  /** After the supervisor's own start, first: looks for the process that was started and never written down. */
+  find(): void;
+  /** Then: adopts the process if it still runs, else starts it; one that rests stays at rest. */
   resume(): Promise<void>;
+  /** Stopped in place, or ended, until it is roused. */
+  rest(how: "frozen" | "stopped"): Promise<void>;
+  isResting(): boolean;
+  /** Goes on where it was, or is started. */
+  rouse(): Promise<void>;
+  /** Ended, and started. */
+  restart(): Promise<void>;
   waitReady(timeoutMs: number, signal: AbortSignal): Promise<void>;
   /** Looks away: no more restarts; the process runs on. */
   release(): void;
@@ -37,6 +45,8 @@ export interface Child {
 interface Surroundings {
   /** Where the record is kept. */
   readonly file: string;
+  /** The other children of its cell. */
+  readonly siblings: () => readonly CellMember[];
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -47,19 +57,24 @@ const LONGEST_WAIT_MS = 60_000;
 const HEALTHY_MS = 60_000;
 const ADOPTED_POLL_MS = 500;
 const PROBE_MS = 100;
+/** Somebody waits for one that was frozen. */
+const ROUSED_PROBE_MS = 20;
+const ENTER_POLL_MS = 10;
 const STOP_POLL_MS = 25;
 const KILL_TIMEOUT_MS = 10_000;
 const LAST_LINES = 10;
-
-/** In each child's environment: the file of its record. */
-const MARK = "IRONWRIGHT_CHILD";
+const WAITS_TO_ENTER = "it waits for a process of its cell, whose network it joins";
 
 /** One process kept running: spawned in a session of its own, probed, restarted with back-off, adopted by the next supervisor. */
-export function superviseChild(first: ChildRecord, { file, clock, log }: Surroundings): Child {
+export function superviseChild(first: ChildRecord, { file, siblings, clock, log }: Surroundings): Child {
   let record = first;
   let state: ChildStatus["state"] = "stopped";
   let ready = false;
   let nextTryAt: Date | undefined;
+  /** While it is not started for want of somebody in its cell. */
+  let waitsToEnter = false;
+  /** The process' handle, where this supervisor started it. */
+  let own: ChildProcess | undefined;
   /** Ends with the present run: of the process, or of the wait for the next try. */
   let run = new AbortController();
   /** Calls one after the other: a stop never overtakes a start. */
@@ -92,15 +107,32 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
   function newRun(): AbortSignal {
     run.abort();
     run = new AbortController();
+    waitsToEnter = false;
     return run.signal;
   }
 
   function start(): void {
     const signal = newRun();
     become("starting");
+    const { cell } = record.spec;
+    if (cell) void enter(cell.holder, signal);
+    else startNow(undefined, signal);
+  }
+
+  async function enter(holder: boolean, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const entry = entryOf(holder, siblings(), hasEntered);
+      waitsToEnter = entry === "wait";
+      if (entry !== "wait") return startNow(entry.join, signal);
+      await clock.sleep(ENTER_POLL_MS, signal).catch(() => {});
+      if (signal.aborted) return;
+    }
+  }
+
+  function startNow(join: ProcessIdentity | undefined, signal: AbortSignal): void {
     let process: ChildProcess;
     try {
-      process = launch(record.spec, file);
+      process = launch(record.spec, file, join);
     } catch (error) {
       ended(`it could not be started: ${reasonOf(error)}`);
       return;
@@ -110,24 +142,36 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
     });
     const { pid } = process;
     if (pid === undefined) return;
+    own = process;
     const startedAt = clock.now().toISOString();
-    process.once("exit", (code, by) => {
-      if (!signal.aborted) ended(by ? `it was ended by ${by}` : `it ended with exit code ${code}`, pid);
-    });
     const identity = identify(pid);
     // already gone: its exit event says why
     if (identity) remember({ process: identity, startedAt });
+    watch(pid, signal);
     log.info({ child: record.spec.name, pid }, "started");
     void probe(signal);
   }
 
-  function adopt(process: ProcessIdentity): void {
+  function watch(pid: number, signal: AbortSignal): void {
+    if (own?.pid === pid && own.exitCode === null && own.signalCode === null) {
+      own.once("exit", (code, by) => {
+        if (!signal.aborted) ended(by ? `it was ended by ${by}` : `it ended with exit code ${code}`, pid);
+      });
+    } else if (record.process) void pollUntilGone(record.process, signal);
+  }
+
+  /** @param everyMs how often it is asked whether it is ready */
+  function adopt(process: ProcessIdentity, everyMs = PROBE_MS): void {
     const signal = newRun();
     remember({ process });
     become("starting");
-    log.info({ child: record.spec.name, pid: process.pid }, "adopted");
-    void probe(signal);
-    void pollUntilGone(process, signal);
+    if (record.spec.cell) {
+      // frozen by an earlier supervisor that could not write it down, perhaps
+      if (record.spec.cell.holder) openDoor(process);
+      signalGroup(process, "SIGCONT");
+    }
+    void probe(signal, everyMs);
+    watch(process.pid, signal);
   }
 
   async function pollUntilGone(process: ProcessIdentity, signal: AbortSignal): Promise<void> {
@@ -138,10 +182,11 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
     ended("it ended; it was started by an earlier supervisor, so its exit code is not known", process.pid);
   }
 
-  async function probe(signal: AbortSignal): Promise<void> {
-    const { ready: readiness } = record.spec;
-    while (readiness && !(await isReady(readiness))) {
-      await clock.sleep(PROBE_MS, signal).catch(() => {});
+  async function probe(signal: AbortSignal, everyMs = PROBE_MS): Promise<void> {
+    const { ready: readiness, cell } = record.spec;
+    const { process } = record;
+    while ((cell && process && !hasEntered(process)) || (readiness && !(await isReady(readiness)))) {
+      await clock.sleep(everyMs, signal).catch(() => {});
       if (signal.aborted) return;
     }
     if (signal.aborted) return;
@@ -174,21 +219,51 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
 
   async function end(): Promise<void> {
     newRun();
-    const { process, spec } = record;
-    if (process && isAlive(process)) {
+    const process = living();
+    if (process) {
+      // one that is frozen would have to come back from swap to say good-bye
+      const gently = state !== "frozen";
       become("stopping");
-      signalGroup(process, "SIGTERM");
-      if (!(await gone(process, (spec.stopTimeoutS ?? 10) * 1_000))) {
-        log.warn({ child: spec.name, pid: process.pid }, "did not end on SIGTERM");
+      signalGroup(process, gently ? "SIGTERM" : "SIGKILL");
+      if (gently) signalGroup(process, "SIGCONT");
+      if (!(await gone(process, gently ? (record.spec.stopTimeoutS ?? 10) * 1_000 : KILL_TIMEOUT_MS))) {
+        log.warn({ child: record.spec.name, pid: process.pid }, "did not end on SIGTERM");
         signalGroup(process, "SIGKILL");
-        if (!(await gone(process, KILL_TIMEOUT_MS))) throw new Error(`process ${process.pid} of ${spec.name} does not end`);
+        if (!(await gone(process, KILL_TIMEOUT_MS))) throw new Error(`process ${process.pid} of ${record.spec.name} does not end`);
       }
       killLeftovers(process.pid);
-      log.info({ child: spec.name, pid: process.pid }, "stopped");
+      log.info({ child: record.spec.name, pid: process.pid }, "stopped");
     }
     const { process: _gone, reason: _old, ...rest } = record;
     record = rest;
     become("stopped");
+  }
+
+  function living(): ProcessIdentity | undefined {
+    return record.process && isAlive(record.process) ? record.process : undefined;
+  }
+
+  function forgetProcess(): void {
+    const { process: _gone, ...rest } = record;
+    record = rest;
+  }
+
+  function lieDown(how: "frozen" | "stopped", process: ProcessIdentity | undefined): void {
+    newRun();
+    remember({ rest: how });
+    if (how === "frozen" && process) {
+      signalGroup(process, "SIGSTOP");
+      become("frozen");
+    } else {
+      forgetProcess();
+      become("stopped");
+    }
+  }
+
+  function standUp(): void {
+    const { rest: _over, ...up } = record;
+    record = up;
+    remember({ wanted: "running" });
   }
 
   async function gone(process: ProcessIdentity, timeoutMs: number): Promise<boolean> {
@@ -203,15 +278,20 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
   return {
     name: first.spec.name,
 
+    spec: () => record.spec,
+    process: living,
+
     status() {
-      const { spec, process, startedAt, restarts, reason, lastLog } = record;
+      const { spec, process, startedAt, restarts, lastLog } = record;
+      const died = state === "frozen" && !living();
+      const reason = died ? "it was ended while it was frozen" : waitsToEnter ? WAITS_TO_ENTER : record.reason;
       return {
         name: spec.name,
-        state,
+        state: died ? "stopped" : state,
         ready,
         restarts,
         logFile: spec.logFile,
-        ...(process ? { pid: process.pid } : {}),
+        ...(process && !died ? { pid: process.pid } : {}),
         ...(process && startedAt ? { startedAt } : {}),
         ...(reason ? { reason } : {}),
         ...(lastLog ? { lastLog } : {}),
@@ -221,17 +301,29 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
 
     ensure: (spec) =>
       inTurn(async () => {
-        if (record.wanted === "running" && state !== "stopped" && isSame(spec, record.spec)) return;
+        const same = isSame(spec, record.spec);
+        if (record.rest) {
+          if (!same) await end();
+          // what is frozen by an older specification never goes on
+          remember({ spec, wanted: "running", restarts: 0, ...(same ? {} : { rest: "stopped" }) });
+          return;
+        }
+        if (record.wanted === "running" && state !== "stopped" && same) {
+          if (!isDeepStrictEqual(spec, record.spec)) remember({ spec });
+          return;
+        }
         await end();
         remember({ spec, wanted: "running", restarts: 0 });
         start();
       }),
 
-    stop: () =>
+    stop: ({ resting } = { resting: false }) =>
       inTurn(async () => {
         remember({ wanted: "stopped" });
         await end();
-        remember({});
+        const { rest, ...without } = record;
+        record = without;
+        remember(resting && rest ? { rest: "stopped" } : {});
       }),
 
     remove: () =>
@@ -241,14 +333,47 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
         rmSync(file, { force: true });
       }),
 
+    find() {
+      if (living()) return;
+      const process = findSession(MARK, file);
+      // what it names is gone, since the last start of the system perhaps: its number is anybody's
+      forgetProcess();
+      if (process) record = { ...record, process };
+    },
+
     resume: () =>
       inTurn(async () => {
-        if (record.wanted === "stopped") return end();
-        const process = record.process && isAlive(record.process) ? record.process : findSession(MARK, file);
-        if (process) return adopt(process);
-        // what it names is gone, since the last start of the system perhaps: its number is anybody's
-        const { process: _gone, ...rest } = record;
-        record = rest;
+        const process = living();
+        if (record.wanted === "stopped" || record.rest === "stopped") return end();
+        if (record.rest) return lieDown(record.rest, process);
+        if (!process) return start();
+        log.info({ child: record.spec.name, pid: process.pid }, "adopted");
+        adopt(process);
+      }),
+
+    rest: (how) =>
+      inTurn(async () => {
+        if (how === "frozen") return lieDown(how, living());
+        remember({ rest: how });
+        await end();
+        remember({});
+      }),
+
+    isResting: () => record.rest !== undefined,
+
+    rouse: () =>
+      inTurn(async () => {
+        if (!record.rest) return;
+        const process = living();
+        standUp();
+        if (process) adopt(process, ROUSED_PROBE_MS);
+        else start();
+      }),
+
+    restart: () =>
+      inTurn(async () => {
+        await end();
+        standUp();
         start();
       }),
 
@@ -267,7 +392,12 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
       signal.throwIfAborted();
       if (ready) return;
       const { name, logFile } = record.spec;
-      const facts = [...(record.reason ? [record.reason] : []), ...(state === "stopped" ? ["it is stopped"] : []), tailLog(logFile, 20)];
+      const facts = [
+        ...(record.reason ? [record.reason] : []),
+        ...(state === "stopped" ? ["it is stopped"] : []),
+        ...(waitsToEnter ? [WAITS_TO_ENTER] : []),
+        tailLog(logFile, 20),
+      ];
       throw new IronwrightError("IRW_CHILD_NOT_READY", { child: name, after: `${Math.round(timeoutMs / 1_000)} s`, log: facts.join("\n") });
     },
 
@@ -275,33 +405,4 @@ export function superviseChild(first: ChildRecord, { file, clock, log }: Surroun
       run.abort();
     },
   };
-}
-
-function launch(spec: ChildSpec, mark: string): ChildProcess {
-  const [program = "", ...args] = spec.command;
-  const output = openLog(spec.logFile);
-  try {
-    const process = spawn(program, args, {
-      detached: true,
-      stdio: ["ignore", output, output],
-      env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: spec.cwd ?? "/", ...spec.env, [MARK]: mark },
-      cwd: spec.cwd ?? "/",
-      ...(spec.argv0 ? { argv0: spec.argv0 } : {}),
-      ...(spec.uid === undefined ? {} : { uid: spec.uid, gid: spec.gid ?? spec.uid }),
-    });
-    process.unref();
-    return process;
-  } finally {
-    closeSync(output);
-  }
-}
-
-/** A group keeps its number reserved while it has members: where a process has that number again, it is a stranger's. */
-function killLeftovers(group: number): void {
-  if (identify(group)) return;
-  try {
-    process.kill(-group, "SIGKILL");
-  } catch {
-    // nobody is left in it
-  }
 }

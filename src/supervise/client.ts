@@ -8,7 +8,7 @@ import { systemClock } from "../core/clock.ts";
 import { type Code, type Facts, IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import { openLog, tailLog } from "./log-file.ts";
 import { identify, isAlive } from "./process.ts";
-import type { ChildSpec, ChildStatus, Supervisor } from "./supervisor.ts";
+import type { CellStatus, ChildSpec, ChildStatus, Supervisor } from "./supervisor.ts";
 
 const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 25;
@@ -16,6 +16,7 @@ const POLL_MS = 25;
 export function connectSupervisor(socket: string): Supervisor {
   const call = <T>(method: string, path: string, options: CallOptions = {}) => callSupervisor<T>(socket, method, path, options);
   const pathOf = (name: string, rest = "") => `/children/${encodeURIComponent(name)}${rest}`;
+  const cellPath = (name: string, rest = "") => `/cells/${encodeURIComponent(name)}${rest}`;
   return {
     ensure: (spec: ChildSpec) => call("PUT", pathOf(spec.name), { body: spec }),
     waitReady: (name, { timeoutMs, signal }) => call("GET", pathOf(name, `/ready?timeoutMs=${timeoutMs}`), signal ? { signal } : {}),
@@ -23,6 +24,15 @@ export function connectSupervisor(socket: string): Supervisor {
     stop: (name) => call("POST", pathOf(name, "/stop")),
     remove: (name) => call("DELETE", pathOf(name)),
     tail: (name, lines) => call<string>("GET", pathOf(name, `/log?lines=${lines}`)),
+    cells: () => call("GET", "/cells"),
+    async cell(name) {
+      const status = await call<Partial<CellStatus>>("GET", cellPath(name));
+      return status.name === undefined ? undefined : (status as CellStatus);
+    },
+    freezeCell: (name) => call("POST", cellPath(name, "/freeze")),
+    stopCell: (name) => call("POST", cellPath(name, "/stop")),
+    wakeCell: (name, { thawMs } = {}) => call("POST", cellPath(name, thawMs === undefined ? "/wake" : `/wake?thawMs=${thawMs}`)),
+    keepSwap: (wanted) => call("PUT", "/swap", { body: wanted }),
     async shutdown() {
       const { pid: before } = await call<{ pid: number }>("GET", "/");
       const supervisor = identify(before);

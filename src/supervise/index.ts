@@ -16,4 +16,15 @@ export {
   renewalTime,
 } from "./pki.ts";
 export { supervise } from "./server.ts";
-export type { ChildSpec, ChildStatus, ReadyProbe, Supervisor } from "./supervisor.ts";
+export type {
+  CellMount,
+  CellPlace,
+  CellStatus,
+  ChildSpec,
+  ChildStatus,
+  ReadyProbe,
+  Slept,
+  Supervisor,
+  SwapStatus,
+  Woken,
+} from "./supervisor.ts";

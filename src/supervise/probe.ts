@@ -33,13 +33,13 @@ function accepts(address: { path: string } | { host: string; port: number }): Pr
 
 type HttpProbe = Extract<ReadyProbe, { http: unknown }>["http"];
 
-function answersHttp({ url, caFile, certFile, keyFile }: HttpProbe): Promise<boolean> {
+function answersHttp({ url, socketPath, caFile, certFile, keyFile }: HttpProbe): Promise<boolean> {
   return new Promise((resolve) => {
     // the child may not have written its certificates yet
     const files = tlsOf({ ca: caFile, cert: certFile, key: keyFile });
     if (!files) return resolve(false);
     const send = url.startsWith("https:") ? httpsRequest : httpRequest;
-    const request = send(url, { ...files, agent: false, timeout: TIMEOUT_MS }, (answer) => {
+    const request = send(url, { ...files, ...(socketPath ? { socketPath } : {}), agent: false, timeout: TIMEOUT_MS }, (answer) => {
       answer.resume();
       resolve((answer.statusCode ?? 500) < 300);
     });

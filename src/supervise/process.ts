@@ -63,6 +63,16 @@ export function signalGroup(target: ProcessIdentity, signal: NodeJS.Signals): vo
   }
 }
 
+/** Ends what a process left in its group, which keeps its number reserved while it has members: where a process has it again, it is a stranger's. */
+export function killLeftovers(group: number): void {
+  if (identify(group)) return;
+  try {
+    process.kill(-group, "SIGKILL");
+  } catch {
+    // nobody is left in it
+  }
+}
+
 let bootIdRead: string | undefined;
 
 function bootId(): string {

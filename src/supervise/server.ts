@@ -1,17 +1,21 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { chmodSync, chownSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
+import { z } from "zod";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
-import { type Child, type ChildRecord, superviseChild } from "./child.ts";
+import { cellKeeper } from "./cells.ts";
+import { type Child, superviseChild } from "./child.ts";
 import { takeLock } from "./lock.ts";
 import { rotateLog, tailLog } from "./log-file.ts";
+import { type ChildRecord, readRecords, settled } from "./record.ts";
+import { type Route, route, serving } from "./routes.ts";
 import { parseSpec } from "./spec.ts";
 import type { ChildSpec } from "./supervisor.ts";
+import { type SwapWanted, swapKeeper } from "./swap.ts";
 
 const ROTATE_EVERY_MS = 10_000;
-const LARGEST_BODY_BYTES = 1024 * 1024;
 /** sun_path of unix(7), less the final zero. */
 const LONGEST_SOCKET_PATH = 107;
 
@@ -48,11 +52,33 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   const children = new Map<string, Child>();
   /** Removals under way: a name is given anew only when its old child is gone. */
   const removals = new Map<string, Promise<void>>();
-  for (const record of readRecords(records, log)) children.set(record.spec.name, childOf(record));
+  const cells = cellKeeper(() => children.values(), { clock, log });
+  const swap = swapKeeper(dir, log);
+  await swap.resume();
+  for (const record of settled(readRecords(records, log))) children.set(record.spec.name, childOf(record));
+  // all that run are known before the first one is started: whoever starts joins the network of one that runs
+  for (const child of children.values()) child.find();
   await Promise.all([...children.values()].map((child) => child.resume()));
 
   function childOf(record: ChildRecord): Child {
-    return superviseChild(record, { file: join(records, `${record.spec.name}.json`), clock, log });
+    const { name } = record.spec;
+    return superviseChild(record, {
+      file: join(records, `${name}.json`),
+      siblings: () => siblingsOf(name).map((child) => ({ process: child.process() })),
+      clock,
+      log,
+    });
+  }
+
+  function siblingsOf(name: string): readonly Child[] {
+    const cell = children.get(name)?.spec().cell?.name;
+    return [...children.values()].filter((child) => child.name !== name && cell !== undefined && child.spec().cell?.name === cell);
+  }
+
+  /** What comes into a cell that sleeps sleeps as well. */
+  function restOf(cell: string | undefined): Pick<ChildRecord, "rest"> {
+    const others = [...children.values()].filter((child) => cell !== undefined && child.spec().cell?.name === cell);
+    return others.length > 0 && others.every((child) => child.isResting()) ? { rest: "stopped" } : {};
   }
 
   function known(name: string): Child {
@@ -65,22 +91,31 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     await removed(spec.name);
     let child = children.get(spec.name);
     if (!child) {
-      child = childOf({ spec, wanted: "stopped", restarts: 0 });
+      child = childOf({ spec, wanted: "stopped", restarts: 0, ...restOf(spec.cell?.name) });
       children.set(spec.name, child);
     }
     await child.ensure(spec);
+    shareWakeSocket();
   }
 
   async function remove(name: string): Promise<void> {
     await removed(name);
     const child = children.get(name);
     if (!child) return;
-    const removal = child
-      .remove()
+    const removal = emptied(child)
+      .then(() => child.remove())
       .then(() => void children.delete(name))
       .finally(() => removals.delete(name));
     removals.set(name, removal);
     await removal;
+  }
+
+  /** The cell goes with the last one in it. */
+  async function emptied(child: Child): Promise<void> {
+    const { cell } = child.spec();
+    if (!cell || siblingsOf(child.name).length > 0) return;
+    await child.stop();
+    await cells.removeGroup(cell);
   }
 
   async function stop(name: string): Promise<void> {
@@ -95,9 +130,17 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   /** Newest first: what was started later leans on what was there before. */
   async function stopAll(): Promise<void> {
     const newestFirst = [...children.values()].sort((a, b) => (b.status().startedAt ?? "").localeCompare(a.status().startedAt ?? ""));
-    for (const child of newestFirst) await child.stop();
+    for (const child of newestFirst) await child.stop({ resting: true });
+    const places = new Map(newestFirst.flatMap((child) => child.spec().cell ?? []).map((place) => [place.name, place]));
+    for (const place of places.values())
+      await cells.removeGroup(place).catch((error: unknown) => log.warn({ cell: place.name, reason: reasonOf(error) }, "its cgroup stays"));
+    await swap.release().catch((error: unknown) => log.warn({ reason: reasonOf(error) }, "swap stays on"));
   }
 
+  const cellRoutes: readonly Route[] = [
+    route("GET", /^\/cells\/([^/]+)$/, async ({ name }) => cells.status(name)),
+    route("POST", /^\/cells\/([^/]+)\/wake$/, async ({ name, query }) => cells.wake(name, Number(query.get("thawMs")) || undefined)),
+  ];
   const routes: readonly Route[] = [
     route("GET", /^\/$/, async () => ({ pid: process.pid, dir })),
     route("GET", /^\/children$/, async () => [...children.values()].map((child) => child.status())),
@@ -110,6 +153,11 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     route("GET", /^\/children\/([^/]+)\/log$/, async ({ name, query }) =>
       tailLog(known(name).status().logFile, Number(query.get("lines") ?? 20)),
     ),
+    route("GET", /^\/cells$/, async () => cells.list()),
+    ...cellRoutes,
+    route("POST", /^\/cells\/([^/]+)\/freeze$/, async ({ name }) => cells.freeze(name)),
+    route("POST", /^\/cells\/([^/]+)\/stop$/, async ({ name }) => cells.stop(name)),
+    route("PUT", /^\/swap$/, async ({ body }) => swap.keep(parseSwap(body))),
     route("POST", /^\/shutdown$/, async () => {
       await stopAll();
       ending.abort(new Error("the supervisor is ending"));
@@ -117,13 +165,12 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     }),
   ];
 
-  const server = createServer((request, response) => void answer(routes, request, response, log));
-  // waiting for a child to become ready may take minutes
-  server.requestTimeout = 0;
-  mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
-  // we hold the lock, so whoever made this is gone
-  rmSync(socket, { force: true });
+  const server = createServer(serving(routes, log));
   await listenPrivately(server, socket);
+  const wakeServer = createServer(serving(cellRoutes, log));
+  const wakeSocket = join(dir, "run", "wake.sock");
+  await listenPrivately(wakeServer, wakeSocket);
+  shareWakeSocket();
   log.info({ socket, children: children.size }, "supervising");
 
   const leave = () => ending.abort(new Error("the supervisor is ending"));
@@ -135,30 +182,42 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   process.off("SIGINT", leave);
   for (const child of children.values()) child.release();
   await rotating;
+  await Promise.all([closeServer(server, socket), closeServer(wakeServer, wakeSocket)]);
+  log.info("supervisor ends");
+
+  /** The one socket that somebody without rights may call: it wakes, and nothing else. */
+  function shareWakeSocket(): void {
+    const waker = [...children.values()].map((child) => child.spec()).find((spec) => spec.wakes && spec.uid !== undefined);
+    if (!waker || !existsSync(wakeSocket)) return;
+    chownSync(wakeSocket, 0, waker.gid ?? waker.uid ?? 0);
+    chmodSync(wakeSocket, 0o660);
+    chmodSync(dirname(wakeSocket), 0o711);
+  }
+}
+
+async function closeServer(server: Server, socket: string): Promise<void> {
   await new Promise<void>((resolve) => {
     server.close(() => resolve());
     server.closeIdleConnections();
   });
-  if (existsSync(socket)) rmSync(socket, { force: true });
-  log.info("supervisor ends");
+  rmSync(socket, { force: true });
 }
 
-function readRecords(dir: string, log: Logger): ChildRecord[] {
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  return readdirSync(dir)
-    .filter((file) => file.endsWith(".json"))
-    .flatMap((file) => {
-      try {
-        return [JSON.parse(readFileSync(join(dir, file), "utf8")) as ChildRecord];
-      } catch (error) {
-        log.error({ file, reason: reasonOf(error) }, "the record of a child cannot be read; the child is not taken over");
-        return [];
-      }
-    });
+const swapSchema = z.strictObject({ bytes: z.int().min(0), native: z.string().startsWith("/") });
+
+function parseSwap(value: unknown): SwapWanted {
+  const parsed = swapSchema.safeParse(value);
+  if (!parsed.success) throw new Error(z.prettifyError(parsed.error));
+  return parsed.data;
 }
 
 /** The socket is ours alone from its first moment on. */
-async function listenPrivately(server: ReturnType<typeof createServer>, socket: string): Promise<void> {
+async function listenPrivately(server: Server, socket: string): Promise<void> {
+  // waiting for a child to become ready may take minutes
+  server.requestTimeout = 0;
+  mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
+  // we hold the lock, so whoever made this is gone
+  rmSync(socket, { force: true });
   const before = process.umask(0o177);
   try {
     await new Promise<void>((resolve, reject) => {
@@ -181,58 +240,4 @@ async function rotateNowAndThen(children: ReadonlyMap<string, Child>, clock: Clo
     }
     await clock.sleep(ROTATE_EVERY_MS, signal).catch(() => {});
   }
-}
-
-// ── HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-interface Call {
-  readonly name: string;
-  readonly query: URLSearchParams;
-  readonly body: unknown;
-  /** Aborts when the caller hangs up. */
-  readonly signal: AbortSignal;
-}
-
-interface Route {
-  readonly method: string;
-  readonly path: RegExp;
-  readonly handle: (call: Call) => Promise<unknown>;
-}
-
-function route(method: string, path: RegExp, handle: Route["handle"]): Route {
-  return { method, path, handle };
-}
-
-async function answer(routes: readonly Route[], request: IncomingMessage, response: ServerResponse, log: Logger): Promise<void> {
-  const hungUp = new AbortController();
-  response.once("close", () => hungUp.abort(new Error("the caller hung up")));
-  try {
-    const url = new URL(`http://supervisor${request.url}`);
-    const found = routes.find((one) => one.method === request.method && one.path.test(url.pathname));
-    if (!found) return end(response, 404, { message: `${request.method} ${url.pathname} is not served` });
-    const name = decodeURIComponent(found.path.exec(url.pathname)?.[1] ?? "");
-    const body = await readBody(request);
-    end(response, 200, (await found.handle({ name, query: url.searchParams, body, signal: hungUp.signal })) ?? {});
-  } catch (error) {
-    if (hungUp.signal.aborted) return;
-    if (error instanceof IronwrightError) return end(response, 422, { code: error.code, facts: error.facts });
-    log.error({ err: error, path: request.url }, "a call failed");
-    end(response, 500, { message: reasonOf(error) });
-  }
-}
-
-async function readBody(request: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > LARGEST_BODY_BYTES) throw new Error("the request is too large");
-    chunks.push(chunk);
-  }
-  return size === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString("utf8"));
-}
-
-function end(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { "content-type": "application/json", connection: "close" });
-  response.end(JSON.stringify(body));
 }

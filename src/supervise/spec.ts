@@ -10,6 +10,7 @@ const readySchema = z.union([
   z.strictObject({
     http: z.strictObject({
       url: z.url({ protocol: /^https?$/ }),
+      socketPath: path.optional(),
       caFile: path.optional(),
       certFile: path.optional(),
       keyFile: path.optional(),
@@ -18,6 +19,28 @@ const readySchema = z.union([
   z.strictObject({ tcp: z.string().regex(/^.+:[0-9]+$/, "must be host:port") }),
   z.strictObject({ unix: path }),
 ]);
+
+const id = z.int().min(1);
+const ownerSchema = z.strictObject({ uid: z.int().min(0), gid: z.int().min(0) });
+
+const cellSchema = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, "must be letters, digits, dots, dashes, underscores"),
+  native: path,
+  uid: id,
+  gid: id,
+  holder: z.boolean(),
+  limits: z
+    .strictObject({ cpuMillis: z.int().min(1).optional(), memoryBytes: z.int().min(1).optional(), pids: z.int().min(1).optional() })
+    .optional(),
+  mounts: z.array(
+    z.strictObject({
+      source: path,
+      target: path.regex(/^[^=]*$/, "must not contain ="),
+      writable: z.boolean().optional(),
+      owner: ownerSchema.optional(),
+    }),
+  ),
+});
 
 const specSchema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, "must be letters, digits, dots, dashes, underscores"),
@@ -30,6 +53,9 @@ const specSchema = z.strictObject({
   uid: z.int().min(0).optional(),
   gid: z.int().min(0).optional(),
   argv0: z.string().optional(),
+  cell: cellSchema.optional(),
+  awake: readySchema.optional(),
+  wakes: z.boolean().optional(),
 });
 
 /** @throws IRW_CHILD_INVALID naming the field */
@@ -41,16 +67,31 @@ export function parseSpec(value: unknown): ChildSpec {
     throw new IronwrightError("IRW_CHILD_INVALID", { child, problem });
   }
   const spec = parsed.data as ChildSpec;
-  const [program = ""] = spec.command;
-  try {
-    accessSync(program, constants.X_OK);
-  } catch (error) {
-    throw new IronwrightError("IRW_CHILD_INVALID", { child, problem: `command: ${program} is not an executable file` }, error);
+  for (const program of programsOf(spec)) {
+    try {
+      accessSync(program, constants.X_OK);
+    } catch (error) {
+      throw new IronwrightError("IRW_CHILD_INVALID", { child, problem: `command: ${program} is not an executable file` }, error);
+    }
   }
+  if (spec.cell && process.getuid?.() !== 0)
+    throw new IronwrightError("IRW_CHILD_INVALID", { child, problem: "cell: only root can make one" });
   return spec;
 }
 
-/** Whether a running child need not be restarted. */
+/** What must be there to run it, by paths of the host. */
+function programsOf({ command: [program = ""], cell }: ChildSpec): readonly string[] {
+  if (!cell) return [program];
+  const mount = cell.mounts.find(({ target }) => program === target || program.startsWith(`${target}/`));
+  // not in its view: the native program says so
+  return [cell.native, ...(mount ? [`${mount.source}${program.slice(mount.target.length)}`] : [])];
+}
+
+/** Whether a running child need not be restarted. What made its cell is not in it any more. */
 export function isSame(one: ChildSpec, other: ChildSpec): boolean {
-  return isDeepStrictEqual(JSON.parse(JSON.stringify(one)), JSON.parse(JSON.stringify(other)));
+  return isDeepStrictEqual(comparable(one), comparable(other));
+}
+
+function comparable({ cell, awake: _probe, ...spec }: ChildSpec): unknown {
+  return JSON.parse(JSON.stringify({ ...spec, ...(cell ? { cell: { ...cell, native: "" } } : {}) }));
 }

@@ -122,7 +122,7 @@ test("a record of a process long gone harms nobody who has its number now", asyn
       process: { pid: stranger.pid ?? 0, startTicks: "1", bootId: "an earlier one" },
       restarts: 0,
     },
-    { file: join(dir, "stale.json"), clock: systemClock, log },
+    { file: join(dir, "stale.json"), siblings: () => [], clock: systemClock, log },
   );
   await child.resume();
   expect(child.status()).toMatchObject({ state: "backing-off", reason: expect.stringContaining("could not be started") });

@@ -1,8 +1,15 @@
 /** How a child is judged ready. Without a probe it is ready when it runs. */
 export type ReadyProbe =
   | {
-      /** Answers 2xx. TLS by these files; the server's certificate must be the CA's. */
-      readonly http: { readonly url: string; readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
+      /** Answers 2xx. TLS by these files; the server's certificate must be the CA's, and for the URL's host. */
+      readonly http: {
+        readonly url: string;
+        /** Dialled instead of the URL's host. */
+        readonly socketPath?: string;
+        readonly caFile?: string;
+        readonly certFile?: string;
+        readonly keyFile?: string;
+      };
     }
   | { readonly tcp: string }
   | { readonly unix: string };
@@ -25,11 +32,87 @@ export interface ChildSpec {
   readonly uid?: number;
   readonly gid?: number;
   readonly argv0?: string;
+  /** It runs apart from the host; `command` and `cwd` are paths of its own view then, `uid` and `gid` the cell's. */
+  readonly cell?: CellPlace;
+  /** What else must pass before a cell that was woken counts as awake. */
+  readonly awake?: ReadyProbe;
+  /** It may wake cells: the socket `run/wake.sock` is its group's. */
+  readonly wakes?: boolean;
+}
+
+/** Something of the host that a cell sees. */
+export interface CellMount {
+  readonly source: string;
+  /** Where the cell sees it. */
+  readonly target: string;
+  readonly writable?: boolean;
+  /**
+   * Made if it is not there, and given away at each start: directories get the mode 2750, files in one that is root's 0640. What is made in
+   * it later has the same group.
+   */
+  readonly owner?: { readonly uid: number; readonly gid: number };
+}
+
+/**
+ * The place that the processes of one tenant share: a user, a cgroup, a network namespace with a loopback alone, and a file system
+ * with what each was given. Made by `ironwright-native cell`, which says what it could not do in the child's log.
+ */
+export interface CellPlace {
+  /** Also its cgroup's, so one machine has it once. */
+  readonly name: string;
+  /** The native program. Another path of it restarts nobody. */
+  readonly native: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** The door, by `ironwright-native door`: started first, and frozen last. One a cell. */
+  readonly holder: boolean;
+  readonly limits?: { readonly cpuMillis?: number; readonly memoryBytes?: number; readonly pids?: number };
+  readonly mounts: readonly CellMount[];
+}
+
+export interface CellUsage {
+  /** What its processes hold in memory of their own: files they map are shared, and gone when somebody needs the room. */
+  readonly residentBytes: number;
+  readonly swappedBytes: number;
+  /** Charged to its cgroup: resident memory, the swap cache, files it read first, what the kernel keeps for it. */
+  readonly chargedBytes: number;
+  readonly cpuSeconds: number;
+}
+
+export interface CellStatus extends CellUsage {
+  readonly name: string;
+  /** `mixed`: it is on its way, or a child of it failed. */
+  readonly state: "awake" | "frozen" | "stopped" | "mixed";
+  readonly children: readonly ChildStatus[];
+}
+
+export interface Slept extends CellUsage {
+  readonly state: "frozen" | "stopped";
+  /** Why it was stopped where freezing was asked for. */
+  readonly reason?: string;
+  readonly ms: number;
+}
+
+export interface Woken {
+  readonly from: "awake" | "frozen" | "stopped";
+  /** A frozen one did not answer and was started anew. */
+  readonly cold: boolean;
+  readonly reason?: string;
+  readonly ms: number;
+}
+
+export interface SwapStatus {
+  readonly on: boolean;
+  readonly bytes: number;
+  readonly usedBytes: number;
+  /** Why there is none. */
+  readonly reason?: string;
 }
 
 export interface ChildStatus {
   readonly name: string;
-  readonly state: "starting" | "running" | "backing-off" | "stopping" | "stopped";
+  /** `frozen`: it takes no CPU and next to no memory, and goes on where it was when its cell is woken. */
+  readonly state: "starting" | "running" | "backing-off" | "stopping" | "stopped" | "frozen";
   readonly ready: boolean;
   readonly pid?: number;
   readonly startedAt?: string;
@@ -56,6 +139,24 @@ export interface Supervisor {
   remove(name: string): Promise<void>;
   /** Its last log lines. */
   tail(name: string, lines: number): Promise<string>;
+  cells(): Promise<readonly CellStatus[]>;
+  /** Undefined when no child is in it. */
+  cell(name: string): Promise<CellStatus | undefined>;
+  /**
+   * Stops the cell's processes in place and pushes their memory out to swap. Where there is no swap for it, its processes are ended, and
+   * it is said why. Either way nothing of it runs until it is woken, also after a restart of the supervisor or the machine.
+   */
+  freezeCell(name: string): Promise<Slept>;
+  /** Ends its processes, and keeps what they were. */
+  stopCell(name: string): Promise<Slept>;
+  /**
+   * Resolves when all its children are ready and its awake probes pass. What was frozen and does not answer within `thawMs` (15 s) is started
+   * anew. Callers at the same time share one waking.
+   * @throws IRW_CELL
+   */
+  wakeCell(name: string, options?: { readonly thawMs?: number }): Promise<Woken>;
+  /** Makes a swap file of ours this large; 0 takes it away. It stays until `shutdown`. What cannot be made is said in the answer. */
+  keepSwap(options: { readonly bytes: number; readonly native: string }): Promise<SwapStatus>;
   /** Stops all children, last started first, then the supervisor. Resolves when all are gone. */
   shutdown(): Promise<void>;
 }

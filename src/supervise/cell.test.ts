@@ -1,0 +1,71 @@
+import { expect, test } from "vitest";
+import { cellCommand, entryOf } from "./cell.ts";
+import { identify } from "./process.ts";
+import { type ChildRecord, settled } from "./record.ts";
+import { isSame } from "./spec.ts";
+import type { CellPlace, ChildSpec } from "./supervisor.ts";
+
+const PLACE: CellPlace = { name: "c", native: "/opt/native", uid: 7, gid: 8, holder: false, mounts: [{ source: "/a b", target: "/x" }] };
+const SPEC: ChildSpec = { name: "one", command: ["/x/run", "--flag"], logFile: "/l", cwd: "/x", cell: PLACE };
+
+function self() {
+  const process_ = identify(process.pid);
+  if (!process_) throw new Error("we do not run?");
+  return process_;
+}
+
+test.each([
+  ["the first one of a cell makes its network, when it is the door", true, [], true, {}],
+  ["anybody else waits for the door", false, [], true, "wait"],
+  ["who comes later joins one that lives", false, [self()], true, { join: self() }],
+  ["the door, coming back, too", true, [self()], true, { join: self() }],
+  ["nobody comes while another is on its way, the door neither", true, [self()], false, "wait"],
+  ["one that is gone is nobody", true, [{ ...self(), startTicks: "1" }], false, {}],
+])("%s", (_, holder, processes, inside, entry) => {
+  expect(
+    entryOf(
+      holder,
+      processes.map((one) => ({ process: one })),
+      () => inside,
+    ),
+  ).toEqual(entry);
+});
+
+test("the command that enters a cell says all of it, and ends with the child's own", () => {
+  const place = {
+    ...PLACE,
+    limits: { cpuMillis: 500, pids: 9 },
+    mounts: [...PLACE.mounts, { source: "/s", target: "/w", writable: true }],
+  };
+  const command = cellCommand(SPEC, place, { pid: 3, startTicks: "44", bootId: "b" });
+  const parts = [
+    "--name c --uid 7 --gid 8 --join 3:44 --cpu 500 --pids 9 --dir /x --read-only",
+    "/a b=/x",
+    "--writable /s=/w -- /x/run --flag",
+  ];
+  expect(command.join(" ")).toBe(`/opt/native cell ${parts.join(" ")}`);
+  expect(command).toContain("/a b=/x");
+});
+
+test("a new native program restarts nobody; another limit does", () => {
+  expect(isSame(SPEC, { ...SPEC, cell: { ...PLACE, native: "/opt/newer" } })).toBe(true);
+  expect(isSame(SPEC, { ...SPEC, awake: { tcp: "127.0.0.1:1" } })).toBe(true);
+  expect(isSame(SPEC, { ...SPEC, cell: { ...PLACE, limits: { pids: 1 } } })).toBe(false);
+  expect(isSame(SPEC, { ...SPEC, cell: { ...PLACE, uid: 9 } })).toBe(false);
+});
+
+test("after a crash a cell sleeps when all of it slept, and is awake otherwise", () => {
+  const record = (name: string, cell: string | undefined, rest?: "frozen"): ChildRecord => {
+    const { cell: _cell, ...plain } = SPEC;
+    const spec = cell === undefined ? { ...plain, name } : { ...plain, name, cell: { ...PLACE, name: cell } };
+    return { spec, wanted: "running", restarts: 0, ...(rest ? { rest } : {}) };
+  };
+  const kept = settled([
+    record("a", "asleep", "frozen"),
+    record("b", "asleep", "frozen"),
+    record("c", "half", "frozen"),
+    record("d", "half"),
+    record("e", undefined),
+  ]);
+  expect(kept.map(({ rest }) => rest)).toEqual(["frozen", "frozen", undefined, undefined, undefined]);
+});

@@ -1,0 +1,159 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { readIndex } from "../../src/config/artifacts.ts";
+import { isError } from "../../src/core/errors.ts";
+import { createLog } from "../../src/observe/index.ts";
+import { type ChildSpec, type ChildStatus, type Supervisor, startEmbeddedSupervisor } from "../../src/supervise/index.ts";
+
+/** Names of cells, so that tests beside one another do not meet. */
+let made = 0;
+
+/** A cell of a test's own: the real door, a server behind it, and one that nobody asks. */
+export interface CellWorld {
+  readonly dir: string;
+  readonly name: string;
+  readonly uid: number;
+  readonly native: string;
+  supervisor(): Supervisor;
+  specs(): { readonly door: ChildSpec; readonly server: ChildSpec; readonly idle: ChildSpec };
+  /** Starts all three and waits until the server answers. */
+  start(): Promise<void>;
+  child(part: "door" | "server" | "idle"): Promise<ChildStatus>;
+  /** Of the door, the server and the idle one. */
+  pids(): Promise<readonly [number, number, number]>;
+  /** SIGKILL for the supervisor alone. */
+  killSupervisor(): void;
+  /** The supervisor that runs, or a new one. */
+  connect(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const SERVER = `
+const held = Buffer.alloc(48 * 2 ** 20, 1);
+let calls = 0;
+let broken = false;
+require("node:http").createServer(({ url }, response) => {
+  if (!broken) response.end(String(held[calls++ * 4096]));
+  broken ||= url === "/break";
+}).listen(6443, "127.0.0.1");
+`;
+
+export async function cellWorld(): Promise<CellWorld> {
+  const { native } = readIndex(join(process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright"), "artifacts.json"));
+  const log = createLog("warn");
+  const dir = mkdtempSync(join(tmpdir(), "iw-"));
+  made += 1;
+  const name = `flow-${process.pid}-${made}`;
+  const uid = 2_980_000 + made;
+  let current = await startEmbeddedSupervisor({ dir, log });
+  const server = join(dir, "server.cjs");
+  writeFileSync(server, SERVER);
+
+  const programs = ["/usr", "/lib", "/lib64", "/bin"].filter((path) => existsSync(path)).map((path) => ({ source: path, target: path }));
+  const spec = (
+    part: string,
+    command: readonly string[],
+    holder: boolean,
+    mounts: NonNullable<ChildSpec["cell"]>["mounts"],
+  ): ChildSpec => ({
+    name: `${name}-${part}`,
+    command,
+    logFile: join(dir, `${part}.log`),
+    stopTimeoutS: 2,
+    cell: { name, native, uid, gid: uid, holder, limits: { memoryBytes: 2 ** 30, pids: 200, cpuMillis: 2000 }, mounts },
+  });
+  const socket = join(dir, "door", "api.sock");
+  const specs = () => ({
+    door: {
+      ...spec("door", ["/opt/native", "door", "--api-listen", "/door/api.sock", "--api", "127.0.0.1:6443", ...ETCD], true, [
+        { source: native, target: "/opt/native" },
+        { source: join(dir, "door"), target: "/door", writable: true, owner: { uid, gid: 0 } },
+      ]),
+      ready: { unix: socket },
+    },
+    server: {
+      ...spec("server", ["/opt/node", "/opt/server.cjs"], false, [
+        ...programs,
+        { source: process.execPath, target: "/opt/node" },
+        { source: server, target: "/opt/server.cjs" },
+      ]),
+      ready: { http: { url: "http://127.0.0.1:6443/", socketPath: socket } },
+      awake: { http: { url: "http://127.0.0.1:6443/awake", socketPath: socket } },
+    },
+    idle: spec("idle", ["/bin/sh", "-c", "exec sleep 600"], false, programs),
+  });
+
+  async function child(part: "door" | "server" | "idle"): Promise<ChildStatus> {
+    const found = (await current.list()).find((one) => one.name === `${name}-${part}`);
+    if (!found) throw new Error(`there is no ${part}`);
+    return found;
+  }
+
+  return {
+    dir,
+    name,
+    uid,
+    native,
+    supervisor: () => current,
+    specs,
+    child,
+    async start() {
+      const { door, server, idle } = specs();
+      for (const one of [door, server, idle]) await current.ensure(one);
+      for (const one of [door, server, idle]) await current.waitReady(one.name, { timeoutMs: 20_000 });
+    },
+    async pids() {
+      const pidOf = async (part: "door" | "server" | "idle") => {
+        const { pid, state } = await child(part);
+        // never 0, which to kill(2) is all of us
+        if (pid === undefined) throw new Error(`${part} has no process: it is ${state}`);
+        return pid;
+      };
+      return [await pidOf("door"), await pidOf("server"), await pidOf("idle")];
+    },
+    killSupervisor() {
+      const pid = supervisorOf(dir);
+      if (pid !== undefined) process.kill(pid, "SIGKILL");
+    },
+    async connect() {
+      current = await startEmbeddedSupervisor({ dir, log });
+    },
+    async stop() {
+      await current.shutdown().catch((error: unknown) => {
+        if (!isError(error, "IRW_SUPERVISOR_UNREACHABLE")) throw error;
+      });
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+const ETCD = ["--etcd-listen", "127.0.0.1:2379", "--etcd", "/run/etcd/client.sock"];
+
+function supervisorOf(dir: string): number | undefined {
+  for (const entry of readdirSync("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      if (readFileSync(`/proc/${entry}/cmdline`, "utf8").includes(`\0${dir}\0`)) return Number(entry);
+    } catch {
+      // it ended meanwhile
+    }
+  }
+  return undefined;
+}
+
+export function networkOf(pid: number | string): string {
+  return readlinkSync(`/proc/${pid}/ns/net`);
+}
+
+export function statusField(pid: number, field: string): string {
+  return new RegExp(`^${field}:[ \\t]*(.*?)[ \\t]*$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "";
+}
+
+/** Where the kernel keeps a group of this name, in any hierarchy. */
+export function groupsOf(name: string): readonly string[] {
+  return readdirSync("/sys/fs/cgroup", { withFileTypes: true })
+    .map((entry) => join("/sys/fs/cgroup", entry.name, "ironwright", name))
+    .concat(join("/sys/fs/cgroup/ironwright", name))
+    .filter((path) => existsSync(path));
+}
