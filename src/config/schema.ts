@@ -82,6 +82,24 @@ export const configSchema = z.strictObject({
           people: life("1h").default("8760h").describe("how long the administrator's certificate in a kubeconfig lives"),
         })
         .prefault({}),
+      frontDoor: z
+        .strictObject({
+          address: ipv4.default("0.0.0.0").describe("where people of all tenants come in, told apart by the name they call (SNI)"),
+          port: port
+            .default(16442)
+            .describe("below 1024 only where net.ipv4.ip_unprivileged_port_start allows it: the gateway is unprivileged"),
+        })
+        .prefault({}),
+      domain: z
+        .string()
+        .max(190)
+        .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$/, "a DNS name in lower case")
+        .default("tenants.ironwright.internal")
+        .describe("people reach TENANT.PROJECT.<domain>, which DNS leads to the front door"),
+    })
+    .refine(({ ports, frontDoor }) => frontDoor.port < ports.from || ports.to < frontDoor.port, {
+      path: ["frontDoor", "port"],
+      message: "must not be one of tenants.ports",
     })
     .prefault({}),
 });

@@ -265,6 +265,14 @@ const errors = {
     says: (at: { tenant: string; what: string }) => `${at.tenant} is not gone: ${at.what}`,
     next: "the deletion goes on by itself; the VirtualCluster stays until nothing is left",
   },
+  IRW_GATEWAY_UNREACHABLE: {
+    says: (at: { socket: string; reason: string }) => `the tenants' gateway does not answer on ${at.socket}: ${at.reason}`,
+    next: "it is a child of the supervisor (tenants-gateway), which restarts it; its log in the data directory says why it ended",
+  },
+  IRW_GATEWAY_ROUTE: {
+    says: (at: { tenant: string; problem: string }) => `the gateway cannot serve ${at.tenant}: ${at.problem}`,
+    next: "correct the field named; what cannot be listened on is tried again by itself",
+  },
   IRW_DATASTORE: {
     says: (at: { endpoint: string; reason: string }) => `the tenants' datastore at ${at.endpoint}: ${at.reason}`,
     next: "see its log in the data directory; it is tried again by itself",

@@ -1,4 +1,5 @@
 import { connect as connectTcp } from "node:net";
+import type { Duplex } from "node:stream";
 import ssh2, { type ClientChannel } from "ssh2";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import { type DaemonKey, type HostKey, hostKeyText } from "./ssh-key.ts";
@@ -8,7 +9,9 @@ export interface SshTarget {
   readonly port?: number;
   /** The key the machine must show; another one ends the connection before anything is sent. */
   readonly hostKey: HostKey;
-  readonly key: DaemonKey;
+  readonly key: Pick<DaemonKey, "privateKey">;
+  /** root by default. */
+  readonly user?: string;
   readonly signal: AbortSignal;
 }
 
@@ -38,6 +41,8 @@ export interface Ssh {
   run(command: string, options: RunOptions): Promise<Outcome>;
   /** The file is whole or not there: written beside, then renamed. By `cat`, since not every server has sftp. */
   upload(content: string | Buffer, path: string, options: { readonly mode: string; readonly signal: AbortSignal }): Promise<void>;
+  /** A connection from the machine to an address, as the machine sees the network. @throws IRW_SSH when it makes none */
+  forward(address: string, port: number, signal: AbortSignal): Promise<Duplex>;
   close(): void;
 }
 
@@ -50,11 +55,11 @@ const KEEPALIVE_MS = 5_000;
 const KEEPALIVE_MISSES = 6;
 
 /**
- * Connects as root with the daemon's key, to the pinned host key alone.
+ * Connects with the key given, as root unless another user is named, to the pinned host key alone.
  * @throws IRW_SSH_HOST_KEY another key answered; IRW_SSH_REFUSED our key is not taken; IRW_SSH anything else
  */
 export function connectSsh(target: SshTarget): Promise<Ssh> {
-  const { address, port = 22, signal } = target;
+  const { address, port = 22, user = "root", signal } = target;
   signal.throwIfAborted();
   return new Promise((resolve, reject) => {
     const client = new ssh2.Client();
@@ -91,7 +96,7 @@ export function connectSsh(target: SshTarget): Promise<Ssh> {
     socket.once("connect", () => socket.setTimeout(0));
     client.connect({
       sock: socket,
-      username: "root",
+      username: user,
       privateKey: target.key.privateKey,
       authHandler: ["publickey"],
       algorithms: { serverHostKey: ["ssh-ed25519"] },
@@ -126,6 +131,7 @@ function session(client: ssh2.Client, address: string, alive: () => boolean): Ss
       const { exit, stderr } = await ssh.run(command, { stdin: content, signal });
       if (exit !== 0) throw new IronwrightError("IRW_SSH", { address, reason: `writing ${path}: ${stderr.trim()}` });
     },
+    forward: (to, port, signal) => forward(client, address, alive, to, port, signal),
     close() {
       // not end(): it waits for the other side, which may have been powered off, and would keep the process for minutes
       client.destroy();
@@ -165,6 +171,30 @@ function run(client: ssh2.Client, address: string, alive: () => boolean, command
       channel.on("error", () => {});
       if (options.holdInput) channel.write(options.stdin ?? "");
       else channel.end(options.stdin ?? "");
+    });
+  });
+}
+
+function forward(
+  client: ssh2.Client,
+  address: string,
+  alive: () => boolean,
+  to: string,
+  port: number,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    if (!alive()) return reject(new IronwrightError("IRW_SSH", { address, reason: "the connection is closed" }));
+    const aborted = () => reject(signal.reason);
+    signal.addEventListener("abort", aborted, { once: true });
+    // where the connection comes from is the machine's to say; RFC 4254 §7.2 wants something
+    client.forwardOut("127.0.0.1", 0, to, port, (error, channel) => {
+      signal.removeEventListener("abort", aborted);
+      if (error) return reject(new IronwrightError("IRW_SSH", { address, reason: `forwarding to ${to}:${port}: ${reasonOf(error)}` }));
+      channel.on("error", () => {});
+      if (signal.aborted) return void channel.destroy();
+      resolve(channel);
     });
   });
 }

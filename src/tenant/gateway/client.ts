@@ -1,0 +1,80 @@
+import { chmodSync, chownSync, mkdirSync } from "node:fs";
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { IronwrightError } from "../../core/errors.ts";
+import type { ChildSpec } from "../../supervise/index.ts";
+import type { GatewayState } from "./gateway.ts";
+import type { RouteInput } from "./route.ts";
+import type { TenantTraffic } from "./tenant.ts";
+import { callJson } from "./unix-api.ts";
+
+/** The gateway, seen through its socket. Every call throws IRW_GATEWAY_UNREACHABLE when nobody answers. */
+export interface GatewayClient {
+  state(): Promise<GatewayState>;
+  list(): Promise<readonly TenantTraffic[]>;
+  /** Resolves when it serves so. Idempotent. @throws IRW_GATEWAY_ROUTE naming the field, or what cannot be listened on */
+  put(route: RouteInput): Promise<TenantTraffic>;
+  /** Resolves when its connections are closed and its port is free. What nobody knows is success. */
+  remove(id: string): Promise<void>;
+}
+
+export function gatewayClient(socket: string): GatewayClient {
+  const unreachable = (reason: string) => new IronwrightError("IRW_GATEWAY_UNREACHABLE", { socket, reason });
+  const call = <T>(method: string, path: string, body?: unknown) =>
+    callJson<T>(socket, method, path, { unreachable, ...(body === undefined ? {} : { body }) });
+  const pathOf = (id: string) => `/tenants/${encodeURIComponent(id)}`;
+  return {
+    state: () => call("GET", "/"),
+    list: () => call("GET", "/tenants"),
+    put: (route) => call("PUT", pathOf(route.id), route),
+    remove: (id) => call("DELETE", pathOf(id)),
+  };
+}
+
+export const GATEWAY_CHILD = "tenants-gateway";
+
+export interface GatewayChildOptions {
+  /** {@link gatewayDir}, or another directory that is the gateway's alone. */
+  readonly dir: string;
+  readonly people: { readonly address: string; readonly port: number };
+  /** Where ports of tenants are listened on: 0.0.0.0, say. */
+  readonly nodesAddress: string;
+  readonly wakeSocket: string;
+  readonly logFile: string;
+  /** Without it, it runs as the supervisor does. */
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+export function gatewayDir(dataDir: string): string {
+  return join(dataDir, "gateway");
+}
+
+export function gatewaySocket(dir: string): string {
+  return join(dir, "gateway.sock");
+}
+
+/** The gateway as a child of the supervisor. Its directory must be there: {@link prepareGatewayDir}. */
+export function gatewayChild({ dir, people, nodesAddress, wakeSocket, logFile, uid, gid }: GatewayChildOptions): ChildSpec {
+  // published, this file is JavaScript, and so is that program
+  const program = fileURLToPath(new URL(`./program${extname(import.meta.url)}`, import.meta.url));
+  const settings = [dir, people.address, String(people.port), nodesAddress, wakeSocket];
+  return {
+    name: GATEWAY_CHILD,
+    command: [process.execPath, "--disable-warning=ExperimentalWarning", program, ...settings],
+    cwd: dir,
+    logFile,
+    ready: { unix: gatewaySocket(dir) },
+    stopTimeoutS: 5,
+    ...(uid === undefined ? {} : { uid, gid: gid ?? uid }),
+  };
+}
+
+/** The gateway's own directory: its user writes in it, and the group of whoever calls this, which is the daemon, calls it there. */
+export function prepareGatewayDir(dir: string, uid?: number): void {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  if (uid === undefined) return;
+  chownSync(dir, uid, process.getgid?.() ?? -1);
+  // what is made in it has the directory's group
+  chmodSync(dir, 0o2750);
+}

@@ -1,0 +1,196 @@
+import { networkInterfaces } from "node:os";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Clock } from "../../core/clock.ts";
+import { IronwrightError, reasonOf } from "../../core/errors.ts";
+import { sameAddress } from "../cidr.ts";
+import { type ConnectNode, dialer } from "./dialer.ts";
+import { keepListening, type Listening } from "./listening.ts";
+import { servePeople } from "./people.ts";
+import { collision, type Held, parseRoute, type Route } from "./route.ts";
+import { routeStore } from "./store.ts";
+import { openTenant, type Tenant, type TenantTraffic } from "./tenant.ts";
+import { type Endpoint, jsonServer } from "./unix-api.ts";
+import { waker } from "./waker.ts";
+
+export interface GatewayOptions {
+  /** Its own: the control socket `gateway.sock` and the routes it keeps. */
+  readonly dir: string;
+  readonly people: { readonly address: string; readonly port: number };
+  /** Where ports of tenants are listened on. */
+  readonly nodesAddress: string;
+  /** The supervisor's socket for waking. */
+  readonly wakeSocket: string;
+  readonly connectNode: ConnectNode;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** This host's addresses; the kernel's by default. */
+  readonly hostAddresses?: () => readonly string[];
+}
+
+/** What the gateway is and does as a whole. */
+export interface GatewayState {
+  readonly pid: number;
+  /** Where people come in, once it is listened on. */
+  readonly peoplePort?: number;
+  /** Connections of people that named no tenant, by reason. */
+  readonly refused: Readonly<Record<string, number>>;
+  readonly problems: readonly string[];
+}
+
+export interface Gateway {
+  readonly socket: string;
+  state(): GatewayState;
+  list(): readonly TenantTraffic[];
+  put(route: unknown): Promise<TenantTraffic>;
+  remove(id: string): Promise<void>;
+  /** Closes everything; what is kept on disk stays. */
+  stop(): Promise<void>;
+}
+
+/** Long enough that a burst of dials asks the kernel once. */
+const ADDRESSES_MS = 5_000;
+
+/**
+ * What people, nodes and egress of all tenants go through. Serves the control API and every kept route when it resolves; a port that
+ * cannot be had is tried again and is a problem in the answers meanwhile.
+ */
+export async function openGateway(options: GatewayOptions): Promise<Gateway> {
+  const { dir, clock, log, nodesAddress } = options;
+  const store = routeStore(join(dir, "routes"), log);
+  const tenants = new Map<string, Tenant>();
+  const byName = new Map<string, Tenant>();
+  const wake = waker(options.wakeSocket);
+  const own = cached(options.hostAddresses ?? kernelsAddresses, ADDRESSES_MS);
+
+  function foreign(id: string, address: string): string | undefined {
+    if (own().some((one) => sameAddress(one, address))) return "an address of this host";
+    for (const { route } of tenants.values()) {
+      if (route.id === id || !route.egress) continue;
+      if (route.egress.nodes.some((node) => node.addresses.includes(address))) return "a node of another tenant";
+    }
+    return undefined;
+  }
+
+  function open(held: Held): Tenant {
+    const tenant = openTenant(held, {
+      clock,
+      log,
+      nodesAddress,
+      wake,
+      dialer: () => dialer(options.connectNode),
+      foreign,
+      changed: keep,
+    });
+    tenants.set(held.route.id, tenant);
+    for (const name of held.route.names) byName.set(name, tenant);
+    return tenant;
+  }
+
+  function keep(held: Held): void {
+    try {
+      store.write(held);
+    } catch (error) {
+      // a full disk: what is in memory serves on
+      log.error({ id: held.route.id, reason: reasonOf(error) }, "a route could not be written down");
+    }
+  }
+
+  function rename(tenant: Tenant, before: readonly string[]): void {
+    for (const name of before) if (byName.get(name) === tenant) byName.delete(name);
+    for (const name of tenant.route.names) byName.set(name, tenant);
+  }
+
+  async function put(value: unknown): Promise<TenantTraffic> {
+    const route = parseRoute(value);
+    const taken = collision(
+      route,
+      [...tenants.values()].map((one) => one.route),
+    );
+    if (taken) throw new IronwrightError("IRW_GATEWAY_ROUTE", { tenant: route.id, problem: taken });
+    const before = tenants.get(route.id);
+    const names = before?.route.names ?? [];
+    before?.update(route);
+    const tenant = before ?? open({ route, woken: false });
+    if (before) rename(before, names);
+    keep({ route, woken: tenant.traffic().woken });
+    await tenant.listening().catch((error: unknown) => {
+      throw new IronwrightError("IRW_GATEWAY_ROUTE", { tenant: route.id, problem: reasonOf(error) }, error);
+    });
+    return tenant.traffic();
+  }
+
+  async function remove(id: string): Promise<void> {
+    const tenant = tenants.get(id);
+    store.remove(id);
+    if (!tenant) return;
+    tenants.delete(id);
+    for (const name of tenant.route.names) byName.delete(name);
+    await tenant.close();
+    log.info({ id }, "a route is gone");
+  }
+
+  /** A route is opened when the one before it of that name is closed. */
+  let line: Promise<unknown> = Promise.resolve();
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = line.then(work);
+    line = mine.catch(() => {});
+    return mine;
+  }
+
+  for (const held of store.read()) open(held);
+  const people = servePeople({ find: (name) => byName.get(name), log });
+  const front = keepListening(people.server, { host: options.people.address, port: options.people.port }, { clock, log });
+
+  const gateway: Gateway = {
+    socket: join(dir, "gateway.sock"),
+    state() {
+      const [problem, peoplePort] = [front.problem(), front.port()];
+      return {
+        pid: process.pid,
+        ...(peoplePort === undefined ? {} : { peoplePort }),
+        refused: people.strangers().refused,
+        problems: problem ? [problem] : [],
+      };
+    },
+    list: () => [...tenants.values()].map((one) => one.traffic()),
+    put: (route) => inTurn(() => put(route)),
+    remove: (id) => inTurn(() => remove(id)),
+    stop: () =>
+      inTurn(async () => {
+        await Promise.all([control.close(), front.close(), ...[...tenants.values()].map((one) => one.close())]);
+        log.info("the gateway ends");
+      }),
+  };
+  const control: Listening = keepListening(() => jsonServer(endpoints(gateway), log), { path: gateway.socket }, { clock, log });
+  await control.ready();
+  await front.ready().catch(() => {});
+  log.info({ people: front.port() ?? options.people.port, tenants: tenants.size }, "the gateway serves");
+  return gateway;
+}
+
+function endpoints(gateway: Gateway): readonly Endpoint[] {
+  return [
+    { method: "GET", path: /^\/$/, handle: async () => gateway.state() },
+    { method: "GET", path: /^\/tenants$/, handle: async () => gateway.list() },
+    {
+      method: "PUT",
+      path: /^\/tenants\/([^/]+)$/,
+      handle: async ({ name, body }) => gateway.put({ ...(body as Partial<Route>), id: name }),
+    },
+    { method: "DELETE", path: /^\/tenants\/([^/]+)$/, handle: async ({ name }) => gateway.remove(name) },
+  ];
+}
+
+function kernelsAddresses(): readonly string[] {
+  return Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address.replace(/%.*$/, "")));
+}
+
+function cached<T>(read: () => T, forMs: number): () => T {
+  let value: { readonly at: number; readonly is: T } | undefined;
+  return () => {
+    const now = performance.now();
+    if (!value || now - value.at > forMs) value = { at: now, is: read() };
+    return value.is;
+  };
+}

@@ -1,0 +1,34 @@
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+
+/** Who has said all and waits for the rest of an answer may wait so long without a byte. */
+const HALF_CLOSED_MS = 5 * 60_000;
+
+/**
+ * Carries bytes both ways until both ends are closed: what one end says last reaches the other before its end does, and who does not
+ * read is not written to.
+ */
+export function relay(near: Socket, far: Duplex, halfClosedMs = HALF_CLOSED_MS): Promise<void> {
+  return new Promise((resolve) => {
+    let open = 2;
+    const cut = () => {
+      near.destroy();
+      far.destroy();
+    };
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      one.on("error", cut);
+      one.once("end", () => near.setTimeout(halfClosedMs, cut));
+      one.once("close", () => {
+        // with its last byte read, the other end has still to write what came
+        if (!one.readableEnded) other.destroy();
+        open -= 1;
+        if (open === 0) resolve();
+      });
+      one.pipe(other);
+    }
+    if (near.destroyed || far.destroyed) cut();
+  });
+}
