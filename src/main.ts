@@ -15,6 +15,7 @@ import { systemClock } from "./core/clock.ts";
 import { parseDuration } from "./core/duration.ts";
 import { isError } from "./core/errors.ts";
 import { SYSTEM_NAMESPACE } from "./core/names.ts";
+import { ONE, parseQuantity, type Quantity } from "./core/quantity.ts";
 import { NODE_CLAIM, OS_IMAGE, VIRTUAL_CLUSTER } from "./core/resources.ts";
 import { connectKube, type EventRecorder, eventRecorder, installCrds, installRoles, type Kube, NAMESPACE } from "./kube/index.ts";
 import { type MachineController, machineController, quarantineRestored } from "./machine/index.ts";
@@ -28,7 +29,7 @@ import {
   startHost,
   watchHostCertificates,
 } from "./supervise/index.ts";
-import { KEY_TIMES, shardDirectories, type TenantController, tenantController, usageOf } from "./tenant/index.ts";
+import { KEY_TIMES, shardDirectories, type TenantController, type TenantOptions, tenantController, usageOf } from "./tenant/index.ts";
 import { type OperationJob, operationQueue, operationWorker, type RedisAddress } from "./work/index.ts";
 
 /** The running daemon. */
@@ -129,6 +130,7 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
         quotaBytes: config.tenants.datastore.quotaMebibytes * 2 ** 20,
       },
       metrics,
+      ...isolationOf(surroundings),
       clock,
       random,
       log: part("tenant"),
@@ -214,6 +216,22 @@ async function afterRestore(
     });
   }
   writeRestored(config.dataDir, { ...restored, handled: true });
+}
+
+function isolationOf({ config, artifacts }: Surroundings): Pick<TenantOptions, "isolation"> {
+  const { isolation, uids, limits, frontDoor, domain } = config.tenants;
+  if (isolation === "none") return {};
+  const amount = (text: string, of: Quantity) => Number((parseQuantity(text) ?? 0n) / of);
+  const { cpu, memory, pids } = limits;
+  return {
+    isolation: {
+      native: artifacts.native,
+      uids,
+      limits: { cpuMillis: amount(cpu, ONE / 1000n), memoryBytes: amount(memory, ONE), pids },
+      frontDoor,
+      domain,
+    },
+  };
 }
 
 const FIRST_RETRY_MS = 1_000;

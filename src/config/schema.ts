@@ -2,16 +2,25 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { parseDuration } from "../core/duration.ts";
+import { parseQuantity } from "../core/quantity.ts";
 import { backupSchema } from "./backup-schema.ts";
 import { bootSchema, ipv4 } from "./boot-schema.ts";
 
 const port = z.int().min(1).max(65535);
+/** 65534 is nobody's, and below are the host's own. */
+const uid = z.int().min(65_536).max(4_294_967_293);
 const LONGEST_LIFE_MS = 3650 * 86_400_000;
 const life = (shortest: string) =>
   z.string().refine((text) => {
     const ms = parseDuration(text) ?? 0;
     return ms >= (parseDuration(shortest) ?? 0) && ms <= LONGEST_LIFE_MS;
   }, `must be a duration such as 168h, at least ${shortest}`);
+
+function quantity(least: string) {
+  return z
+    .string()
+    .refine((text) => (parseQuantity(text) ?? 0n) >= (parseQuantity(least) ?? 0n), `must be a quantity of at least ${least}`);
+}
 
 /** The whole configuration: file, then `IRONWRIGHT_*`, then flags. Every key is optional. */
 export const configSchema = z.strictObject({
@@ -74,6 +83,28 @@ export const configSchema = z.strictObject({
             .max(2867)
             .default(128)
             .describe("what the objects of a tenant may weigh; quotas in one etcd sum up to 2867 MiB at most, then there is a new one"),
+        })
+        .prefault({}),
+      isolation: z
+        .enum(["cells", "none"])
+        .default("cells")
+        .describe(
+          "cells: each control plane apart, by a supervisor that is root; none: as processes like any other, which reach this host",
+        ),
+      uids: z
+        .strictObject({
+          from: uid
+            .default(2_000_000)
+            .describe("users of this host that are nobody else's: the first is the gateway's, each other one a tenant's"),
+          to: uid.default(2_065_535),
+        })
+        .refine((range) => range.from < range.to, "from must be less than to")
+        .prefault({}),
+      limits: z
+        .strictObject({
+          cpu: quantity("100m").default("4").describe("cores that one control plane may use, as Kubernetes writes quantities"),
+          memory: quantity("256Mi").default("4Gi").describe("memory of one control plane"),
+          pids: z.int().min(64).default(1024).describe("threads and processes of one control plane"),
         })
         .prefault({}),
       certificates: z

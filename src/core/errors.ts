@@ -244,6 +244,14 @@ const errors = {
     says: (at: { from: number; to: number }) => `every port from ${at.from} to ${at.to} belongs to a tenant already`,
     next: "widen tenants.ports in the configuration, or delete a VirtualCluster",
   },
+  IRW_TENANT_USERS: {
+    says: (at: { from: number; to: number }) => `every user id from ${at.from} to ${at.to} belongs to a tenant already`,
+    next: "widen tenants.uids in the configuration, or delete a VirtualCluster",
+  },
+  IRW_ISOLATION: {
+    says: (at: { reason: string }) => `tenants cannot be kept apart on this host: ${at.reason}`,
+    next: "correct that, or set tenants.isolation to none and know that every tenant's apiserver reaches this host",
+  },
   IRW_TENANT_SECRET: {
     says: (at: { secret: string; holds: string }) => `Secret ${at.secret} is not this VirtualCluster's: it holds ${at.holds}`,
     next: "move or delete that Secret, or give the VirtualCluster another name; it is not overwritten",

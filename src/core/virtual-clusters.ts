@@ -103,6 +103,8 @@ export interface VirtualClusterStatus {
   /** What nodes dial. */
   readonly nodeEndpoint?: string;
   readonly port?: number;
+  /** The user of this host that its processes run as. */
+  readonly userID?: number;
   /** How many nodes joined it. */
   readonly nodes?: number;
   /** The networks it was made with: they do not change any more. */

@@ -198,6 +198,26 @@ export interface Subject {
   readonly apiGroup?: string;
 }
 
+export interface EndpointPort {
+  readonly name: string;
+  readonly port: number;
+  readonly protocol: string;
+}
+
+export interface Endpoints extends Resource {
+  readonly apiVersion: "v1";
+  readonly kind: "Endpoints";
+  readonly subsets?: readonly { readonly addresses: readonly { readonly ip: string }[]; readonly ports: readonly EndpointPort[] }[];
+}
+
+export interface EndpointSlice extends Resource {
+  readonly apiVersion: "discovery.k8s.io/v1";
+  readonly kind: "EndpointSlice";
+  readonly addressType: "IPv4" | "IPv6";
+  readonly endpoints: readonly { readonly addresses: readonly string[]; readonly conditions?: { readonly ready: boolean } }[];
+  readonly ports: readonly EndpointPort[];
+}
+
 export interface ClusterRole extends Resource {
   readonly apiVersion: "rbac.authorization.k8s.io/v1";
   readonly kind: "ClusterRole";
@@ -320,6 +340,14 @@ export const PDB: Kind<PodDisruptionBudget> = {
   version: "v1",
   kind: "PodDisruptionBudget",
   plural: "poddisruptionbudgets",
+  namespaced: true,
+};
+export const ENDPOINTS: Kind<Endpoints> = { ...core, kind: "Endpoints", plural: "endpoints", namespaced: true };
+export const ENDPOINT_SLICE: Kind<EndpointSlice> = {
+  group: "discovery.k8s.io",
+  version: "v1",
+  kind: "EndpointSlice",
+  plural: "endpointslices",
   namespaced: true,
 };
 export const LEASE: Kind<Lease> = { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases", namespaced: true };

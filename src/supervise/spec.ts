@@ -75,7 +75,7 @@ export function parseSpec(value: unknown): ChildSpec {
     }
   }
   if (spec.cell && process.getuid?.() !== 0)
-    throw new IronwrightError("IRW_CHILD_INVALID", { child, problem: "cell: only root can make one" });
+    throw new IronwrightError("IRW_ISOLATION", { reason: "the supervisor does not run as root, and only root can make a cell" });
   return spec;
 }
 

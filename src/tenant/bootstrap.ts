@@ -24,7 +24,7 @@ const MANAGED = { "app.kubernetes.io/managed-by": "ironwright" } as const;
 export const MANAGED_SELECTOR = "app.kubernetes.io/managed-by=ironwright";
 
 /** An object kept in every tenant, exactly as here. */
-interface Kept<T extends Resource = Resource> {
+export interface Kept<T extends Resource = Resource> {
   readonly kind: Kind<T>;
   readonly object: T;
 }
@@ -170,12 +170,17 @@ function admittedNodes(admitted: readonly AdmittedNode[]): Kept<Secret> {
 
 /**
  * Makes a tenant's control plane hold what the daemon keeps there; what somebody changed is taken back. Idempotent.
+ * @param more what is kept in this tenant besides
  * @returns whether anything was not as it should be
  */
-export async function bootstrapTenant(kube: Kube, admitted: () => Promise<readonly AdmittedNode[]>): Promise<boolean> {
+export async function bootstrapTenant(
+  kube: Kube,
+  admitted: () => Promise<readonly AdmittedNode[]>,
+  more: readonly Kept[] = [],
+): Promise<boolean> {
   // the gate first: until it stands, nobody can make a token or a node's certificate valid
   let changed = await writeGate(kube, admitted);
-  for (const kept of [POLICY, POLICY_BINDING, ...BINDINGS]) changed = (await keep(kube, kept)) || changed;
+  for (const kept of [POLICY, POLICY_BINDING, ...BINDINGS, ...more]) changed = (await keep(kube, kept)) || changed;
   return changed;
 }
 

@@ -13,7 +13,10 @@ import { approver } from "./approver.ts";
 import { type Attachment, attach, fits, keyOfRef } from "./attachments.ts";
 import { bootstrapTenant, keepFull } from "./bootstrap.ts";
 import { declarations } from "./declaration.ts";
+import { entrance } from "./entrance.ts";
 import { NOBODY, proveRefused } from "./gate.ts";
+import { hostNames } from "./gateway/route.ts";
+import { chooseUser, type Isolation } from "./isolation.ts";
 import { type JoinCredential, joins, type NodeIdentity } from "./join.ts";
 import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
 import { kubeconfig } from "./kubeconfig.ts";
@@ -24,6 +27,7 @@ import { processRuntime } from "./process.ts";
 import { datastoreFull } from "./quota.ts";
 import type { ControlPlane } from "./runtime.ts";
 import { tenantSecrets } from "./secrets.ts";
+import { serviceEndpoints } from "./service-endpoints.ts";
 import { etcdShards } from "./shards.ts";
 import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
 import { type ConditionType, isReady, met, pending, report, unmet } from "./status.ts";
@@ -43,6 +47,8 @@ export interface TenantOptions {
   /** Networks of the site, which no tenant's may overlap. */
   readonly networks?: readonly TakenAddress[];
   readonly datastore?: DatastoreLimits;
+  /** How tenants are kept apart; without it they share the host. */
+  readonly isolation?: Isolation;
   readonly clock: Clock;
   readonly random: (bytes: number) => Buffer;
   readonly log: Logger;
@@ -76,8 +82,9 @@ export interface TenantController extends Tenants {
 
 /** Makes a control plane of every VirtualCluster, keeps it so, and leaves nothing of one that is deleted. */
 export function tenantController(options: TenantOptions): TenantController {
-  const { kube, supervisor, kubeBin, kubeVersion, dataDir, listen, networks = [], clock, random, log, events } = options;
-  const runtime = processRuntime({ supervisor, kubeBin, dir: join(dataDir, "tenants") });
+  const { kube, supervisor, kubeBin, kubeVersion, dataDir, listen, networks = [], isolation, clock, random, log, events } = options;
+  const runtime = processRuntime({ supervisor, kubeBin, dir: join(dataDir, "tenants"), ...(isolation ? { isolation } : {}) });
+  const way = entrance({ supervisor, dataDir, isolation });
   const datastore = etcdShards({
     dir: join(dataDir, "datastore"),
     etcdPath: join(kubeBin, "etcd"),
@@ -169,18 +176,21 @@ export function tenantController(options: TenantOptions): TenantController {
     return kube.replace(VIRTUAL_CLUSTER, { ...cluster, metadata: { ...cluster.metadata, finalizers: [...finalizers, FINALIZER_TENANT] } });
   }
 
-  /** One at a time: the port is in a status before the next one is chosen. */
+  /** One at a time: port and user are in a status before the next ones are chosen. */
   let turn: Promise<unknown> = Promise.resolve();
   function allocate(cluster: VirtualCluster, { podCIDR, serviceCIDR }: TenantSpec): Promise<VirtualCluster> {
-    if (cluster.status?.port !== undefined) return report(kube, clock, cluster, { podCIDR, serviceCIDR });
+    const { port: had, userID: was } = cluster.status ?? {};
+    if (had !== undefined && (was !== undefined || !isolation)) return report(kube, clock, cluster, { podCIDR, serviceCIDR });
     const mine = turn.then(async () => {
       const { items } = await kube.list(VIRTUAL_CLUSTER);
-      const port = choosePort(listen.ports, items);
+      const port = had ?? choosePort(listen.ports, items);
+      const userID = isolation ? (was ?? chooseUser(isolation, items)) : undefined;
       return report(kube, clock, cluster, {
         phase: "Creating",
         port,
         podCIDR,
         serviceCIDR,
+        ...(userID === undefined ? {} : { userID }),
         set: [pending("Ready", "Creating", "its control plane is being made")],
       });
     });
@@ -212,6 +222,7 @@ export function tenantController(options: TenantOptions): TenantController {
     const { plane, report: kept } = await stage(cluster, "ControlPlaneReady", signal, async () => {
       const { plane: whole, report } = await planeOf(cluster, spec, access);
       await runtime.ensure(whole, signal);
+      await way.open(whole, await admissions.read(whole.ref), signal);
       const ailment = await runtime.ailment(whole.uid);
       if (ailment) throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(whole.ref), reason: ailment });
       return { plane: whole, report };
@@ -233,19 +244,22 @@ export function tenantController(options: TenantOptions): TenantController {
     access: ControlPlane["datastore"],
   ): Promise<{ readonly plane: ControlPlane; readonly report: KeyReport }> {
     const [ref, uid, port] = [refOf(cluster), cluster.metadata.uid ?? "", cluster.status?.port ?? 0];
+    const user = isolation && cluster.status?.userID;
+    const names = isolation ? hostNames(ref, isolation.domain) : [];
     const parts = {
-      sans: [...new Set(["localhost", "127.0.0.1", listen.nodes, ...listen.people, spec.serviceAddress, ...SERVICE_NAMES])],
+      sans: [...new Set(["localhost", "127.0.0.1", listen.nodes, ...listen.people, spec.serviceAddress, ...SERVICE_NAMES, ...names])],
       datastore: { ca: access.ca, certificate: (days: number) => datastore.certificate(uid, days) },
     };
     const { bundle, report } = await keys.keep(cluster, parts, attachments.get(keyOfRef(ref)));
-    return { plane: { ref, uid, spec, port, address: listen.nodes, bundle, datastore: access }, report };
+    const plane = { ref, uid, spec, port, address: listen.nodes, bundle, datastore: access, ...(user === undefined ? {} : { user }) };
+    return { plane, report };
   }
 
   async function closeGate(key: string, plane: ControlPlane, signal: AbortSignal): Promise<void> {
     const before = attachments.get(key);
     const held = before && fits(before, plane) ? before : await attachTo(key, plane);
     if (held !== before) await namespaceExists(held.kube, signal);
-    const changedAny = await bootstrapTenant(held.kube, () => admissions.read(plane.ref));
+    const changedAny = await bootstrapTenant(held.kube, () => admissions.read(plane.ref), serviceEndpoints(plane));
     if (changedAny || held !== before)
       await proveRefused({ ref: plane.ref, server: held.server, bundle: plane.bundle, clock }, NOBODY, signal);
   }
@@ -307,6 +321,9 @@ export function tenantController(options: TenantOptions): TenantController {
         datastoreFull(datastore.usage(uid), clock.now()),
         kept.condition,
         met("DatastoreReady", "InShard", "its objects are in a shared etcd, in a range of its own"),
+        isolation
+          ? met("Isolated", "Cell", "its processes have a user, a cgroup, a network and a file system of their own")
+          : pending("Isolated", "IsolationOff", "tenants.isolation is none: its apiserver reaches what this host reaches"),
         met("ControlPlaneReady", "Running", "apiserver, controller-manager and scheduler run"),
         met("AdmissionReady", "GateClosed", "a node without a live claim was seen to be refused"),
         met("Ready", "Ready", `people reach it at ${endpoint}`),
@@ -328,6 +345,7 @@ export function tenantController(options: TenantOptions): TenantController {
         if (attachments.has(key) && (await runtime.ailment(uid)) === undefined) return;
         const { plane } = await planeOf(cluster, spec, await datastore.admit(uid, signal, spec.datastore));
         await runtime.ensure(plane, signal);
+        await way.open(plane, await admissions.read(ref), signal);
         await closeGate(key, plane, signal);
         ready.set(key, ref);
         changed();
@@ -335,6 +353,7 @@ export function tenantController(options: TenantOptions): TenantController {
       async removeControlPlane() {
         await detach(key);
         keys.forget(ref);
+        await way.close(uid);
         await runtime.remove(uid);
       },
       removeKeys: () => datastore.remove(uid, signal),

@@ -1,14 +1,17 @@
 import { chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
-/** Writes a file that only we may read, whole or not at all; one that already says the same is left alone. */
-export async function writePrivate(path: string, contents: string): Promise<void> {
+/**
+ * Writes a file that only we may read, whole or not at all; one that already says the same is left alone.
+ * @param mode 0o640 where the directory's group may read it too
+ */
+export async function writePrivate(path: string, contents: string, mode = 0o600): Promise<void> {
   if ((await readText(path)) === contents) return;
   await makePrivate(dirname(path));
   const beside = `${path}.new`;
-  await writeFile(beside, contents, { mode: 0o600 });
+  await writeFile(beside, contents, { mode });
   // an older file of that name keeps its mode through writeFile
-  await chmod(beside, 0o600);
+  await chmod(beside, mode);
   await rename(beside, path);
 }
 

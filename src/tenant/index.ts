@@ -1,5 +1,6 @@
 export { type TenantController, type TenantOptions, type Tenants, tenantController } from "./controller.ts";
 export { connectEtcd, type Etcd, type EtcdOptions } from "./etcd.ts";
+export type { Isolation } from "./isolation.ts";
 export type { JoinCredential, NodeIdentity } from "./join.ts";
 export { KEY_TIMES, type KeyTimes } from "./keys.ts";
 export { shardDirectories } from "./shards.ts";

@@ -1,14 +1,25 @@
 import { IronwrightError } from "../core/errors.ts";
 import type { VirtualCluster } from "../core/resources.ts";
 
-export interface PortRange {
+export interface NumberRange {
   readonly from: number;
   readonly to: number;
 }
 
+export type PortRange = NumberRange;
+
 /** The lowest port no VirtualCluster has, those being deleted included. */
-export function choosePort({ from, to }: PortRange, clusters: readonly VirtualCluster[]): number {
-  const taken = new Set(clusters.map((one) => one.status?.port));
-  for (let port = from; port <= to; port += 1) if (!taken.has(port)) return port;
-  throw new IronwrightError("IRW_TENANT_PORTS", { from, to });
+export function choosePort(range: PortRange, clusters: readonly VirtualCluster[]): number {
+  const port = lowestFree(
+    range,
+    clusters.map((one) => one.status?.port),
+  );
+  if (port === undefined) throw new IronwrightError("IRW_TENANT_PORTS", { from: range.from, to: range.to });
+  return port;
+}
+
+export function lowestFree({ from, to }: NumberRange, taken: readonly (number | undefined)[]): number | undefined {
+  const given = new Set(taken);
+  for (let number = from; number <= to; number += 1) if (!given.has(number)) return number;
+  return undefined;
 }

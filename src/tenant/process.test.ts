@@ -1,4 +1,7 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import type { VirtualCluster } from "../core/resources.ts";
+import { chooseUser, type Isolation } from "./isolation.ts";
+import { cellPlace, openPlace } from "./place.ts";
 import { childSpecs } from "./process.ts";
 import type { ControlPlane } from "./runtime.ts";
 
@@ -16,10 +19,11 @@ const PLANE: ControlPlane = {
     ca: "CA",
   },
 };
-const [apiserver, controllerManager, scheduler] = childSpecs(PLANE, "/data/tenants/u", "/opt/kube");
+const HOME = "/data/tenants/u";
+const [apiserver, controllerManager, scheduler] = childSpecs(PLANE, openPlace(PLANE, HOME, "/opt/kube"), HOME);
 
 test("the same control plane is the same children: ensuring it again restarts nothing", () => {
-  expect(childSpecs(structuredClone(PLANE), "/data/tenants/u", "/opt/kube")).toEqual([apiserver, controllerManager, scheduler]);
+  expect(childSpecs(structuredClone(PLANE), openPlace(PLANE, HOME, "/opt/kube"), HOME)).toEqual([apiserver, controllerManager, scheduler]);
 });
 
 test("each child is named by the uid, and keeps its files in the tenant's directory", () => {
@@ -39,7 +43,7 @@ test.each([
   ["no compaction of everybody's etcd", "--etcd-compaction-interval=0"],
   ["nodes that can touch only themselves", "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement"],
   ["kubelets it dials must prove themselves", "--kubelet-certificate-authority=/data/tenants/u/pki/ca-bundle.crt"],
-  ["secrets encrypted at rest", "--encryption-provider-config=/data/tenants/u/encryption.yaml"],
+  ["secrets encrypted at rest", "--encryption-provider-config=/data/tenants/u/config/encryption.yaml"],
   ["the address pods reach it at", "--advertise-address=10.77.0.1"],
 ])("the apiserver has %s", (_, flag) => {
   expect(apiserver.command).toContain(flag);
@@ -54,4 +58,57 @@ test("nobody but the daemon approves kubelets, and their certificates end within
 
 test("alone in its cluster, nothing elects a leader", () => {
   for (const child of [controllerManager, scheduler]) expect(child.command).toContain("--leader-elect=false");
+});
+
+describe("in a cell", () => {
+  const ISOLATION: Isolation = {
+    native: "/opt/native",
+    uids: { from: 70_000, to: 70_009 },
+    limits: { cpuMillis: 1500 },
+    frontDoor: { address: "0.0.0.0", port: 16442 },
+    domain: "tenants.example.org",
+  };
+  const isolated = { ...PLANE, user: 70_003 };
+  const place = cellPlace(isolated, HOME, "/opt/kube", ISOLATION);
+  const specs = childSpecs(isolated, place, HOME, ISOLATION);
+  const all = [...(place.door ? [place.door] : []), ...specs];
+
+  test("all four run as the tenant's user, in one cell, whose network the door makes", () => {
+    expect(all.map((spec) => spec.cell?.uid)).toEqual([70_003, 70_003, 70_003, 70_003]);
+    expect(new Set(all.map((spec) => spec.cell?.name)).size).toBe(1);
+    expect(all.map((spec) => spec.cell?.holder)).toEqual([true, false, false, false]);
+  });
+
+  test("no path of the host but those of its probes and logs is in what they are told", () => {
+    for (const { command, env } of all) expect(JSON.stringify([command, env])).not.toContain(HOME);
+  });
+
+  test("they see programs, keys and settings, and each socket only who needs it", () => {
+    const targets = all.map((spec) => spec.cell?.mounts.map((mount) => mount.target));
+    const files = ["/opt/kube", "/tenant/pki", "/tenant/config"];
+    expect(targets).toEqual([["/opt/ironwright-native", "/run/etcd", "/run/door"], [...files, "/run/egress"], files, files]);
+    const writable = all.flatMap((spec) => spec.cell?.mounts.filter((mount) => mount.writable) ?? []);
+    expect(writable.map((mount) => mount.target)).toEqual(["/run/door"]);
+  });
+
+  test("the apiserver listens to its cell alone, and what it dials leaves by the gateway", () => {
+    const { command, ready, awake } = specs[0];
+    expect(command).toContain("--bind-address=127.0.0.1");
+    expect(command).toContain("--etcd-servers=https://127.0.0.1:2379");
+    expect(command).toContain("--egress-selector-config-file=/tenant/config/egress.yaml");
+    for (const probe of [ready, awake]) expect(probe).toMatchObject({ http: { socketPath: "/data/tenants/u/door/api.sock" } });
+    expect(specs[0].env).toMatchObject({ GOMAXPROCS: "2" });
+  });
+
+  test("a user is the lowest that no cluster has, the first being the gateway's; when none is left, it is said", () => {
+    const having = (userID?: number) => ({ status: { ...(userID === undefined ? {} : { userID }) } }) as VirtualCluster;
+    expect(chooseUser(ISOLATION, [])).toBe(70_001);
+    expect(chooseUser(ISOLATION, [having(70_001), having(), having(70_003)])).toBe(70_002);
+    const full = Array.from({ length: 9 }, (_, at) => having(70_001 + at));
+    expect(() => chooseUser(ISOLATION, full)).toThrow(/every user id from 70001 to 70009/);
+  });
+
+  test("a path that no socket can have is refused", () => {
+    expect(() => cellPlace(isolated, `/data/${"x".repeat(100)}`, "/opt/kube", ISOLATION)).toThrow(/longer than the 107 bytes/);
+  });
 });

@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, mkdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { IronwrightError } from "../core/errors.ts";
 import type { ChildSpec, Supervisor } from "../supervise/index.ts";
+import type { Isolation } from "./isolation.ts";
 import type { Bundle } from "./pki.ts";
-import { writeControlPlane } from "./process-files.ts";
+import { cellPlace, egressMount, openPlace, type Place } from "./place.ts";
+import { outsidePem, writeControlPlane } from "./process-files.ts";
 import type { ControlPlane, Runtime } from "./runtime.ts";
 import { NODE_CIDR_BITS } from "./spec.ts";
 
@@ -15,9 +17,12 @@ export interface ProcessRuntimeOptions {
   readonly kubeBin: string;
   /** `<dataDir>/tenants`: one directory a tenant, by uid. */
   readonly dir: string;
+  /** How tenants are kept apart; without it they are not. */
+  readonly isolation?: Isolation;
 }
 
 const PROGRAMS = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] as const;
+const PARTS = ["door", ...PROGRAMS] as const;
 type Program = (typeof PROGRAMS)[number];
 
 const READY_TIMEOUT_MS = 60_000;
@@ -27,35 +32,49 @@ const ENVIRONMENT = { GOGC: "50" };
 const KUBELET_CERTIFICATE_LIFE = "1h";
 
 /** Control planes as processes of this host, under the supervisor: they outlive the daemon. */
-export function processRuntime({ supervisor, kubeBin, dir }: ProcessRuntimeOptions): Runtime {
+export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessRuntimeOptions): Runtime {
+  function placeOf(plane: ControlPlane): { readonly home: string; readonly place: Place } {
+    const home = join(dir, plane.uid);
+    return { home, place: isolation ? cellPlace(plane, home, kubeBin, isolation) : openPlace(plane, home, kubeBin) };
+  }
+
+  async function write(plane: ControlPlane): Promise<void> {
+    const { home, place } = placeOf(plane);
+    await mkdir(home, { recursive: true });
+    // the gateway, without rights, has sockets further down; what else is there is closed by itself
+    if (isolation) for (const path of [dirname(dir), dir, home]) await chmod(path, PASSABLE);
+    await writeControlPlane(home, plane, place);
+  }
+
   return {
     async ensure(plane, signal) {
-      const home = join(dir, plane.uid);
-      await writeControlPlane(home, plane);
-      const specs = childSpecs(plane, home, kubeBin);
-      const [apiserver, ...others] = specs;
+      const { home, place } = placeOf(plane);
+      await write(plane);
+      const [apiserver, ...others] = childSpecs(plane, place, home, isolation);
+      if (place.door) await supervisor.ensure(place.door);
       await supervisor.ensure(apiserver);
       await supervisor.waitReady(apiserver.name, { timeoutMs: READY_TIMEOUT_MS, signal });
       // these two give up or back off for seconds when there is nobody to talk to yet
       await Promise.all(others.map((spec) => supervisor.ensure(spec)));
     },
 
-    refresh: (plane) => writeControlPlane(join(dir, plane.uid), plane),
+    refresh: write,
 
     async ailment(uid) {
       const children = new Map((await supervisor.list()).map((child) => [child.name, child]));
-      for (const program of PROGRAMS) {
-        const child = children.get(childName(uid, program));
-        if (child?.state !== "running") return `${program} is ${child?.state ?? "not there"}${child?.reason ? `: ${child.reason}` : ""}`;
+      for (const part of isolation ? PARTS : PROGRAMS) {
+        const child = children.get(childName(uid, part));
+        if (child?.state !== "running") return `${part} is ${child?.state ?? "not there"}${child?.reason ? `: ${child.reason}` : ""}`;
       }
       return undefined;
     },
 
     async remove(uid) {
       const home = join(dir, uid);
-      for (const program of [...PROGRAMS].reverse()) await supervisor.remove(childName(uid, program));
+      // the door last: its cell goes with it
+      for (const part of [...PARTS].reverse()) await supervisor.remove(childName(uid, part));
       await rm(home, { recursive: true, force: true });
-      const names = new Set<string>(PROGRAMS.map((program) => childName(uid, program)));
+      const names = new Set<string>(PARTS.map((part) => childName(uid, part)));
       const left = (await supervisor.list()).filter((child) => names.has(child.name)).map((child) => child.name);
       if (existsSync(home)) left.push(home);
       if (left.length > 0) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: uid, what: left.join(", ") });
@@ -63,26 +82,36 @@ export function processRuntime({ supervisor, kubeBin, dir }: ProcessRuntimeOptio
   };
 }
 
-export function childName(uid: string, program: Program): string {
-  return `tenant-${uid}-${program}`;
+const PASSABLE = 0o711;
+
+export function childName(uid: string, part: (typeof PARTS)[number]): string {
+  return `tenant-${uid}-${part}`;
 }
 
-/** What runs for a tenant: pure, so that the same tenant is always the same three children. */
-export function childSpecs(plane: ControlPlane, home: string, kubeBin: string): [ChildSpec, ChildSpec, ChildSpec] {
+/** What runs for a tenant, besides its door: pure, so that the same tenant is always the same three children. */
+export function childSpecs(plane: ControlPlane, place: Place, home: string, isolation?: Isolation): [ChildSpec, ChildSpec, ChildSpec] {
+  const { cpuMillis } = isolation?.limits ?? {};
+  // it cannot see its cgroup to know
+  const cores = cpuMillis === undefined ? {} : { GOMAXPROCS: String(Math.ceil(cpuMillis / 1000)) };
+  const egress = isolation && plane.user !== undefined ? [egressMount(home, plane.user, isolation)] : [];
   const child = (program: Program, flags: readonly string[], reads: readonly string[] = []): ChildSpec => ({
     name: childName(plane.uid, program),
-    command: [join(kubeBin, program), ...flags],
-    env: { ...ENVIRONMENT, ...restartedBy(plane.bundle, reads) },
-    cwd: home,
+    command: [place.program(program), ...flags],
+    env: { ...ENVIRONMENT, ...cores, ...restartedBy(plane.bundle, reads) },
     logFile: join(home, "log", `${program}.log`),
     stopTimeoutS: 10,
+    ...place.around(program === "kube-apiserver" ? egress : []),
   });
   const caFile = join(home, "pki", "ca-bundle.crt");
-  const ready = { http: { url: `https://127.0.0.1:${plane.port}/readyz`, caFile } };
   return [
-    { ...child("kube-apiserver", apiserverFlags(plane, home), SIGNING_KEYS), ready },
-    child("kube-controller-manager", controllerManagerFlags(plane, home), [...SIGNING_KEYS, "ca-bundle.crt"]),
-    child("kube-scheduler", schedulerFlags(home)),
+    {
+      ...child("kube-apiserver", apiserverFlags(plane, place), SIGNING_KEYS),
+      ready: place.asks("/readyz", { caFile }),
+      // a list is answered from what etcd has now, and by nothing that was remembered from before it slept
+      awake: place.asks("/api/v1/namespaces?limit=1", { caFile, certFile: outsidePem(home), keyFile: outsidePem(home) }),
+    },
+    child("kube-controller-manager", controllerManagerFlags(plane, place), [...SIGNING_KEYS, "ca-bundle.crt"]),
+    child("kube-scheduler", schedulerFlags(place)),
   ];
 }
 
@@ -99,18 +128,19 @@ function restartedBy(bundle: Bundle, files: readonly string[]): Record<string, s
   return { IRONWRIGHT_READ_AT_START: hash.digest("hex") };
 }
 
-function apiserverFlags({ spec, port, address, datastore }: ControlPlane, home: string): string[] {
-  const pki = (file: string) => join(home, "pki", file);
+function apiserverFlags({ spec, address, datastore }: ControlPlane, place: Place): string[] {
+  const { pki, config, api, etcd, egressSocket } = place;
   return [
-    "--bind-address=0.0.0.0",
-    `--secure-port=${port}`,
+    `--bind-address=${api.address}`,
+    `--secure-port=${api.port}`,
     `--advertise-address=${address}`,
-    // Endpoints may not hold a loopback address: with nodes on this host alone there is nothing to advertise
-    ...(address.startsWith("127.") ? ["--endpoint-reconciler-type=none"] : []),
+    // nodes come in by another port than its own: the daemon keeps the endpoints of the service "kubernetes"
+    "--endpoint-reconciler-type=none",
+    ...(egressSocket === undefined ? [] : [`--egress-selector-config-file=${config("egress.yaml")}`]),
     `--tls-cert-file=${pki("apiserver.pem")}`,
     `--tls-private-key-file=${pki("apiserver.pem")}`,
     "--tls-min-version=VersionTLS12",
-    `--etcd-servers=${datastore.endpoint}`,
+    `--etcd-servers=${etcd}`,
     `--etcd-prefix=${datastore.prefix}`,
     `--etcd-cafile=${pki("etcd-ca.crt")}`,
     `--etcd-certfile=${pki("etcd.pem")}`,
@@ -119,8 +149,8 @@ function apiserverFlags({ spec, port, address, datastore }: ControlPlane, home: 
     "--etcd-compaction-interval=0",
     "--etcd-count-metric-poll-period=0",
     "--etcd-db-metric-poll-interval=0",
-    `--encryption-provider-config=${join(home, "encryption.yaml")}`,
-    `--authentication-config=${join(home, "authentication.yaml")}`,
+    `--encryption-provider-config=${config("encryption.yaml")}`,
+    `--authentication-config=${config("authentication.yaml")}`,
     `--client-ca-file=${pki("ca-bundle.crt")}`,
     "--enable-bootstrap-token-auth=true",
     "--authorization-mode=Node,RBAC",
@@ -145,10 +175,9 @@ function apiserverFlags({ spec, port, address, datastore }: ControlPlane, home: 
   ];
 }
 
-function controllerManagerFlags({ spec }: ControlPlane, home: string): string[] {
-  const pki = (file: string) => join(home, "pki", file);
+function controllerManagerFlags({ spec }: ControlPlane, { pki, config }: Place): string[] {
   return [
-    `--kubeconfig=${join(home, "controller-manager.kubeconfig")}`,
+    `--kubeconfig=${config("controller-manager.kubeconfig")}`,
     "--leader-elect=false",
     "--secure-port=0",
     // one client for all controllers: thirty accounts take seconds to make, and their tokens end while a tenant sleeps
@@ -168,6 +197,6 @@ function controllerManagerFlags({ spec }: ControlPlane, home: string): string[] 
   ];
 }
 
-function schedulerFlags(home: string): string[] {
-  return [`--kubeconfig=${join(home, "scheduler.kubeconfig")}`, "--leader-elect=false", "--secure-port=0", "--profiling=false"];
+function schedulerFlags({ config }: Place): string[] {
+  return [`--kubeconfig=${config("scheduler.kubeconfig")}`, "--leader-elect=false", "--secure-port=0", "--profiling=false"];
 }

@@ -10,6 +10,8 @@ export interface ControlPlane {
   readonly uid: string;
   readonly spec: TenantSpec;
   readonly port: number;
+  /** The user its processes run as, and its group of the same number; absent where tenants are not isolated. */
+  readonly user?: number;
   /** The address nodes and pods reach the apiserver at. */
   readonly address: string;
   readonly bundle: Bundle;

@@ -6,7 +6,14 @@ import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import type { Kube } from "../kube/index.ts";
 
 export type Status = NonNullable<VirtualCluster["status"]>;
-export type ConditionType = "DatastoreReady" | "DatastoreFull" | "ControlPlaneReady" | "AdmissionReady" | "CertificatesFresh" | "Ready";
+export type ConditionType =
+  | "DatastoreReady"
+  | "DatastoreFull"
+  | "ControlPlaneReady"
+  | "AdmissionReady"
+  | "CertificatesFresh"
+  | "Isolated"
+  | "Ready";
 
 export interface StatusChange extends Omit<Status, "conditions" | "observedGeneration"> {
   readonly set?: readonly Omit<NewCondition, "observedGeneration">[];

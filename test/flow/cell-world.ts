@@ -1,10 +1,13 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "vitest";
 import { readIndex } from "../../src/config/artifacts.ts";
 import { isError } from "../../src/core/errors.ts";
 import { createLog } from "../../src/observe/index.ts";
 import { type ChildSpec, type ChildStatus, type Supervisor, startEmbeddedSupervisor } from "../../src/supervise/index.ts";
+import { eventually } from "./tenant-world.ts";
 
 /** Names of cells, so that tests beside one another do not meet. */
 let made = 0;
@@ -23,8 +26,8 @@ export interface CellWorld {
   /** Of the door, the server and the idle one. */
   pids(): Promise<readonly [number, number, number]>;
   /** SIGKILL for the supervisor alone. */
-  killSupervisor(): void;
-  /** The supervisor that runs, or a new one. */
+  killSupervisor(): Promise<void>;
+  /** A new supervisor. */
   connect(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -47,6 +50,7 @@ export async function cellWorld(): Promise<CellWorld> {
   const name = `flow-${process.pid}-${made}`;
   const uid = 2_980_000 + made;
   let current = await startEmbeddedSupervisor({ dir, log });
+  let supervising = await supervisorOf(dir);
   const server = join(dir, "server.cjs");
   writeFileSync(server, SERVER);
 
@@ -112,12 +116,16 @@ export async function cellWorld(): Promise<CellWorld> {
       };
       return [await pidOf("door"), await pidOf("server"), await pidOf("idle")];
     },
-    killSupervisor() {
-      const pid = supervisorOf(dir);
-      if (pid !== undefined) process.kill(pid, "SIGKILL");
+    async killSupervisor() {
+      const dead = supervising;
+      process.kill(dead, "SIGKILL");
+      await eventually("the supervisor is gone", () => expect(existsSync(`/proc/${dead}/exe`)).toBe(false));
     },
     async connect() {
       current = await startEmbeddedSupervisor({ dir, log });
+      const before = supervising;
+      supervising = await supervisorOf(dir);
+      expect(supervising).not.toBe(before);
     },
     async stop() {
       await current.shutdown().catch((error: unknown) => {
@@ -130,16 +138,15 @@ export async function cellWorld(): Promise<CellWorld> {
 
 const ETCD = ["--etcd-listen", "127.0.0.1:2379", "--etcd", "/run/etcd/client.sock"];
 
-function supervisorOf(dir: string): number | undefined {
-  for (const entry of readdirSync("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      if (readFileSync(`/proc/${entry}/cmdline`, "utf8").includes(`\0${dir}\0`)) return Number(entry);
-    } catch {
-      // it ended meanwhile
-    }
-  }
-  return undefined;
+/** The supervisor says itself which process it is. */
+async function supervisorOf(dir: string): Promise<number> {
+  const text = await new Promise<string>((resolve, reject) => {
+    const call = request({ socketPath: join(dir, "run", "supervisor.sock"), path: "/", agent: false }, (answer) => {
+      answer.setEncoding("utf8").once("data", resolve).once("error", reject);
+    });
+    call.once("error", reject).end();
+  });
+  return (JSON.parse(text) as { pid: number }).pid;
 }
 
 export function networkOf(pid: number | string): string {

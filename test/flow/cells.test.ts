@@ -68,7 +68,7 @@ describe.runIf(isRoot)("a cell", () => {
 
   test("a supervisor that was killed leaves it running, and the next one knows it", async () => {
     const before = await world.pids();
-    world.killSupervisor();
+    await world.killSupervisor();
     await world.connect();
     expect(await world.pids()).toEqual(before);
     expect(await call()).toBe("1");
@@ -76,7 +76,7 @@ describe.runIf(isRoot)("a cell", () => {
 
   test("when all of it was killed with the supervisor, it comes back in one network, whoever is first", async () => {
     const before = await world.pids();
-    world.killSupervisor();
+    await world.killSupervisor();
     for (const pid of before) process.kill(pid, "SIGKILL");
     await world.connect();
     await eventually("it answers", async () => expect(await call()).toBe("1"), 20_000);
@@ -154,7 +154,7 @@ describe.runIf(isRoot)("sleep", () => {
   test("it sleeps on when the supervisor was killed, and wakes by the next one", async () => {
     const before = await world.pids();
     await world.supervisor().freezeCell(world.name);
-    world.killSupervisor();
+    await world.killSupervisor();
     await world.connect();
     expect(await world.supervisor().cell(world.name)).toMatchObject({ state: "frozen" });
     for (const pid of before) expect(statusField(pid, "State")).toMatch(/^T/);
@@ -202,11 +202,11 @@ describe.runIf(isRoot)("sleep", () => {
     expect(new Set(after.map(networkOf)).size).toBe(1);
   });
 
-  test.each([0, 5, 20, 80])("a supervisor killed %i ms into freezing leaves it whole: it sleeps or it runs", async (afterMs) => {
+  test.each([2, 30])("a supervisor killed %i ms into freezing leaves it whole: it sleeps or it runs", async (afterMs) => {
     await killedAt(afterMs, () => world.supervisor().freezeCell(world.name));
   });
 
-  test.each([0, 10, 40])("a supervisor killed %i ms into waking leaves it whole", async (afterMs) => {
+  test.each([5])("a supervisor killed %i ms into waking leaves it whole", async (afterMs) => {
     await world.supervisor().freezeCell(world.name);
     await killedAt(afterMs, () => world.supervisor().wakeCell(world.name));
   });
@@ -217,7 +217,7 @@ describe.runIf(isRoot)("sleep", () => {
       if (!isError(error, "IRW_SUPERVISOR_UNREACHABLE")) throw error;
     });
     await new Promise((resolve) => setTimeout(resolve, afterMs));
-    world.killSupervisor();
+    await world.killSupervisor();
     await acting;
     await world.connect();
     const state = (await world.supervisor().cell(world.name))?.state;

@@ -16,7 +16,7 @@ import {
   SECRET,
   VALIDATING_ADMISSION_POLICY,
 } from "../../src/kube/index.ts";
-import type { JoinCredential, TenantController } from "../../src/tenant/index.ts";
+import type { Isolation, JoinCredential, TenantController } from "../../src/tenant/index.ts";
 import { etcdCall, message } from "./etcd-grpc.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import {
@@ -59,8 +59,21 @@ afterAll(async () => {
   await host?.stop();
 });
 
+function isolationOf(native: string): Isolation {
+  return {
+    native,
+    uids: { from: 2_960_000, to: 2_960_100 },
+    limits: { cpuMillis: 4000, memoryBytes: 2 ** 32, pids: 1024 },
+    frontDoor: { address: "127.0.0.1", port: PORTS.from - 1 },
+    domain: "tenants.ironwright.internal",
+  };
+}
+
 function newController(): TenantController {
-  return controllerOf(host, PORTS, { datastore: { tenantsPerShard: 20, quotaBytes: 8 * 2 ** 20 } });
+  return controllerOf(host, PORTS, {
+    datastore: { tenantsPerShard: 20, quotaBytes: 8 * 2 ** 20 },
+    ...(process.getuid?.() === 0 ? { isolation: isolationOf(host.artifacts.native) } : {}),
+  });
 }
 
 describe("a VirtualCluster becomes a control plane", () => {

@@ -1,0 +1,86 @@
+import { join } from "node:path";
+import { IronwrightError, reasonOf } from "../core/errors.ts";
+import type { Supervisor } from "../supervise/index.ts";
+import type { AdmittedNode } from "./csr.ts";
+import { GATEWAY_CHILD, gatewayChild, gatewayClient, gatewayDir, gatewaySocket, prepareGatewayDir } from "./gateway/client.ts";
+import { hostNames } from "./gateway/route.ts";
+import { gatewayUser, type Isolation } from "./isolation.ts";
+import { cellName, doorSocket, egressSocket } from "./place.ts";
+import type { ControlPlane } from "./runtime.ts";
+
+/** How people, nodes and what the apiserver dials get into and out of a tenant's cell: by the gateway. */
+export interface Entrance {
+  /** The tenant's port, names and way out are served so, by a gateway that is started if it does not run. Idempotent. */
+  open(plane: ControlPlane, nodes: readonly AdmittedNode[], signal: AbortSignal): Promise<void>;
+  /** Nobody comes in any more. */
+  close(id: string): Promise<void>;
+}
+
+const READY_TIMEOUT_MS = 30_000;
+/** Every address of the host: which of them nodes dial is the operator's to say. */
+const NODES_ADDRESS = "0.0.0.0";
+
+/** Where nobody is in a cell, apiservers listen for themselves. */
+const NONE: Entrance = { open: async () => {}, close: async () => {} };
+
+export interface EntranceOptions {
+  readonly supervisor: Supervisor;
+  readonly dataDir: string;
+  readonly isolation: Isolation | undefined;
+}
+
+export function entrance({ isolation, ...rest }: EntranceOptions): Entrance {
+  return isolation ? byGateway({ isolation, ...rest }) : NONE;
+}
+
+function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { readonly isolation: Isolation }): Entrance {
+  const dir = gatewayDir(dataDir);
+  const client = gatewayClient(gatewaySocket(dir));
+  const uid = gatewayUser(isolation);
+
+  async function run(signal: AbortSignal): Promise<void> {
+    try {
+      prepareGatewayDir(dir, uid);
+    } catch (error) {
+      throw new IronwrightError("IRW_ISOLATION", { reason: `${dir} cannot be given to user ${uid}: ${reasonOf(error)}` }, error);
+    }
+    const child = gatewayChild({
+      dir,
+      people: isolation.frontDoor,
+      nodesAddress: NODES_ADDRESS,
+      wakeSocket: join(dataDir, "run", "wake.sock"),
+      logFile: join(dataDir, "logs", "tenants-gateway.log"),
+      uid,
+    });
+    await supervisor.ensure({ ...child, wakes: true });
+    await supervisor.waitReady(child.name, { timeoutMs: READY_TIMEOUT_MS, signal });
+  }
+
+  return {
+    async open({ ref, uid: id, port, spec }, nodes, signal) {
+      await run(signal);
+      const home = join(dataDir, "tenants", id);
+      await client.put({
+        id,
+        ref,
+        state: "awake",
+        api: doorSocket(home),
+        cell: cellName(id),
+        port,
+        names: [...hostNames(ref, isolation.domain)],
+        egress: {
+          socket: egressSocket(home),
+          nodes: nodes.map(({ nodeName, addresses }) => ({ name: nodeName, addresses: [...addresses] })),
+          podCIDR: spec.podCIDR,
+          serviceCIDR: spec.serviceCIDR,
+        },
+      });
+    },
+
+    async close(id) {
+      const children = await supervisor.list();
+      // nobody comes in where it never ran
+      if (children.some((child) => child.name === GATEWAY_CHILD)) await client.remove(id);
+    },
+  };
+}

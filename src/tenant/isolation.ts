@@ -1,0 +1,34 @@
+import { IronwrightError } from "../core/errors.ts";
+import type { VirtualCluster } from "../core/resources.ts";
+import type { NumberRange } from "./ports.ts";
+import { lowestFree } from "./ports.ts";
+
+/** How control planes are kept apart from the host and from one another. */
+export interface Isolation {
+  /** The native program, which makes cells. */
+  readonly native: string;
+  /** The first is the gateway's, each other one a tenant's. */
+  readonly uids: NumberRange;
+  /** Of one control plane. */
+  readonly limits: { readonly cpuMillis?: number; readonly memoryBytes?: number; readonly pids?: number };
+  /** Where people of all tenants come in. */
+  readonly frontDoor: { readonly address: string; readonly port: number };
+  /** People reach TENANT.PROJECT.<domain>. */
+  readonly domain: string;
+}
+
+/** The gateway runs without rights too. */
+export function gatewayUser({ uids }: Isolation): number {
+  return uids.from;
+}
+
+/** The lowest user id no VirtualCluster has, those being deleted included. */
+export function chooseUser({ uids }: Isolation, clusters: readonly VirtualCluster[]): number {
+  const range = { from: uids.from + 1, to: uids.to };
+  const user = lowestFree(
+    range,
+    clusters.map((one) => one.status?.userID),
+  );
+  if (user === undefined) throw new IronwrightError("IRW_TENANT_USERS", range);
+  return user;
+}
