@@ -219,7 +219,7 @@ async function afterRestore(
 }
 
 function isolationOf({ config, artifacts }: Surroundings): Pick<TenantOptions, "isolation"> {
-  const { isolation, uids, limits, frontDoor, domain } = config.tenants;
+  const { isolation, uids, limits, sleep, frontDoor, domain } = config.tenants;
   if (isolation === "none") return {};
   const amount = (text: string, of: Quantity) => Number((parseQuantity(text) ?? 0n) / of);
   const { cpu, memory, pids } = limits;
@@ -227,6 +227,7 @@ function isolationOf({ config, artifacts }: Surroundings): Pick<TenantOptions, "
     isolation: {
       native: artifacts.native,
       uids,
+      swapBytes: amount(sleep.swap, ONE),
       limits: { cpuMillis: amount(cpu, ONE / 1000n), memoryBytes: amount(memory, ONE), pids },
       frontDoor,
       domain,

@@ -100,6 +100,15 @@ export const configSchema = z.strictObject({
         })
         .refine((range) => range.from < range.to, "from must be less than to")
         .prefault({}),
+      sleep: z
+        .strictObject({
+          swap: quantity("0")
+            .default("4Gi")
+            .describe(
+              "size of the swap file in dataDir that sleeping control planes are frozen into, 0.3Gi each; 0: none, they are stopped",
+            ),
+        })
+        .prefault({}),
       limits: z
         .strictObject({
           cpu: quantity("100m").default("4").describe("cores that one control plane may use, as Kubernetes writes quantities"),

@@ -11,6 +11,8 @@ export interface Isolation {
   readonly uids: NumberRange;
   /** Of one control plane. */
   readonly limits: { readonly cpuMillis?: number; readonly memoryBytes?: number; readonly pids?: number };
+  /** Size of the swap file that sleepers are frozen into; 0 is none, and without it what is on already stays. */
+  readonly swapBytes?: number;
   /** Where people of all tenants come in. */
   readonly frontDoor: { readonly address: string; readonly port: number };
   /** People reach TENANT.PROJECT.<domain>. */

@@ -6,7 +6,7 @@ import { IronwrightError } from "../core/errors.ts";
 import type { ChildSpec, Supervisor } from "../supervise/index.ts";
 import type { Isolation } from "./isolation.ts";
 import type { Bundle } from "./pki.ts";
-import { cellPlace, egressMount, openPlace, type Place } from "./place.ts";
+import { cellName, cellPlace, egressMount, openPlace, type Place } from "./place.ts";
 import { outsidePem, writeControlPlane } from "./process-files.ts";
 import type { ControlPlane, Runtime } from "./runtime.ts";
 import { NODE_CIDR_BITS } from "./spec.ts";
@@ -46,6 +46,16 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
     await writeControlPlane(home, plane, place);
   }
 
+  function inCell(uid: string): string {
+    if (isolation) return cellName(uid);
+    throw new IronwrightError("IRW_ISOLATION", { reason: "tenants.isolation is none, and only what is in a cell sleeps" });
+  }
+
+  async function sleeps(uid: string): Promise<boolean> {
+    const state = (await supervisor.cell(cellName(uid)))?.state;
+    return state === "frozen" || state === "stopped";
+  }
+
   return {
     async ensure(plane, signal) {
       const { home, place } = placeOf(plane);
@@ -53,10 +63,20 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
       const [apiserver, ...others] = childSpecs(plane, place, home, isolation);
       if (place.door) await supervisor.ensure(place.door);
       await supervisor.ensure(apiserver);
+      if (place.door && (await sleeps(plane.uid))) {
+        for (const spec of others) await supervisor.ensure(spec);
+        await supervisor.wakeCell(cellName(plane.uid));
+        return;
+      }
       await supervisor.waitReady(apiserver.name, { timeoutMs: READY_TIMEOUT_MS, signal });
       // these two give up or back off for seconds when there is nobody to talk to yet
       await Promise.all(others.map((spec) => supervisor.ensure(spec)));
     },
+
+    hibernate: async (uid) => supervisor.freezeCell(inCell(uid)),
+    stop: async (uid) => supervisor.stopCell(inCell(uid)),
+    wake: async (uid) => supervisor.wakeCell(inCell(uid)),
+    cell: async (uid) => (isolation ? supervisor.cell(cellName(uid)) : undefined),
 
     refresh: write,
 

@@ -1,4 +1,5 @@
 import type { TenantRef } from "../core/names.ts";
+import type { CellStatus, Slept, Woken } from "../supervise/index.ts";
 import type { DatastoreAccess } from "./datastore.ts";
 import type { Bundle } from "./pki.ts";
 import type { TenantSpec } from "./spec.ts";
@@ -24,10 +25,21 @@ export interface ControlPlane {
  */
 export interface Runtime {
   /**
-   * Makes the control plane run as given and answer. Idempotent; what already runs so is not touched.
+   * Makes the control plane run as given and answer, and wakes one that sleeps. Idempotent; what already runs so is not touched.
    * @throws IRW_CHILD_NOT_READY with the process' last words
    */
   ensure(plane: ControlPlane, signal: AbortSignal): Promise<void>;
+  /**
+   * Nothing of it runs, and next to nothing of it is in memory, until it is woken: frozen where that can be, else stopped, and it is said why.
+   * @throws IRW_ISOLATION where it is in no cell
+   */
+  hibernate(uid: string): Promise<Slept>;
+  /** Its processes are ended, and are started when it is woken. */
+  stop(uid: string): Promise<Slept>;
+  /** Resolves when it answers a call from what its datastore has now. Idempotent; callers at the same time share one waking. */
+  wake(uid: string): Promise<Woken>;
+  /** Whether it sleeps, and what it takes; undefined when there is none, or it is in no cell. */
+  cell(uid: string): Promise<CellStatus | undefined>;
   /** Brings its files up to date and starts nothing: for one that sleeps, whose certificates end while it does. */
   refresh(plane: ControlPlane): Promise<void>;
   /** Why it does not run whole, or undefined when it does. */

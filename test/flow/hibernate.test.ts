@@ -1,0 +1,144 @@
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import { VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
+import { CONFIG_MAP, eventRecorder, type Kube } from "../../src/kube/index.ts";
+import { type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { groupsOf, statusField } from "./cell-world.ts";
+import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+import { eventually, kubeOfPeople } from "./tenant-world.ts";
+
+const isRoot = process.getuid?.() === 0;
+const ACME = { namespace: "default", name: "acme" };
+const PORTS = { from: 21_464, to: 21_469 };
+const MIB = 2 ** 20;
+
+let host: HostControlPlane;
+let tenants: TenantController;
+let people: Kube;
+let cell: string;
+
+beforeAll(async () => {
+  if (!isRoot) return;
+  host = await withHost();
+  const { kube, supervisor, artifacts, dir, log } = host;
+  tenants = tenantController({
+    kube,
+    supervisor,
+    kubeBin: artifacts.kube.bin,
+    kubeVersion: artifacts.kube.version,
+    dataDir: dir,
+    listen: { nodes: "127.0.0.1", people: ["127.0.0.1"], ports: PORTS },
+    isolation: {
+      native: artifacts.native,
+      uids: { from: 2_961_000, to: 2_961_100 },
+      swapBytes: 1024 * MIB,
+      limits: { cpuMillis: 4000, memoryBytes: 2 ** 32, pids: 1024 },
+      frontDoor: { address: "127.0.0.1", port: PORTS.from - 1 },
+      domain: "tenants.ironwright.internal",
+    },
+    clock: systemClock,
+    random: randomBytes,
+    log,
+    events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
+  });
+  await tenants.start();
+  await kube.create(VIRTUAL_CLUSTER, {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "VirtualCluster",
+    metadata: ACME,
+    spec: {},
+  });
+  await eventually("acme is Ready", () => expect(tenants.list()).toEqual([ACME]));
+  people = await kubeOfPeople(host, ACME);
+  cell = `tenant-${(await kube.get(VIRTUAL_CLUSTER, ACME.name, ACME.namespace))?.metadata.uid}`;
+  // what is asleep is nobody's to look after here
+  await tenants.stop();
+});
+afterAll(async () => {
+  if (!isRoot) return;
+  await people?.close();
+  await host?.stop();
+  expect(groupsOf(cell)).toEqual([]);
+  expect(readFileSync("/proc/swaps", "utf8")).not.toContain(host.dir);
+});
+
+describe.runIf(isRoot)("a tenant's control plane", () => {
+  test("frozen it holds next to nothing; awake it answers with all that was written, and its controllers go on", async () => {
+    await people.create(CONFIG_MAP, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "before", namespace: "default" } });
+    const before = await host.supervisor.cell(cell);
+    expect(before).toMatchObject({ state: "awake" });
+    const slept = await host.supervisor.freezeCell(cell);
+    expect(slept.state).toBe("frozen");
+    expect(slept.swappedBytes).toBeGreaterThan(100 * MIB);
+    expect(slept.residentBytes).toBeLessThan(4 * MIB);
+    expect(slept.chargedBytes).toBeLessThan(24 * MIB);
+    for (const child of before?.children ?? []) expect(statusField(child.pid ?? 0, "State")).toMatch(/^T/);
+
+    const woken = await host.supervisor.wakeCell(cell);
+    expect(woken).toMatchObject({ from: "frozen", cold: false });
+    expect(await people.get(CONFIG_MAP, "before", "default")).toBeDefined();
+    await people.raw("POST", "/apis/apps/v1/namespaces/default/deployments", deployment("after"));
+    await eventually("its pod", async () => {
+      const pods = (await people.raw("GET", "/api/v1/namespaces/default/pods?labelSelector=app%3Dafter")) as { items: unknown[] };
+      expect(pods.items.length).toBe(1);
+    });
+    expect((await host.supervisor.cell(cell))?.children.map((child) => child.pid)).toEqual(before?.children.map((child) => child.pid));
+  });
+
+  test("the gateway's user wakes it, and another user cannot", async () => {
+    await host.supervisor.freezeCell(cell);
+    const wake = (uid: number) => {
+      const script = `
+        const { request } = require("node:http");
+        const asked = request({ socketPath: process.argv[1], method: "POST", path: process.argv[2] }, (answer) => console.log(answer.statusCode));
+        asked.on("error", (error) => console.log(error.code)).end();`;
+      const args = ["-e", script, join(host.dir, "run", "wake.sock"), `/cells/${cell}/wake`];
+      return new Promise<string>((resolve, reject) =>
+        execFile(process.execPath, args, { uid, gid: uid, cwd: "/" }, (error, stdout) => (error ? reject(error) : resolve(stdout.trim()))),
+      );
+    };
+    expect(await wake(2_961_077)).toBe("EACCES");
+    expect(await wake(2_961_000)).toBe("200");
+    expect(await host.supervisor.cell(cell)).toMatchObject({ state: "awake" });
+  });
+
+  test("stopped it holds nothing, and starts from nothing with all that was written", async () => {
+    expect(await host.supervisor.stopCell(cell)).toMatchObject({ state: "stopped", residentBytes: 0, swappedBytes: 0 });
+    const woken = await host.supervisor.wakeCell(cell);
+    expect(woken).toMatchObject({ from: "stopped" });
+    expect(await people.get(CONFIG_MAP, "before", "default")).toBeDefined();
+  });
+
+  test("its etcd restarted while it was frozen: it answers, with what was written", async () => {
+    await people.create(CONFIG_MAP, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "second", namespace: "default" } });
+    await host.supervisor.freezeCell(cell);
+    const etcd = (await host.supervisor.list()).find((child) => child.name === "tenants-etcd-0");
+    if (etcd?.pid === undefined) throw new Error("the shard does not run");
+    process.kill(etcd.pid, "SIGKILL");
+    await eventually("another etcd", async () => {
+      const now = (await host.supervisor.list()).find((child) => child.name === "tenants-etcd-0");
+      expect(now).toMatchObject({ ready: true });
+      expect(now?.pid).not.toBe(etcd.pid);
+    });
+    expect(await host.supervisor.wakeCell(cell)).toMatchObject({ from: "frozen", cold: false });
+    expect(await people.get(CONFIG_MAP, "second", "default")).toBeDefined();
+  });
+});
+
+function deployment(name: string): object {
+  const labels = { app: name };
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: labels },
+      template: { metadata: { labels }, spec: { containers: [{ name: "c", image: "x" }] } },
+    },
+  };
+}
