@@ -105,7 +105,7 @@ export const configSchema = z.strictObject({
           swap: quantity("0")
             .default("4Gi")
             .describe(
-              "size of the swap file in dataDir that sleeping control planes are frozen into, 0.3Gi each; 0: none, they are stopped",
+              "size of the swap file in dataDir that sleeping control planes are frozen into, 0.3Gi each; made when the first one sleeps; 0: none, and without other swap they are stopped",
             ),
         })
         .prefault({}),

@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { isAlive, type ProcessIdentity } from "./process.ts";
-import type { CellMount, CellPlace, ChildSpec } from "./supervisor.ts";
+import type { CellPlace, ChildSpec } from "./supervisor.ts";
 
 /** A child as its cell sees it. */
 export interface CellMember {
@@ -52,9 +52,9 @@ export function cellCommand({ command, cwd }: ChildSpec, place: CellPlace, join:
   ];
 }
 
-/** Makes and gives away what the cell's mounts say. */
-export function grantMounts(mounts: readonly CellMount[]): void {
-  for (const { source, owner } of mounts) {
+/** Makes and gives away the directories that a child needs. */
+export function grantAll({ grants = [], cell }: ChildSpec): void {
+  for (const { source, owner } of [...grants, ...(cell?.mounts ?? [])]) {
     if (!owner) continue;
     mkdirSync(source, { recursive: true, mode: 0o700 });
     grant(source, owner);

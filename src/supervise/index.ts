@@ -22,6 +22,7 @@ export type {
   CellStatus,
   ChildSpec,
   ChildStatus,
+  Grant,
   ReadyProbe,
   Slept,
   Supervisor,

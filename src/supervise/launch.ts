@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
-import { cellCommand, grantMounts } from "./cell.ts";
+import { cellCommand, grantAll } from "./cell.ts";
 import { openLog } from "./log-file.ts";
 import type { ProcessIdentity } from "./process.ts";
 import type { ChildSpec } from "./supervisor.ts";
@@ -11,7 +11,7 @@ export const MARK = "IRONWRIGHT_CHILD";
 /** Starts a child in a session of its own. In its cell it is the same process all along: the native program becomes it. */
 export function launch(spec: ChildSpec, mark: string, join: ProcessIdentity | undefined): ChildProcess {
   const { cell } = spec;
-  if (cell) grantMounts(cell.mounts);
+  grantAll(spec);
   const [program = "", ...args] = cell ? cellCommand(spec, cell, join) : spec.command;
   const output = openLog(spec.logFile);
   try {

@@ -55,6 +55,7 @@ const specSchema = z.strictObject({
   argv0: z.string().optional(),
   cell: cellSchema.optional(),
   awake: readySchema.optional(),
+  grants: z.array(z.strictObject({ source: path, owner: ownerSchema })).optional(),
   wakes: z.boolean().optional(),
 });
 

@@ -36,8 +36,19 @@ export interface ChildSpec {
   readonly cell?: CellPlace;
   /** What else must pass before a cell that was woken counts as awake. */
   readonly awake?: ReadyProbe;
+  /** Directories it needs; see {@link Grant}. Of a cell, its mounts say it. */
+  readonly grants?: readonly Grant[];
   /** It may wake cells: the socket `run/wake.sock` is its group's. */
   readonly wakes?: boolean;
+}
+
+/**
+ * A directory that is made if it is not there, and given away at each start: it gets the mode 2750, and files in one that is root's 0640.
+ * What is made in it later has the same group.
+ */
+export interface Grant {
+  readonly source: string;
+  readonly owner: { readonly uid: number; readonly gid: number };
 }
 
 /** Something of the host that a cell sees. */
@@ -46,11 +57,8 @@ export interface CellMount {
   /** Where the cell sees it. */
   readonly target: string;
   readonly writable?: boolean;
-  /**
-   * Made if it is not there, and given away at each start: directories get the mode 2750, files in one that is root's 0640. What is made in
-   * it later has the same group.
-   */
-  readonly owner?: { readonly uid: number; readonly gid: number };
+  /** It is a {@link Grant}. */
+  readonly owner?: Grant["owner"];
 }
 
 /**

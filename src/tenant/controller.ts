@@ -364,11 +364,6 @@ export function tenantController(options: TenantOptions): TenantController {
     });
   }
 
-  async function keepSwap(native: string, bytes: number): Promise<void> {
-    const swap = await supervisor.keepSwap({ bytes, native }).catch((error: unknown) => ({ on: false, reason: reasonOf(error) }));
-    if (!swap.on) log.warn({ reason: swap.reason }, "there is no swap of ours: tenants that sleep are stopped, and start from nothing");
-  }
-
   function leaveReady(key: string): void {
     if (ready.delete(key)) changed();
   }
@@ -407,7 +402,6 @@ export function tenantController(options: TenantOptions): TenantController {
       });
       // the first tenant need not wait for it; when it does not come, the tenants' conditions say so
       void datastore.start(ending.signal).catch((error: unknown) => log.warn({ err: error }, "the tenants' datastore does not answer yet"));
-      if (isolation?.swapBytes !== undefined) void keepSwap(isolation.native, isolation.swapBytes);
       control.start();
       certificates.start();
     },

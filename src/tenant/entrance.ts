@@ -1,8 +1,7 @@
 import { join } from "node:path";
-import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { Supervisor } from "../supervise/index.ts";
 import type { AdmittedNode } from "./csr.ts";
-import { GATEWAY_CHILD, gatewayChild, gatewayClient, gatewayDir, gatewaySocket, prepareGatewayDir } from "./gateway/client.ts";
+import { GATEWAY_CHILD, gatewayChild, gatewayClient, gatewayDir, gatewaySocket } from "./gateway/client.ts";
 import { hostNames } from "./gateway/route.ts";
 import { gatewayUser, type Isolation } from "./isolation.ts";
 import { cellName, doorSocket, egressSocket } from "./place.ts";
@@ -39,11 +38,6 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
   const uid = gatewayUser(isolation);
 
   async function run(signal: AbortSignal): Promise<void> {
-    try {
-      prepareGatewayDir(dir, uid);
-    } catch (error) {
-      throw new IronwrightError("IRW_ISOLATION", { reason: `${dir} cannot be given to user ${uid}: ${reasonOf(error)}` }, error);
-    }
     const child = gatewayChild({
       dir,
       people: isolation.frontDoor,
@@ -52,7 +46,8 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
       logFile: join(dataDir, "logs", "tenants-gateway.log"),
       uid,
     });
-    await supervisor.ensure({ ...child, wakes: true });
+    // the supervisor's to give: the daemon may run without the right to
+    await supervisor.ensure({ ...child, wakes: true, grants: [{ source: dir, owner: { uid, gid: process.getgid?.() ?? 0 } }] });
     await supervisor.waitReady(child.name, { timeoutMs: READY_TIMEOUT_MS, signal });
   }
 

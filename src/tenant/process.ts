@@ -73,7 +73,12 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
       await Promise.all(others.map((spec) => supervisor.ensure(spec)));
     },
 
-    hibernate: async (uid) => supervisor.freezeCell(inCell(uid)),
+    async hibernate(uid) {
+      const cell = inCell(uid);
+      // made when the first one sleeps; why there is none, freezing says
+      if (isolation?.swapBytes) await supervisor.keepSwap({ bytes: isolation.swapBytes, native: isolation.native });
+      return supervisor.freezeCell(cell);
+    },
     stop: async (uid) => supervisor.stopCell(inCell(uid)),
     wake: async (uid) => supervisor.wakeCell(inCell(uid)),
     cell: async (uid) => (isolation ? supervisor.cell(cellName(uid)) : undefined),

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
@@ -35,7 +35,6 @@ beforeAll(async () => {
     isolation: {
       native: artifacts.native,
       uids: { from: 2_961_000, to: 2_961_100 },
-      swapBytes: 1024 * MIB,
       limits: { cpuMillis: 4000, memoryBytes: 2 ** 32, pids: 1024 },
       frontDoor: { address: "127.0.0.1", port: PORTS.from - 1 },
       domain: "tenants.ironwright.internal",
@@ -67,8 +66,29 @@ afterAll(async () => {
 });
 
 describe.runIf(isRoot)("a tenant's control plane", () => {
+  test("sees its own files alone, and a loopback; its keys are its own to read and nobody's of it to change", async () => {
+    const cluster = await host.kube.get(VIRTUAL_CLUSTER, ACME.name, ACME.namespace);
+    const user = String(cluster?.status?.userID);
+    const { children } = (await host.supervisor.cell(cell)) ?? { children: [] };
+    expect(children.length).toBe(4);
+    for (const { name, pid = 0 } of children) {
+      expect(statusField(pid, "Uid").split("\t"), name).toEqual([user, user, user, user]);
+      expect(statusField(pid, "CapBnd"), name).toMatch(/^0+$/);
+      const seen = ["dev", "etc", "opt", "proc", ...(name.endsWith("door") || name.endsWith("apiserver") ? ["run"] : [])];
+      expect(readdirSync(`/proc/${pid}/root`).sort(), name).toEqual([...seen, ...(name.endsWith("door") ? [] : ["tenant"]), "tmp"].sort());
+      expect(readFileSync(`/proc/${pid}/net/dev`, "utf8").match(/^ *\w+:/gm), name).toEqual(["    lo:"]);
+    }
+    const home = join(host.dir, "tenants", cell.replace("tenant-", ""));
+    for (const file of ["pki/ca.pem", "pki/etcd.pem", "config/encryption.yaml"]) {
+      const { mode, uid, gid } = statSync(join(home, file));
+      expect([(mode & 0o777).toString(8), uid, String(gid)], file).toEqual(["640", 0, user]);
+    }
+    expect(statSync(join(home, "outside")).mode & 0o077).toBe(0);
+  });
+
   test("frozen it holds next to nothing; awake it answers with all that was written, and its controllers go on", async () => {
     await people.create(CONFIG_MAP, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "before", namespace: "default" } });
+    await host.supervisor.keepSwap({ bytes: 1024 * MIB, native: host.artifacts.native });
     const before = await host.supervisor.cell(cell);
     expect(before).toMatchObject({ state: "awake" });
     const slept = await host.supervisor.freezeCell(cell);
