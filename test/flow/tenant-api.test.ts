@@ -1,17 +1,31 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parse } from "yaml";
+import { parse, stringify } from "yaml";
 import type { Clock } from "../../src/core/clock.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { condition } from "../../src/core/conditions.ts";
 import { reasonOf } from "../../src/core/errors.ts";
 import { VIRTUAL_CLUSTER, VIRTUAL_CLUSTER_TEMPLATE, type VirtualCluster } from "../../src/core/resources.ts";
 import type { VirtualClusterTemplateSpec } from "../../src/core/virtual-clusters.ts";
-import { EVENT, eventRecorder, installRoles, NAMESPACE, RESOURCE_QUOTA, ROLE_BINDING } from "../../src/kube/index.ts";
+import {
+  connectKube,
+  EVENT,
+  eventRecorder,
+  installRoles,
+  LEASE,
+  NAMESPACE,
+  RESOURCE_QUOTA,
+  ROLE_BINDING,
+  SECRET,
+  SERVICE_ACCOUNT,
+} from "../../src/kube/index.ts";
 import { declarations } from "../../src/tenant/declaration.ts";
 import { type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { ACTIVITY_POLICY, callOf, callReader } from "../../src/tenant/sleep/calls.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import { eventually } from "./tenant-world.ts";
 
@@ -419,4 +433,56 @@ describe("projects", () => {
     await eventually("gone", async () => expect(await host.kube.get(NAMESPACE, "small")).toBeUndefined());
     expect(await host.kube.get(VIRTUAL_CLUSTER, "a", "small")).toBeUndefined();
   });
+});
+
+describe("calls", () => {
+  test("a real audit log by our policy names who called, and holds neither watches nor what the apiserver asks itself", async () => {
+    await host.kube.create(SERVICE_ACCOUNT, { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "robot", namespace: "team" } });
+    const log = join(host.dir, "logs", "host-audit.log");
+    writeFileSync(join(host.dir, "host", "audit.yaml"), stringify(ACTIVITY_POLICY));
+    const apiserver = async () => (await host.supervisor.list()).find((child) => child.name === "host-apiserver");
+    const before = await apiserver();
+    process.kill(before?.pid ?? 0, "SIGKILL");
+    await eventually("the apiserver reads the policy", async () => {
+      const now = await apiserver();
+      expect(now).toMatchObject({ state: "running", ready: true });
+      expect(now?.pid).not.toBe(before?.pid);
+    });
+    const from = statSync(log).size;
+
+    const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: {} };
+    const answer = await host.kube.raw("POST", "/api/v1/namespaces/team/serviceaccounts/robot/token", body);
+    const robot = connectKube(robotConfig((answer as { status: { token: string } }).status.token));
+    await expect(robot.list(SECRET, { namespace: "team" })).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" });
+    await expect(robot.get(LEASE, "leader", "team")).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" });
+    const watching = robot.watch(NAMESPACE, { resourceVersion: "0", timeoutSeconds: 1 });
+    await expect(watching[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: "IRW_KUBE_REFUSED" });
+    await robot.raw("GET", "/readyz");
+    await robot.close();
+
+    const text = readFileSync(log).subarray(from).toString("utf8");
+    const lines = text.split("\n").filter((line) => line !== "");
+    const events = lines.map((line) => ({
+      line,
+      ...(JSON.parse(line) as { verb: string; user: { username: string }; requestURI: string }),
+    }));
+    const called = (name: string) =>
+      events.filter((one) => one.user.username === name).map((one) => [one.verb, typeof callOf(one.line) === "number"]);
+    expect(called("system:serviceaccount:team:robot")).toEqual([
+      ["list", true],
+      ["get", false],
+    ]);
+    expect(called("ironwright-admin")).toContainEqual(["create", true]);
+    expect(called("system:apiserver")).toEqual([]);
+    expect(events.filter((one) => one.verb === "watch")).toEqual([]);
+    const reader = callReader();
+    reader.push(text);
+    expect(reader.take()).toMatchObject({ unread: 0, last: expect.any(Number) });
+  });
+
+  /** The host's kubeconfig, for another who has a token. */
+  function robotConfig(token: string): string {
+    const config = parse(readFileSync(host.kubeconfig, "utf8")) as { users: { user: object }[] };
+    return stringify({ ...config, users: config.users.map((one) => ({ ...one, user: { token } })) });
+  }
 });
