@@ -20,10 +20,20 @@ export const UTC: TimeZone = { name: "UTC", offset: () => 0, moments: (wall) => 
 /** Undefined when there is no zone of that name, as `Europe/Berlin` is one; offsets such as `+02:00` are none. */
 export function readTimeZone(name: string): TimeZone | undefined {
   if (name === "UTC") return UTC;
+  const known = zones.get(name);
+  if (known) return known;
   if (!/^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z0-9_+-]+)*$/.test(name) || name.length > 64) return undefined;
   const clock = clockOf(name);
-  return clock && zoneOf(name, clock);
+  if (!clock) return undefined;
+  const zone = zoneOf(name, clock);
+  // names come in any case, so that there are more than zones
+  if (zones.size < MOST_KEPT) zones.set(name, zone);
+  return zone;
 }
+
+/** Making a clock takes thousands of times longer than reading it. */
+const zones = new Map<string, TimeZone>();
+const MOST_KEPT = 1_000;
 
 function clockOf(timeZone: string): Intl.DateTimeFormat | undefined {
   try {

@@ -124,6 +124,8 @@ export interface SleepStatus {
   readonly since: string;
   readonly why?: string;
   readonly lastCallAt?: string;
+  /** When `spec.sleep.state: Asleep` was first seen; absent while that is not ordered. */
+  readonly orderedAt?: string;
   /** When it is decided on again, whatever happens. */
   readonly lookAgainAt?: string;
   /** The CronJob that wakes it next. */

@@ -29,9 +29,6 @@ export interface Declarations {
   ): Promise<{ readonly cluster: VirtualCluster; readonly afterMs?: number } | undefined>;
 }
 
-/** A timer holds no longer. */
-const LONGEST_MS = 24 * 3_600_000;
-
 export function declarations({ kube, clock, events }: DeclarationOptions): Declarations {
   /** Who was warned of which end: once a run of the daemon is enough. */
   const warned = new Map<string, number>();
@@ -84,7 +81,7 @@ export function declarations({ kube, clock, events }: DeclarationOptions): Decla
           `it is deleted at ${expiresAt}, by its ttl of ${formatDuration(ttlMs)}; a longer spec.ttl keeps it`,
         );
       }
-      const afterMs = Math.min((life.lookAgainAt ?? now) - now, LONGEST_MS);
+      const afterMs = (life.lookAgainAt ?? now) - now;
       return { cluster: await report(kube, clock, cluster, { expiresAt }), afterMs };
     },
   };

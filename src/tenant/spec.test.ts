@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isError } from "../core/errors.ts";
 import type { VirtualCluster } from "../core/resources.ts";
@@ -142,4 +143,35 @@ describe("what collides says with what", () => {
     const made = { ...cluster({ podCIDR: "10.20.0.0/16" }), status: { podCIDR: "10.244.0.0/16", serviceCIDR: "10.96.0.0/16" } };
     expect(problemsOf(made)).toContain("spec.podCIDR: 10.20.0.0/16 differs from 10.244.0.0/16, which it was made with");
   });
+});
+
+test("whatever stands in a spec, it is read or refused with a code", () => {
+  const fields = ["version", "nodeMode", "podCIDR", "serviceCIDR", "sleep", "ttl", "datastore", "resources", "templateRef"];
+  const inner = [
+    "state",
+    "afterIdle",
+    "schedule",
+    "sleep",
+    "wake",
+    "timeZone",
+    "kind",
+    "quota",
+    "cpu",
+    "memory",
+    "pids",
+    "name",
+    "parameters",
+  ];
+  const json = fc.jsonValue({ maxDepth: 1 });
+  const value = fc.oneof(
+    json,
+    fc.constantFrom("1m", "0 2 * * *", "10.0.0.0/16", "16Mi", "1.36"),
+    fc.dictionary(fc.constantFrom(...inner), fc.oneof(json, fc.array(fc.dictionary(fc.constantFrom(...inner), json), { maxLength: 3 }))),
+  );
+  fc.assert(
+    fc.property(fc.dictionary(fc.constantFrom(...fields), value), (spec) => {
+      problemsOf(cluster(spec as VirtualCluster["spec"]));
+    }),
+    { numRuns: 200 },
+  );
 });

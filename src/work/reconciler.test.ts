@@ -78,3 +78,20 @@ test("stop aborts what runs and waits for it", async () => {
   await one.stop();
   expect(ended).toBe(true);
 });
+
+test("who asks to be called again in a year is not called again at once", async () => {
+  const slept: number[] = [];
+  const clock = {
+    ...systemClock,
+    sleep: (ms: number, signal?: AbortSignal) => {
+      slept.push(ms);
+      return systemClock.sleep(ms, signal);
+    },
+  };
+  const reconcile = async () => ({ afterMs: 366 * 86_400_000 });
+  const one = reconciler({ name: "test", log, clock, keys: () => [], reconcile, everyMs: 60_000 });
+  one.start();
+  one.nudge("a");
+  await vi.waitFor(() => expect(slept).toContain(2 ** 31 - 1));
+  await one.stop();
+});

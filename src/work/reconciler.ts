@@ -25,6 +25,8 @@ export interface ReconcilerOptions {
 
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 30_000;
+/** Node's timers hold no more: a longer one would end at once, again and again. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** A level-triggered loop: runs a key on a nudge and on a timer, one run a key at a time, with back-off on failure. */
 export function reconciler(options: ReconcilerOptions): Reconciler {
@@ -79,7 +81,7 @@ export function reconciler(options: ReconcilerOptions): Reconciler {
     timers.get(key)?.abort();
     const timer = new AbortController();
     timers.set(key, timer);
-    clock.sleep(afterMs, AbortSignal.any([timer.signal, ending.signal])).then(
+    clock.sleep(Math.min(afterMs, LONGEST_TIMER_MS), AbortSignal.any([timer.signal, ending.signal])).then(
       () => {
         if (timers.get(key) === timer) timers.delete(key);
         nudge(key);

@@ -368,4 +368,24 @@ describe("projects", () => {
     expect(of.projects?.[0]?.elsewhere?.map((one) => formatResources(one)["nvidia.com/gpu"])).toEqual(["2", "2"]);
     expect(of.tenants[0]?.nodes).toHaveLength(1);
   });
+
+  test("a pod that waits for its project's quota is told so, by the live world's plan", () => {
+    const unschedulable = { conditions: [{ type: "PodScheduled", status: "False" as const, reason: "Unschedulable" }] };
+    const wants = { containers: [{ name: "c", resources: { requests: { "nvidia.com/gpu": "2" } } }] };
+    const of = worldOf({
+      machines: [machine("gpu-1"), machine("gpu-2")],
+      claims: [claim("gpu-1", true, { labels: { "ironwright.dev/tenant": "default.asleep" } })],
+      pools: [pool()],
+      classes: [CLASS],
+      images: [IMAGE],
+      clusters: [CLUSTER],
+      tenants: [{ tenant: "default.acme", pods: [pod("p", { spec: wants, status: unschedulable })], nodes: [], daemonSets: [] }],
+      quotas: [quota({ "requests.nvidia.com/gpu": "3" })],
+      now: NOW,
+    });
+    const { claims, refusals } = plan(of);
+    expect(claims).toEqual([]);
+    expect(refusals[0]?.reason).toContain("quota of project default: 2 of 3 nvidia.com/gpu used by its tenants, 2 more wanted");
+    expect(plan({ ...of, projects: [] }).claims).toHaveLength(1);
+  });
 });
