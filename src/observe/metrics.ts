@@ -164,6 +164,42 @@ export const metricTable = {
     labels: [],
   },
   backupBytes: { name: "ironwright_backup_bytes", kind: "gauge", help: "Size of the last backup that this daemon wrote.", labels: [] },
+  gatewayOpen: {
+    name: "ironwright_gateway_open_connections",
+    kind: "gauge",
+    help: "Connections through the tenants' gateway, by road: people, nodes (and pods), egress (what apiservers dial).",
+    labels: ["road"],
+  },
+  gatewayAccepted: {
+    name: "ironwright_gateway_connections_total",
+    kind: "counter",
+    help: "Connections the tenants' gateway let in, by road.",
+    labels: ["road"],
+  },
+  gatewayRefused: {
+    name: "ironwright_gateway_refused_total",
+    kind: "counter",
+    help: "Connections the tenants' gateway turned away, by road and reason (not allowed: a target that is not the tenant's; asleep: a node called a sleeper).",
+    labels: ["road", "reason"],
+  },
+  gatewayBytes: {
+    name: "ironwright_gateway_bytes_total",
+    kind: "counter",
+    help: "Bytes through the tenants' gateway, by road and direction (received from whoever connected, sent to them).",
+    labels: ["road", "direction"],
+  },
+  gatewayHeld: {
+    name: "ironwright_gateway_held_callers",
+    kind: "gauge",
+    help: "People who wait until their tenant is awake.",
+    labels: [],
+  },
+  gatewayWakes: {
+    name: "ironwright_gateway_wakes_total",
+    kind: "counter",
+    help: "Sleepers that callers woke, by result (done, failed).",
+    labels: ["result"],
+  },
 } as const satisfies Readonly<Record<string, Described>>;
 
 type Table = typeof metricTable;

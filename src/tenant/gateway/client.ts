@@ -41,7 +41,7 @@ export interface GatewayChildOptions {
   readonly nodesAddress: string;
   readonly wakeSocket: string;
   readonly logFile: string;
-  /** Without it, it runs as the supervisor does. */
+  /** What it becomes once its program is read, which may be in root's own home; without it, it stays what the supervisor is. */
   readonly uid?: number;
   readonly gid?: number;
 }
@@ -57,16 +57,25 @@ export function gatewaySocket(dir: string): string {
 /** The gateway as a child of the supervisor. Its directory must be there: {@link prepareGatewayDir}. */
 export function gatewayChild({ dir, people, nodesAddress, wakeSocket, logFile, uid, gid }: GatewayChildOptions): ChildSpec {
   // published, this file is JavaScript, and so is that program
-  const program = fileURLToPath(new URL(`./program${extname(import.meta.url)}`, import.meta.url));
-  const settings = [dir, people.address, String(people.port), nodesAddress, wakeSocket];
+  const program = fileURLToPath(new URL(`../../cli/tenants-gateway${extname(import.meta.url)}`, import.meta.url));
+  const user = uid === undefined ? [] : [String(uid), String(gid ?? uid)];
   return {
     name: GATEWAY_CHILD,
-    command: [process.execPath, "--disable-warning=ExperimentalWarning", program, ...settings],
+    command: [
+      process.execPath,
+      "--disable-warning=ExperimentalWarning",
+      program,
+      dir,
+      people.address,
+      String(people.port),
+      nodesAddress,
+      wakeSocket,
+      ...user,
+    ],
     cwd: dir,
     logFile,
     ready: { unix: gatewaySocket(dir) },
     stopTimeoutS: 5,
-    ...(uid === undefined ? {} : { uid, gid: gid ?? uid }),
   };
 }
 

@@ -18,10 +18,12 @@ export interface EgressOptions {
   readonly log: Logger;
 }
 
+/** A target that was refused: when last, and how often since it is kept. */
 export interface RefusedDial {
   readonly at: string;
   readonly target: string;
   readonly reason: string;
+  readonly times: number;
 }
 
 export interface Egress {
@@ -43,7 +45,8 @@ const LOGGED = { connections: Number.MAX_SAFE_INTEGER, perSecond: 5, burst: 50 }
  * whatever it wants to dial, and gets it, or a 403 whose status line says why not.
  */
 export function serveEgress({ policy, road, dialer, clock, log }: EgressOptions): Egress {
-  const lastRefused: RefusedDial[] = [];
+  /** By target, the one that was refused last at the end. */
+  const lastRefused = new Map<string, RefusedDial>();
   const logged = turnstile(
     () => LOGGED,
     () => performance.now(),
@@ -54,8 +57,11 @@ export function serveEgress({ policy, road, dialer, clock, log }: EgressOptions)
   function refuse(target: string, reason: string): void {
     road.tally.refuse("not allowed");
     const shown = target.slice(0, 200);
-    lastRefused.push({ at: clock.now().toISOString(), target: shown, reason });
-    if (lastRefused.length > KEPT) lastRefused.shift();
+    const times = (lastRefused.get(shown)?.times ?? 0) + 1;
+    lastRefused.delete(shown);
+    lastRefused.set(shown, { at: clock.now().toISOString(), target: shown, reason, times });
+    const [oldest] = lastRefused.keys();
+    if (lastRefused.size > KEPT && oldest !== undefined) lastRefused.delete(oldest);
     if (logged.enter()) {
       unlogged += 1;
       return;
@@ -120,7 +126,7 @@ export function serveEgress({ policy, road, dialer, clock, log }: EgressOptions)
       }
       dialer.keepOnly(rules?.nodes ?? []);
     },
-    lastRefused: () => [...lastRefused],
+    lastRefused: () => [...lastRefused.values()],
     close: () => dialer.keepOnly([]),
   };
 }

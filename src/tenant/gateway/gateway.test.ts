@@ -97,8 +97,9 @@ test("a node's port leads to the apiserver, and a sleeper's is closed at once an
   const { said, socket } = await callPeople(world, "acme.default.test", port);
   expect(said).toBe("acme");
 
+  const cut = new Promise((resolve) => socket.once("close", resolve));
   await world.client.put(world.route("acme", { port, state: "asleep" }));
-  await new Promise((resolve) => socket.once("close", resolve));
+  await cut;
   expect(await turnedAway(port)).toBe("reset");
   expect(world.wakes).toEqual([]);
   const { nodes, state } = await trafficOf("acme");

@@ -80,20 +80,20 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
       wake,
       dialer: () => dialer(options.connectNode),
       foreign,
-      changed: keep,
+      changed: (changed) => void keep(changed),
     });
     tenants.set(held.route.id, tenant);
     for (const name of held.route.names) byName.set(name, tenant);
     return tenant;
   }
 
-  function keep(held: Held): void {
-    try {
-      store.write(held);
-    } catch (error) {
-      // a full disk: what is in memory serves on
-      log.error({ id: held.route.id, reason: reasonOf(error) }, "a route could not be written down");
-    }
+  /** What is written last is what was said last; with a full disk, what is in memory serves on. */
+  let writing: Promise<void> = Promise.resolve();
+  function keep(held: Held): Promise<void> {
+    writing = writing
+      .then(() => (tenants.has(held.route.id) ? store.write(held) : undefined))
+      .catch((error: unknown) => log.error({ id: held.route.id, reason: reasonOf(error) }, "a route could not be written down"));
+    return writing;
   }
 
   function rename(tenant: Tenant, before: readonly string[]): void {
@@ -113,7 +113,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     before?.update(route);
     const tenant = before ?? open({ route, woken: false });
     if (before) rename(before, names);
-    keep({ route, woken: tenant.traffic().woken });
+    await keep({ route, woken: tenant.traffic().woken });
     await tenant.listening().catch((error: unknown) => {
       throw new IronwrightError("IRW_GATEWAY_ROUTE", { tenant: route.id, problem: reasonOf(error) }, error);
     });
@@ -122,9 +122,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function remove(id: string): Promise<void> {
     const tenant = tenants.get(id);
+    tenants.delete(id);
+    await writing;
     store.remove(id);
     if (!tenant) return;
-    tenants.delete(id);
     for (const name of tenant.route.names) byName.delete(name);
     await tenant.close();
     log.info({ id }, "a route is gone");
@@ -158,7 +159,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     remove: (id) => inTurn(() => remove(id)),
     stop: () =>
       inTurn(async () => {
-        await Promise.all([control.close(), front.close(), ...[...tenants.values()].map((one) => one.close())]);
+        await Promise.all([control.close(), front.close(), writing, ...[...tenants.values()].map((one) => one.close())]);
         log.info("the gateway ends");
       }),
   };

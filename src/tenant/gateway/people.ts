@@ -20,7 +20,7 @@ export interface People {
 }
 
 const HELLO_MS = 10_000;
-/** A start from nothing takes some seconds; a client waits for thirty, as a rule. */
+/** A start from nothing takes some seconds. Go's clients, kubectl among them, wait ten for a handshake; others wait longer. */
 const HOLD_MS = 60_000;
 const KEEP_ALIVE_MS = 30_000;
 /** Who has not said yet whom he wants; beyond, the oldest goes. */

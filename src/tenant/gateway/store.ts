@@ -2,13 +2,13 @@ import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { reasonOf } from "../../core/errors.ts";
-import { writeAtomically } from "../../supervise/index.ts";
+import { writePrivate } from "../files.ts";
 import { type Held, parseRoute } from "./route.ts";
 
 /** Routes on disk, a file each, so that a gateway that ended serves again before the daemon says anything. */
 export interface RouteStore {
   read(): readonly Held[];
-  write(held: Held): void;
+  write(held: Held): Promise<void>;
   remove(id: string): void;
 }
 
@@ -28,7 +28,7 @@ export function routeStore(dir: string, log: Logger): RouteStore {
             return [];
           }
         }),
-    write: (held) => writeAtomically(fileOf(held.route.id), `${JSON.stringify(held)}\n`),
+    write: (held) => writePrivate(fileOf(held.route.id), `${JSON.stringify(held)}\n`),
     remove: (id) => rmSync(fileOf(id), { force: true }),
   };
 }

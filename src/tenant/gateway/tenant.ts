@@ -120,13 +120,22 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
   }
   listen();
 
-  async function wakeUp(): Promise<void> {
+  let waking: Promise<void> | undefined;
+  /** Once for all who wait. */
+  function wakeUp(): Promise<void> {
+    waking ??= wake().finally(() => {
+      waking = undefined;
+    });
+    return waking;
+  }
+
+  async function wake(): Promise<void> {
     const began = now();
     try {
       await at.wake(held.route.cell);
     } catch (error) {
       wakes = { ...wakes, failed: wakes.failed + 1, lastReason: reasonOf(error) };
-      log.warn({ reason: reasonOf(error) }, "it did not wake for its caller");
+      log.warn({ reason: reasonOf(error) }, "it did not wake for its callers");
       throw error;
     }
     if (stateOf(held) === "awake") return;
@@ -163,8 +172,8 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
       egress.update();
       if (before === "awake" && stateOf(held) === "asleep") {
         // whoever stayed would wait for bytes that nobody sends
-        people.tally.cut();
-        nodes.tally.cut();
+        for (const one of [people, nodes, outward]) one.tally.cut();
+        egress.close();
       }
     },
 

@@ -5,21 +5,14 @@ import { callJson } from "./unix-api.ts";
 const WAKE_MS = 60_000;
 
 /**
- * Asks the supervisor to wake a cell, once for all who wait; resolves when its apiserver answers.
+ * Asks the supervisor to wake a cell; resolves when its apiserver answers.
  * @throws IRW_SUPERVISOR_UNREACHABLE, or what the supervisor says
  */
 export function waker(socket: string): (cell: string) => Promise<void> {
-  const waking = new Map<string, Promise<void>>();
-  return (cell) => {
-    const under = waking.get(cell);
-    if (under) return under;
-    const mine = callJson<unknown>(socket, "POST", `/cells/${encodeURIComponent(cell)}/wake`, {
+  return async (cell) => {
+    await callJson<unknown>(socket, "POST", `/cells/${encodeURIComponent(cell)}/wake`, {
       signal: AbortSignal.timeout(WAKE_MS),
       unreachable: (reason) => new IronwrightError("IRW_SUPERVISOR_UNREACHABLE", { socket, reason }),
-    })
-      .then(() => {})
-      .finally(() => waking.delete(cell));
-    waking.set(cell, mine);
-    return mine;
+    });
   };
 }
