@@ -45,6 +45,8 @@ const NODE_PORT = 21_640;
  */
 export interface GatewayWorld {
   readonly dir: string;
+  /** The native helper. */
+  readonly native: string;
   readonly supervisor: Supervisor;
   readonly client: GatewayClient;
   readonly route: RouteInput;
@@ -411,7 +413,7 @@ async function build(undo: (() => Promise<void> | void)[], stop: () => Promise<v
   chmodSync(etcdSocket, 0o666);
   await supervisor.ensure(door);
   await supervisor.ensure(api);
-  await supervisor.waitReady(gateway.name, { timeoutMs: 30_000 });
+  for (const name of [gateway.name, door.name]) await supervisor.waitReady(name, { timeoutMs: 30_000 });
   await client.put(route);
   await eventually("the apiserver answers", readiness);
 
@@ -423,6 +425,7 @@ async function build(undo: (() => Promise<void> | void)[], stop: () => Promise<v
   let objects = 0;
   return {
     dir,
+    native,
     supervisor,
     client,
     route,

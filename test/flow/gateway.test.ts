@@ -1,4 +1,7 @@
+import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type GatewayWorld, gatewayWorld, HOST, NAME, NODE, OTHER, POD, SERVICE } from "./gateway-world.ts";
 import { eventually } from "./tenant-world.ts";
@@ -192,11 +195,11 @@ describe("what an apiserver dials", () => {
   });
 
   test("a Node, a Service and an APIService that point elsewhere lead nowhere", async () => {
-    for (const [name, address] of [
-      ["liar-1", "127.0.0.1"],
-      ["liar-2", HOST],
-      ["liar-3", OTHER],
-      ["liar-4", "169.254.169.254"],
+    for (const [name, address, reason] of [
+      ["liar-1", "127.0.0.1", /not allowed/],
+      ["liar-2", HOST, /an address of this host/],
+      ["liar-3", OTHER, /not an address of the tenant's/],
+      ["liar-4", "169.254.169.254", /not allowed/],
     ] as const) {
       await world.apply({ apiVersion: "v1", kind: "Node", metadata: { name } });
       await world.kubectl(
@@ -209,9 +212,7 @@ describe("what an apiserver dials", () => {
         "-p",
         JSON.stringify({ status: { addresses: [{ type: "InternalIP", address }] } }),
       );
-      expect(await world.refused("get", "--raw", `/api/v1/nodes/https:${name}:10250/proxy/pods`)).toMatch(
-        /403|not allowed|is a|an address of this host|is not proxied|no such/,
-      );
+      expect(await world.refused("get", "--raw", `/api/v1/nodes/https:${name}:10250/proxy/pods`)).toMatch(reason);
     }
     await world.apply({
       apiVersion: "v1",
@@ -219,21 +220,31 @@ describe("what an apiserver dials", () => {
       metadata: { name: "liar", namespace: "default" },
       spec: { ports: [{ port: 10250 }] },
     });
+    // an apiserver wants a pod behind an endpoint, and whose address a pod has is the tenant's to write as well
     await world.apply({
-      apiVersion: "discovery.k8s.io/v1",
-      kind: "EndpointSlice",
-      metadata: { name: "liar-1", namespace: "default", labels: { "kubernetes.io/service-name": "liar" } },
-      addressType: "IPv4",
-      ports: [{ port: 10250, name: "" }],
-      endpoints: [{ addresses: [OTHER], conditions: { ready: true } }],
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "liar", namespace: "default" },
+      spec: { nodeName: "node-1", containers: [{ name: "c", image: "i" }] },
     });
+    const lie = { status: { podIP: OTHER, podIPs: [{ ip: OTHER }], phase: "Running" } };
+    await world.kubectl("people", "patch", "pod", "liar", "--subresource=status", "--type=merge", "-p", JSON.stringify(lie));
+    const targetRef = {
+      kind: "Pod",
+      namespace: "default",
+      name: "liar",
+      uid: await world.kubectl("people", "get", "pod", "liar", "-o", "jsonpath={.metadata.uid}"),
+    };
     await world.apply({
       apiVersion: "v1",
       kind: "Endpoints",
       metadata: { name: "liar", namespace: "default" },
-      subsets: [{ addresses: [{ ip: OTHER }], ports: [{ port: 10250 }] }],
+      subsets: [{ addresses: [{ ip: OTHER, targetRef }], ports: [{ port: 10250 }] }],
     });
-    expect(await world.refused("get", "--raw", "/api/v1/namespaces/default/services/https:liar:10250/proxy/pods")).not.toBe("");
+    for (const path of ["services/https:liar:10250", "pods/https:liar:10250"]) {
+      const said = await world.refused("get", "--raw", `/api/v1/namespaces/default/${path}/proxy/pods`);
+      expect(said).toMatch(/not an address of the tenant's/);
+    }
     await world.apply({
       apiVersion: "v1",
       kind: "Service",
@@ -296,6 +307,26 @@ describe("a sleeper", () => {
     expect(await world.kubectl("nodes", "get", "configmap", "by-people", "-o", "name")).toBe("configmap/by-people\n");
     await world.client.put(world.route);
   });
+});
+
+test("a door in a network namespace that is new brings up its loopback", async () => {
+  const addresses = [
+    "--api-listen",
+    `${world.dir}/new.sock`,
+    "--api",
+    "127.0.0.1:6443",
+    "--etcd-listen",
+    "127.0.0.1:2379",
+    "--etcd",
+    "/none",
+  ];
+  const door = spawn("unshare", ["--net", world.native, "door", ...addresses], { stdio: "ignore" });
+  const over = once(door, "exit");
+  await eventually("the door is open", () => expect(readFileSync(`/proc/${door.pid}/comm`, "utf8")).toBe("door-open\n"));
+  const loopback = execFileSync("nsenter", [`--net=/proc/${door.pid}/ns/net`, "ip", "-brief", "address", "show"], { encoding: "utf8" });
+  expect(loopback).toMatch(/^lo +UNKNOWN +127\.0\.0\.1\/8 ::1\/128 *\n$/);
+  door.kill();
+  await over;
 });
 
 test("a gateway that is killed serves again at once, without anybody saying a word", async () => {

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync } from "node:fs";
+import { chmodSync, chownSync, lchownSync, mkdirSync, readdirSync } from "node:fs";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { IronwrightError } from "../../core/errors.ts";
@@ -83,7 +83,10 @@ export function gatewayChild({ dir, people, nodesAddress, wakeSocket, logFile, u
 export function prepareGatewayDir(dir: string, uid?: number): void {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   if (uid === undefined) return;
-  chownSync(dir, uid, process.getgid?.() ?? -1);
+  const gid = process.getgid?.() ?? 0;
+  // it may have run as somebody else before; links are not followed
+  for (const inside of readdirSync(dir, { recursive: true, encoding: "utf8" })) lchownSync(join(dir, inside), uid, gid);
+  chownSync(dir, uid, gid);
   // what is made in it has the directory's group
   chmodSync(dir, 0o2750);
 }
