@@ -21,6 +21,7 @@ process.on("SIGHUP", () => {});
 if (uid && gid) becomeUser(Number(uid), Number(gid));
 
 function becomeUser(user: number, group: number): void {
+  if (process.getuid?.() === user && process.getgid?.() === group) return;
   process.setgroups?.([]);
   process.setgid?.(group);
   process.setuid?.(user);

@@ -2,5 +2,3 @@ export { type MachineController, type MachineOptions, machineController } from "
 export { type Images, imageStore } from "./images.ts";
 export { loadPlaybooks } from "./playbook.ts";
 export { quarantineRestored } from "./restored.ts";
-export { connectSsh } from "./ssh.ts";
-export { parseHostKey } from "./ssh-key.ts";

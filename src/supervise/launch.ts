@@ -21,7 +21,7 @@ export function launch(spec: ChildSpec, mark: string, join: ProcessIdentity | un
       env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: spec.cwd ?? "/", ...spec.env, [MARK]: mark },
       cwd: cell ? "/" : (spec.cwd ?? "/"),
       ...(spec.argv0 && !cell ? { argv0: spec.argv0 } : {}),
-      ...(spec.uid === undefined || cell ? {} : { uid: spec.uid, gid: spec.gid ?? spec.uid }),
+      ...(spec.uid === undefined || spec.becomesUser || cell ? {} : { uid: spec.uid, gid: spec.gid ?? spec.uid }),
     });
     process.unref();
     return process;

@@ -52,6 +52,7 @@ const specSchema = z.strictObject({
   stopTimeoutS: z.number().min(0).max(600).optional(),
   uid: z.int().min(0).optional(),
   gid: z.int().min(0).optional(),
+  becomesUser: z.boolean().optional(),
   argv0: z.string().optional(),
   cell: cellSchema.optional(),
   awake: readySchema.optional(),

@@ -31,6 +31,8 @@ export interface ChildSpec {
   /** Runs as this user (and the group of the same number unless `gid` says otherwise). */
   readonly uid?: number;
   readonly gid?: number;
+  /** It is started as the supervisor is and becomes that user by itself: its program may be in a home that only root enters. */
+  readonly becomesUser?: boolean;
   readonly argv0?: string;
   /** It runs apart from the host; `command` and `cwd` are paths of its own view then, `uid` and `gid` the cell's. */
   readonly cell?: CellPlace;

@@ -29,6 +29,7 @@ test("the same gateway is the same child, and its program is there", () => {
       .filter((word) => word.endsWith(".ts"))
       .every((file) => existsSync(file)),
   ).toBe(true);
+  expect(child).toMatchObject({ uid: 2_000_001, gid: 2_000_001, becomesUser: true });
   expect(child.ready).toEqual({ unix: gatewaySocket("/data/gateway") });
 });
 

@@ -76,6 +76,7 @@ export function gatewayChild({ dir, people, nodesAddress, wakeSocket, logFile, u
     logFile,
     ready: { unix: gatewaySocket(dir) },
     stopTimeoutS: 5,
+    ...(uid === undefined ? {} : { uid, gid: gid ?? uid, becomesUser: true }),
   };
 }
 
