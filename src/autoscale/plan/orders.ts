@@ -14,6 +14,8 @@ export interface Variant {
 export interface Score {
   /** Pods with a place, by priority, the highest first. */
   readonly placed: readonly number[];
+  /** The same by kind, in the tenants' own order. */
+  readonly ranked: readonly number[];
   /** Opened for it. */
   readonly machines: number;
   /** Of these machines: what their accelerators, their cost, their memory and their processors come to. */
@@ -71,15 +73,22 @@ function sameRank({ kind: a }: Batch, { kind: b }: Batch): boolean {
 
 export function scoreOf(turns: readonly Turn[]): Score {
   const placed = new Map<number, number>();
+  const ranked = new Map<PodKind, number>();
   let machines = 0;
   let perfect = true;
   const waste = [0, 0, 0, 0];
   for (const turn of turns) {
     const { cluster } = turn;
-    for (const kind of cluster.demand.kinds) if (!placed.has(kind.priority)) placed.set(kind.priority, 0);
+    for (const kind of cluster.demand.kinds) {
+      ranked.set(kind, 0);
+      if (!placed.has(kind.priority)) placed.set(kind.priority, 0);
+    }
     let opened = 0;
     for (const { here, opening } of cluster.sites.all) {
-      for (const { kind, pods } of here) placed.set(kind.priority, (placed.get(kind.priority) ?? 0) + pods.length);
+      for (const { kind, pods } of here) {
+        placed.set(kind.priority, (placed.get(kind.priority) ?? 0) + pods.length);
+        ranked.set(kind, (ranked.get(kind) ?? 0) + pods.length);
+      }
       // a claim of an earlier pass is a node that comes, as it is for who plans next
       if (!opening || opening.settled || here.length === 0) continue;
       const { offer } = opening;
@@ -90,7 +99,7 @@ export function scoreOf(turns: readonly Turn[]): Score {
     perfect &&= turn.left.every((left) => isHopeless(turn, left)) && turn.rest.length === 0 && opened <= leastOf(turn);
   }
   const byPriority = [...placed].sort(([a], [b]) => b - a).map(([, count]) => count);
-  return { placed: byPriority, machines, waste, perfect };
+  return { placed: byPriority, ranked: [...ranked.values()], machines, waste, perfect };
 }
 
 /** Whether nothing a tenant has or could open is for a kind, whatever else is planned. */
@@ -111,7 +120,12 @@ function leastOf({ cluster }: Turn): number {
 }
 
 export function beats(a: Score, b: Score): boolean {
-  const [one, other] = [a, b].map(({ placed, machines, waste }) => [...placed.map((count) => -count), machines, ...waste]);
+  const [one, other] = [a, b].map(({ placed, ranked, machines, waste }) => [
+    ...placed.map((count) => -count),
+    machines,
+    ...ranked.map((count) => -count),
+    ...waste,
+  ]);
   for (const [n, amount] of (one ?? []).entries()) {
     const against = other?.[n] ?? 0;
     if (amount !== against) return amount < against;

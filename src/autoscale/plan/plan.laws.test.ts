@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { add, parseResources, shortOf } from "../../core/quantity.ts";
+import { lostInVain, withOneMore } from "./growth.fixture.ts";
 import { plan } from "./plan.ts";
 import type { TenantWorld, World } from "./world.ts";
 import { carriedOut, machine, needs, node, pod, pool, taint, tenant } from "./worlds.fixture.ts";
@@ -173,6 +174,16 @@ describe("laws of every plan", () => {
         }
       }),
       RUNS,
+    );
+  });
+
+  test("one more free machine costs nobody a place but in favour of who comes before", () => {
+    fc.assert(
+      fc.property(worlds, fc.nat(), (world, nth) => {
+        const larger = withOneMore(world, nth);
+        if (larger) expect(lostInVain(world, larger)).toEqual([]);
+      }),
+      { numRuns: 400 },
     );
   });
 

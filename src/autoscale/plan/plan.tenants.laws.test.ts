@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Plan } from "./answer.ts";
+import { lostInVain, withOneMore } from "./growth.fixture.ts";
 import { plan } from "./plan.ts";
 import { onceDone, RACK, worlds } from "./tenants.fixture.ts";
 import type { World } from "./world.ts";
@@ -135,6 +136,16 @@ describe("laws of tenants, gangs and time", () => {
         expect([...placements, ...claims, ...actions]).toEqual([]);
       }),
       RUNS,
+    );
+  });
+
+  test("one more free machine costs nobody a place but in favour of who comes before", () => {
+    fc.assert(
+      fc.property(worlds, fc.nat(), (world, nth) => {
+        const larger = withOneMore(world, nth);
+        if (larger) expect(lostInVain(world, larger)).toEqual([]);
+      }),
+      { numRuns: 600 },
     );
   });
 
