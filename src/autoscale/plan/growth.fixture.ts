@@ -29,6 +29,8 @@ interface Waiting {
 export function lostInVain(world: World, larger: World): string[] {
   const before = havingAPlace(world);
   const after = havingAPlace(larger);
+  const gone = [...before].filter((key) => !after.has(key));
+  if (gone.length === 0) return [];
   const fresh = [...after].filter((key) => !before.has(key));
   const pods: ReadonlyMap<string, Waiting> = new Map(
     larger.tenants.flatMap(({ tenant, pods: waiting, nodes }) =>
@@ -47,9 +49,9 @@ export function lostInVain(world: World, larger: World): string[] {
   );
   const rank = (key: string) => ranks.get(key) ?? Number.POSITIVE_INFINITY;
   const reaching = (keys: ReadonlySet<string>, least: number) => [...keys].filter((key) => (pods.get(key)?.priority ?? 0) >= least).length;
-  return [...before].filter((key) => {
+  return gone.filter((key) => {
     const pod = pods.get(key);
-    if (after.has(key) || !pod) return false;
+    if (!pod) return false;
     const favoured = fresh.some((other) => {
       const one = pods.get(other);
       return one?.waits === false || one?.gang !== undefined || one?.tenant !== pod.tenant || rank(other) < rank(key);
