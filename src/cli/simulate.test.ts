@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { fileOf } from "./simulate.ts";
 
 const launcher = fileURLToPath(new URL("../../bin/ironwright", import.meta.url));
 
@@ -21,7 +22,8 @@ test("a scenario on standard input, as a table and as JSON; what is invalid is s
   expect(stdout).toContain('refused given.pods[2].cpu: "lots" is not a quantity of zero or more');
   expect(stdout).toMatch(/SERVER +TYPE +POOL[^\n]*\n +one +s +p +Launching +a/);
   expect(stdout).toMatch(/Waiting\n[^\n]*\n +b +no free host \(type s: 0 of 1\)/);
-  const json = JSON.parse(simulate(SCENARIO, "-f", "-", "-o", "json").stdout);
+  // without -f too
+  const json = JSON.parse(simulate(SCENARIO, "-o", "json").stdout);
   expect(json).toMatchObject({
     newNodes: [{ node: "one", state: "Launching" }],
     pending: [{ pods: [{ pod: "b" }] }],
@@ -39,6 +41,16 @@ test("--replay judges: the exit status is 0 only if nothing judged fails", () =>
   ]);
 }, 60_000);
 
+test("which file is read: one that is named, else standard input where nobody types", () => {
+  expect(fileOf({ file: "a.yaml" }, true)).toBe("a.yaml");
+  expect(fileOf({ replay: "b.json" }, false)).toBe("b.json");
+  expect(fileOf({}, false)).toBe("-");
+  const refused = expect.objectContaining({ code: "IRW_SCENARIO_CHOICE" });
+  expect(() => fileOf({}, true)).toThrow(refused);
+  expect(() => fileOf({ file: "a", replay: "b" }, false)).toThrow(refused);
+});
+
 test("what is no scenario is an error with a code", () => {
+  expect(simulate(SCENARIO, "--case", "nobody")).toMatchObject({ status: 1, stderr: expect.stringContaining("IRW_SCENARIO_CHOICE") });
   expect(simulate("just words", "-f", "-")).toMatchObject({ status: 1, stderr: expect.stringContaining("IRW_SCENARIO_INVALID") });
 }, 60_000);

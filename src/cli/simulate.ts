@@ -29,17 +29,28 @@ interface Options {
 export function simulateCommand(): Command {
   return new Command("simulate")
     .description("decide on a scenario with the planner itself: what would be claimed, placed, refused and given up")
-    .option("-f, --file <file>", "the scenario, YAML or JSON; - reads standard input (docs/reference/scenario.md)")
+    .option("-f, --file <file>", "the scenario, YAML or JSON; - or nothing: standard input (docs/reference/scenario.md)")
     .option("--replay <file>", "judge each case of a file by what it expects; exit 1 if one does not hold")
     .option("--case <id>", "only this case of the file")
     .option("--explain <pod>", "every machine class and why it does not serve this pod, and what would help")
     .addOption(new Option("-o, --output <form>", "how to print it").choices(["table", "json"]).default("table"))
     .action(async (options: Options) => {
-      if ((options.file === undefined) === (options.replay === undefined))
-        throw new Error("give one of -f FILE and --replay FILE; - is standard input");
-      if (options.replay !== undefined) judgeFile(await casesOf(options.replay), options);
-      else decideFile(await casesOf(options.file ?? "-"), options);
+      const file = fileOf(options, process.stdin.isTTY);
+      if (options.replay === undefined) decideFile(await casesOf(file), options);
+      else judgeFile(await casesOf(file), options);
     });
+}
+
+/**
+ * The file to read: standard input where no option names one and nobody types there.
+ * @throws IRW_SCENARIO_CHOICE when there is none, or more than one
+ */
+export function fileOf({ file, replay: judged }: Pick<Options, "file" | "replay">, typed: boolean): string {
+  if (file !== undefined && judged !== undefined)
+    throw new IronwrightError("IRW_SCENARIO_CHOICE", { problem: "both -f and --replay were given" });
+  const named = file ?? judged;
+  if (named === undefined && typed) throw new IronwrightError("IRW_SCENARIO_CHOICE", { problem: "no scenario was given" });
+  return named ?? "-";
 }
 
 async function casesOf(file: string): Promise<Case[]> {
@@ -54,7 +65,8 @@ async function casesOf(file: string): Promise<Case[]> {
 
 function chosen(cases: readonly Case[], { case: id }: Options): readonly Case[] {
   const found = id === undefined ? cases : cases.filter((one) => one.id === id);
-  if (found.length === 0) throw new Error(id === undefined ? "the file has no case" : `the file has no case ${id}`);
+  if (found.length === 0)
+    throw new IronwrightError("IRW_SCENARIO_CHOICE", { problem: id === undefined ? "the file has no case" : `the file has no case ${id}` });
   return found;
 }
 
@@ -76,7 +88,7 @@ function decideFile(cases: readonly Case[], options: Options): void {
     id: one.id,
     ...run.outcome,
     refused: run.refused,
-    ignored: run.given.ignored,
+    ignored: [...one.ignored, ...run.given.ignored],
     ...(options.explain === undefined ? {} : { explained: explanation(run, options.explain) }),
   }));
   if (options.output === "json") {
@@ -86,7 +98,7 @@ function decideFile(cases: readonly Case[], options: Options): void {
   for (const { one, run } of decided) {
     if (decided.length > 1) console.log(`${one.id}  ${plain(one.title)}`);
     for (const problem of run.refused) console.log(plain(`refused ${problem.path}: ${problem.reason}`));
-    for (const problem of run.given.ignored) console.log(plain(`ignored ${problem.path}: ${problem.reason}`));
+    for (const problem of [...one.ignored, ...run.given.ignored]) console.log(plain(`ignored ${problem.path}: ${problem.reason}`));
     const sheets = options.explain === undefined ? sheetsOf(run.outcome) : explanation(run, options.explain).sheets;
     if (sheets.length === 0) console.log("nothing to do");
     for (const sheet of sheets) console.log(plain(`${sheet.title}\n${textOf(sheet).replace(/^/gm, "  ")}`));

@@ -20,6 +20,10 @@ const errors = {
     says: (at: { source: string; problems: string }) => `${at.source} is no scenario:\n${at.problems}`,
     next: "docs/reference/scenario.md has every key; nothing was decided",
   },
+  IRW_SCENARIO_CHOICE: {
+    says: (at: { problem: string }) => `nothing was decided: ${at.problem}`,
+    next: "give a scenario with -f FILE or on standard input, or cases with --replay FILE; `ironwright simulate --help` has the options",
+  },
   IRW_ARTIFACT_MISSING: {
     says: (at: { what: string; where: string }) => `${at.what} is not there (${at.where})`,
     next: "run `npm run setup`; `ironwright doctor` lists all that is missing",

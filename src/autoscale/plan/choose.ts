@@ -23,6 +23,8 @@ export interface Goal {
   readonly preferences: NonNullable<Policy["preferences"]>;
   readonly minValues: NonNullable<Policy["minValues"]>;
   readonly waitForWipeS: number;
+  /** What a wipe takes, where nobody waits so long for one. */
+  readonly longWipeS: number | undefined;
   readonly expendableBelow: number;
   /** What was looked at so far. */
   readonly work: { done: number };
@@ -87,6 +89,7 @@ export function refusal(cluster: Cluster, kind: PodKind, pool: PoolWorld, outlet
   if (like.unavailable !== undefined) return like.unavailable;
   if (goal.fleet.available(lot, 1) === 0) return "in use";
   if (like.readyInS !== undefined && like.readyInS > goal.waitForWipeS) return `on its way out, free in ${like.readyInS} s`;
+  if (goal.longWipeS !== undefined && isDirty(like, cluster.demand.world.tenant)) return `not wiped yet, free in ${goal.longWipeS} s`;
   const limit = cluster.limit(pool, like);
   if (limit !== undefined) return `over the pool's limit of ${limit}`;
   if ((outlet.byName || kind.needs.byName) && !lot.endless && !lot.free.some((one) => outlet.allows(kind.needs, one, offer)))
@@ -113,6 +116,11 @@ function tooFew({ needs }: PodKind, outlet: Outlet, goal: Goal): string | undefi
 /** Whether another tenant wrote to it since its last wipe: it is installed only after the next. */
 export function isDirty(machine: MachineSupply, tenant: string): boolean {
   return machine.lastTenant !== undefined && machine.lastTenant !== tenant;
+}
+
+/** What a wipe takes, where it is longer than anybody waits for one. */
+export function longWipe({ wipeS, waitForWipeS }: Policy): number | undefined {
+  return wipeS !== undefined && waitForWipeS !== undefined && wipeS > waitForWipeS ? wipeS : undefined;
 }
 
 /** After the first failure a machine is left alone for so long, after each further one for twice that, up to the most. */

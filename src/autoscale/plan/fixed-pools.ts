@@ -1,5 +1,5 @@
 import type { Action, Plan, PlannedClaim, Refusal } from "./answer.ts";
-import { isDirty } from "./choose.ts";
+import { isDirty, longWipe } from "./choose.ts";
 import { Cluster } from "./cluster.ts";
 import { Demand } from "./demand.ts";
 import { Heap } from "./heap.ts";
@@ -40,7 +40,13 @@ export function fixedPools(world: World): Fixed {
   const anything = table.of(ANYTHING);
   const fillers = short.map((tenant) => {
     const demand = new Demand(withoutPods(tenant), table, market, (pool, daemons) => market.outlet(pool, daemons), market.mentioned);
-    return new Filler(tenant, new Cluster(demand, [], market.fleet), { market, quotas, anything, waitS: world.policy?.waitForWipeS ?? 0 });
+    return new Filler(tenant, new Cluster(demand, [], market.fleet), {
+      market,
+      quotas,
+      anything,
+      waitS: world.policy?.waitForWipeS ?? 0,
+      longWipeS: longWipe(world.policy ?? {}),
+    });
   });
   const waiting = new Heap<Filler>((a, b) => quotas.before(a.cluster, b.cluster), fillers);
   let nth = 0;
@@ -52,7 +58,7 @@ export function fixedPools(world: World): Fixed {
   const opened = fillers
     .flatMap(({ cluster }) => cluster.openings().map((one) => ({ ...one, cluster })))
     .sort((a, b) => a.opening.nth - b.opening.nth);
-  const claims = opened.map(({ cluster, site, opening }) => whole(claimOf(cluster, opening, site)));
+  const claims = opened.map(({ cluster, site, opening }) => whole(claimOf(cluster, opening, site, world.policy)));
   return {
     world: claims.length === 0 ? world : onItsWay(world, claims),
     claims,
@@ -84,6 +90,7 @@ class Filler {
     readonly quotas: Quotas;
     readonly anything: Needs;
     readonly waitS: number;
+    readonly longWipeS: number | undefined;
   };
   private readonly due: { readonly pool: PoolWorld; readonly outlet: Outlet; missing: number }[];
 
@@ -135,11 +142,12 @@ class Filler {
   }
 
   private problem(pool: PoolWorld, outlet: Outlet, offer: Offer): string | undefined {
-    const { market, quotas, anything, waitS } = this.of;
+    const { market, quotas, anything, waitS, longWipeS } = this.of;
     const { like } = offer.lot;
     if (like.unavailable !== undefined) return like.unavailable;
     if (market.fleet.available(offer.lot, 1) === 0) return "in use";
     if (like.readyInS !== undefined && like.readyInS > waitS) return `on its way out, free in ${like.readyInS} s`;
+    if (longWipeS !== undefined && isDirty(like, this.cluster.demand.world.tenant)) return `not wiped yet, free in ${longWipeS} s`;
     const limit = this.cluster.limit(pool, like);
     if (limit !== undefined) return `over the pool's limit of ${limit}`;
     const named = (machine: MachineSupply) => outlet.allows(anything, machine, offer);

@@ -22,11 +22,11 @@ export function plan(world: World): Plan {
   const fixed = fixedPools(read);
   const planner = new Planner(fixed.world);
   const turns = planner.run();
-  const made = withFixed(answer(turns, reclaim(fixed.world, turns, planner.quotas, planner.market.fleet)), fixed);
+  const made = withFixed(answer(turns, reclaim(fixed.world, turns, planner.quotas, planner.market.fleet), read.policy), fixed);
   return rest.length === 0 ? made : { ...made, rest: [...rest, ...(made.rest ?? [])] };
 }
 
-function answer(turns: readonly Turn[], { actions, lost }: Reclaimed): Plan {
+function answer(turns: readonly Turn[], { actions, lost }: Reclaimed, policy: World["policy"]): Plan {
   const opened = turns
     .flatMap((turn) => turn.cluster.openings().map((one) => ({ ...one, turn })))
     .filter(({ site }) => site.here.length > 0)
@@ -38,7 +38,7 @@ function answer(turns: readonly Turn[], { actions, lost }: Reclaimed): Plan {
   const wipes = opened.flatMap(({ turn, opening }) => wiped(opening.machine, turn.cluster.demand.world.tenant));
   return {
     placements: turns.flatMap((turn) => placementsOf(turn, lost)),
-    claims: opened.map(({ turn, opening, site }) => claimOf(turn.cluster, opening, site)),
+    claims: opened.map(({ turn, opening, site }) => claimOf(turn.cluster, opening, site, policy)),
     refusals: turns.flatMap((turn) => [...refusalsOf(turn), ...takenFrom(turn, lost)]),
     ...(actions.length + wipes.length > 0 ? { actions: [...actions, ...wipes] } : {}),
     ...(rest.length > 0 ? { rest } : {}),

@@ -5,7 +5,7 @@ import type { Action, PlannedClaim } from "./answer.ts";
 import { isDirty } from "./choose.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Opening, Site } from "./sites.ts";
-import type { MachineSupply, NodeSupply } from "./world.ts";
+import type { MachineSupply, NodeSupply, Policy } from "./world.ts";
 
 /** What another tenant wrote to is wiped before it is given. */
 export function wiped(machine: MachineSupply, to: string): Action[] {
@@ -19,7 +19,7 @@ export function wiped(machine: MachineSupply, to: string): Action[] {
 }
 
 /** What a claim of a plan says, with all that the plan puts there. */
-export function claimOf(cluster: Cluster, { machine, offer, pool, gang }: Opening, site: Site): PlannedClaim {
+export function claimOf(cluster: Cluster, { machine, offer, pool, gang }: Opening, site: Site, { wipeS = 0 }: Policy = {}): PlannedClaim {
   const { tenant } = cluster.demand.world;
   const open: Requirements = cluster.openOf(site);
   const own = requirementsOfLabels({
@@ -46,7 +46,9 @@ export function claimOf(cluster: Cluster, { machine, offer, pool, gang }: Openin
     startupTaints: pool.startupTaints,
     capacity: machine.capacity,
     allocatable: machine.allocatable,
-    ...(machine.readyInS !== undefined || isDirty(machine, tenant) ? { awaiting: { readyInS: machine.readyInS ?? 0 } } : {}),
+    ...(machine.readyInS !== undefined || isDirty(machine, tenant)
+      ? { awaiting: { readyInS: (machine.readyInS ?? 0) + (isDirty(machine, tenant) ? wipeS : 0) } }
+      : {}),
     ...(gang === undefined ? {} : { gang }),
     ...(machine.cost === undefined ? {} : { cost: machine.cost }),
   };

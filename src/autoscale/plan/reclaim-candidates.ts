@@ -43,7 +43,7 @@ function nodesOf(turn: Turn, { world: { policy = {} }, quotas, fleet }: Ground):
     if (!site || pool?.replicas !== undefined) return [];
     const graceS = node.terminationGracePeriodS ?? pool?.disruption?.terminationGracePeriodS;
     const protection: Protection = {
-      minRuntimeS: policy.minRuntimeS ?? 0,
+      minRuntimeS: world.minRuntimeS ?? policy.minRuntimeS ?? 0,
       expendableBelow: policy.expendableBelow ?? Number.NEGATIVE_INFINITY,
       ...(graceS === undefined ? {} : { graceS }),
     };

@@ -1,4 +1,4 @@
-import type { Choice, Goal } from "./choose.ts";
+import { type Choice, type Goal, longWipe } from "./choose.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Fleet } from "./fleet.ts";
 import { placeGang } from "./gang-turn.ts";
@@ -74,6 +74,7 @@ export class Turn {
       preferences: policy.preferences ?? "rank",
       minValues: policy.minValues ?? "Strict",
       waitForWipeS: policy.waitForWipeS ?? 0,
+      longWipeS: longWipe(policy),
       expendableBelow: policy.expendableBelow ?? Number.NEGATIVE_INFINITY,
       work: { done: 0 },
       waiting: (kind) => (kind.needs.accelerators > 0 ? this.waitingAccelerated : this.waitingPlain),

@@ -30,7 +30,10 @@ export interface Policy {
   readonly preferences?: "rank" | "respect" | "ignore";
   /** Whether a pool's `minValues` keep it from opening a machine (`Strict`, the default), or are not looked at. */
   readonly minValues?: "Strict" | "BestEffort";
-  /** A machine on its way out that is ready within so long counts for who finds no free one; 0 or absent: never. */
+  /**
+   * A machine on its way out that is ready within so long counts for who finds no free one; 0 or absent: never. Where it is
+   * given, it bounds the wait for a wipe too.
+   */
   readonly waitForWipeS?: number;
   /** What has run for less is neither reclaimed nor preempted. */
   readonly minRuntimeS?: number;
@@ -40,6 +43,8 @@ export interface Policy {
   readonly work?: number;
   /** From releasing a machine to the next tenant's node: drain, wipe and install. */
   readonly turnaroundS?: number;
+  /** What a wipe takes: a machine another tenant wrote to is free after so long. */
+  readonly wipeS?: number;
 }
 
 /** A window in which machines are kept for a tenant. */
@@ -76,6 +81,8 @@ export interface TenantWorld {
   readonly quota?: Quota;
   /** Of {@link World.projects}, by name. */
   readonly project?: string;
+  /** Its own {@link Policy.minRuntimeS}. */
+  readonly minRuntimeS?: number;
   /** Labels of its namespaces, for namespace selectors; a namespace that is missing has none but its name. */
   readonly namespaces?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }

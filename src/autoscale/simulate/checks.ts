@@ -272,7 +272,7 @@ function bind(expected: unknown, outcome: Outcome): string | undefined | typeof 
   return wrong.length > 0 ? wrong.join(", ") : undefined;
 }
 
-/** `{pod or gang: a node, host, type, pool or domain}`, or `{domain: pods}`. */
+/** `{pod or gang: a node, host, type, pool or domain, {domain: members} or null for nowhere}`, or `{domain: pods}`. */
 function placeOf(expected: unknown, outcome: Outcome): string | undefined | typeof UNJUDGED {
   if (!isRecord(expected)) return UNJUDGED;
   const nodes = new Map([...outcome.nodes, ...outcome.newNodes].map((node) => [node.node, node]));
@@ -286,6 +286,13 @@ function placeOf(expected: unknown, outcome: Outcome): string | undefined | type
       return got === wanted ? [] : [`expected ${wanted} pods in ${pod}, got ${got}`];
     }
     const at = nodesOf(pod, outcome);
+    if (wanted === null) return at.length === 0 ? [] : [`expected ${pod} nowhere, got ${at.join(", ")}`];
+    if (isRecord(wanted) && Object.values(wanted).every((one) => typeof one === "number")) {
+      const there = (name: string) => at.filter((node) => facts(node).includes(name)).length;
+      const named = Object.values(wanted).reduce<number>((sum, one) => sum + Number(one), 0);
+      if (named === at.length && Object.entries(wanted).every(([name, many]) => there(name) === many)) return [];
+      return [`expected ${pod} in ${JSON.stringify(wanted)}, got ${at.join(", ") || "nowhere"}`];
+    }
     const allowed = Array.isArray(wanted) ? wanted : choicesOf(wanted);
     const fits = at.length > 0 && at.every((node) => allowed.some((one) => facts(node).includes(String(one))));
     return fits ? [] : [`expected ${pod} in ${JSON.stringify(wanted)}, got ${at.join(", ") || "nowhere"}`];

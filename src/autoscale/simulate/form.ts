@@ -58,6 +58,7 @@ export const type = z.strictObject({
 const HOST_STATES = [
   "free",
   "available",
+  "dirty",
   "wiping",
   "releasing",
   "leaving",
@@ -212,7 +213,6 @@ export const pod = z.strictObject({
   ageS: seconds.optional(),
   waitS: seconds.optional(),
   maxRuntimeS: seconds.optional(),
-  graceS: seconds.optional(),
   deletionCost: z.number().optional(),
   gang: z.string().optional(),
   daemon: flag.optional(),
@@ -238,6 +238,28 @@ const NODE_PHASES = [
   "failed",
 ] as const;
 
+/** What is being done stands for the phase: `install` for `installing`. */
+const STEMS: Readonly<Record<string, string>> = {
+  launch: "launching",
+  install: "installing",
+  join: "joining",
+  register: "joining",
+  registering: "joining",
+  registration: "joining",
+  release: "releasing",
+  wipe: "wiping",
+  delete: "deleting",
+  drain: "draining",
+  fail: "failed",
+};
+
+function phaseWord(said: string): string {
+  const word = said.toLowerCase();
+  return STEMS[word] ?? word;
+}
+
+const phase = z.string().transform(phaseWord).pipe(z.enum(NODE_PHASES));
+
 export const node = z.strictObject({
   name,
   n: count.default(1),
@@ -252,10 +274,9 @@ export const node = z.strictObject({
   annotations: labels.default({}),
   pods: z.array(pod).default([]),
   claimOnly: flag.default(false),
-  phase: lowered(z.enum(NODE_PHASES)).optional(),
-  state: lowered(z.enum(NODE_PHASES)).optional(),
+  phase: phase.optional(),
+  state: phase.optional(),
   deleting: flag.default(false),
-  readyInS: seconds.optional(),
   phaseS: seconds.optional(),
   ageS: seconds.default(3_600),
   empty_s: seconds.optional(),
@@ -331,9 +352,11 @@ const warm = z.union([z.record(z.string(), floor), floor.transform((each) => ({ 
 
 /** How long a node may be in a phase, by phase; a bare number holds for each. */
 const timeouts = z.union([
-  z.record(z.string(), seconds).transform((each) => new Map(Object.entries(each).map(([phase, limit]) => [phase.toLowerCase(), limit]))),
+  z.record(z.string(), seconds).transform((each) => new Map(Object.entries(each).map(([word, limit]) => [phaseWord(word), limit]))),
   seconds.transform((limit) => new Map([["*", limit]])),
 ]);
+
+const minValues = lowered(z.enum(["strict", "besteffort"]));
 
 export const policy = z.strictObject({
   preferences: preferences.default("respect"),
@@ -352,7 +375,8 @@ export const policy = z.strictObject({
   expendableBelow: z.int().optional(),
   warm: warm.optional(),
   warmFloor: warm.optional(),
-  minValues: z.enum(["strict", "besteffort", "Strict", "BestEffort"]).optional(),
+  minValues: minValues.optional(),
+  minValuesPolicy: minValues.optional(),
   workBudget: z.int().min(1).optional(),
   hysteresisS: seconds.optional(),
   ...disruption,

@@ -60,15 +60,18 @@ function podsText(pods: readonly PodName[]): string {
 }
 
 /** One line a case, with the reason for each difference. */
-export function lineOf({ id, title, verdicts }: Judged): string {
+export function lineOf({ id, title, verdicts, refused, ignored }: Judged): string {
   const count = (verdict: string) => verdicts.filter((one) => one.verdict === verdict).length;
   const failed = verdicts.filter((one) => one.verdict === "failed").map((one) => `${one.key}: ${one.detail ?? ""}`);
+  // what was not taken as it is said may be why
+  const left = [...refused.map(({ path, reason }) => `refused ${path}: ${reason}`), ...ignored.map(({ path }) => `ignored ${path}`)];
   const unjudged = count("unjudged");
   const state = failed.length > 0 ? "FAIL" : count("passed") > 0 ? "ok" : "-";
   const counts = `${count("passed")}/${count("passed") + failed.length}${unjudged > 0 ? ` (+${unjudged} not judged)` : ""}`;
-  return [`${state.padEnd(4)} ${id.padEnd(5)} ${counts}  ${title}`.trimEnd(), ...(failed.length > 0 ? [failed.join("; ")] : [])].join(
-    " — ",
-  );
+  return [
+    `${state.padEnd(4)} ${id.padEnd(5)} ${counts}  ${title}`.trimEnd(),
+    ...(failed.length > 0 ? [[...failed, ...left].join("; ")] : []),
+  ].join(" — ");
 }
 
 export function tallyText({ passed, failed, unjudged }: Tally): string {

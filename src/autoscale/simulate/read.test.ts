@@ -38,6 +38,23 @@ describe("what is wrong is refused alone, with its path and the reason", () => {
   });
 });
 
+test("a key nobody knows is named in a bare scenario, and beside what a case gives", () => {
+  const only = (text: string) =>
+    readCases(text, "test").map((one) => [...one.ignored, ...readGiven(one.given).ignored].map(({ path }) => path));
+  expect(only("catalog: {s: {cpu: 1}}\nhoste: [{type: s}]\n")).toEqual([["given.hoste"]]);
+  expect(only("[{id: a, title: t, note: n, given: {moon: 1}, expct: {newNodes: 1}}]")).toEqual([["expct", "given.moon"]]);
+  expect(only("catalog: {s: {cpu: 1}}\nid: a\nexpect: {newNodes: 0}\n")).toEqual([[]]);
+});
+
+test("keys that would do nothing are none", () => {
+  const read = readGiven({
+    catalog: { s: { cpu: 1 } },
+    nodes: [{ name: "n", type: "s", readyInS: 5 }],
+    pods: [{ id: "a", graceS: 30 }],
+  });
+  expect(read.ignored.map((one) => one.path)).toEqual(["given.nodes[0].readyInS", "given.pods[0].graceS"]);
+});
+
 test("a key nobody knows is named and the rest is taken", () => {
   const read = readGiven({ pods: [{ id: "a", cpu: 1, colour: "red", spread: [{ key: "zone", hue: 1 }] }], moon: 1 });
   expect(read.ignored.map((one) => one.path)).toEqual(expect.arrayContaining(["given.pods[0].colour", "given.moon"]));

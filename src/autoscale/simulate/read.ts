@@ -2,8 +2,10 @@ import { parse } from "yaml";
 import type { z } from "zod";
 import { IronwrightError, reasonOf } from "../../core/errors.ts";
 import { parseQuantity } from "../../core/quantity.ts";
+import { budgetProblem } from "../plan/index.ts";
 import * as form from "./form.ts";
-import { type Window, window } from "./windows.ts";
+import { budgetOf } from "./rules.ts";
+import { spanOf, type Window, window } from "./windows.ts";
 
 /** A part of a scenario that was not taken as it is. */
 export interface Problem {
@@ -43,7 +45,28 @@ export interface Case {
   readonly title: string;
   readonly given: Raw;
   readonly expect: Raw;
+  /** Keys of the case itself that nobody knows. */
+  readonly ignored: readonly Problem[];
 }
+
+/** What a case says besides what it gives and expects; it decides nothing. */
+const ABOUT: ReadonlySet<string> = new Set([
+  "id",
+  "kind",
+  "origin",
+  "title",
+  "given",
+  "expect",
+  "upstream",
+  "variant",
+  "variants",
+  "note",
+  "notes",
+  "why",
+  "source",
+  "tags",
+]);
+const UNKNOWN = "there is no such key; it was ignored";
 
 const LISTS = {
   pools: form.pool,
@@ -52,12 +75,11 @@ const LISTS = {
   pods: form.pod,
   gangs: form.gang,
   tenants: form.tenant,
-  windows: window,
   pdbs: form.disruptionBudget,
 } as const;
 type ListName = keyof typeof LISTS;
 
-const GIVEN = new Set(["catalog", "hosts", ...Object.keys(LISTS), "reservations", "policy", "now", "disrupt", "replay"]);
+const GIVEN = new Set(["catalog", "hosts", ...Object.keys(LISTS), "windows", "reservations", "policy", "now", "disrupt", "replay"]);
 
 export function isGivenKey(key: string): boolean {
   return GIVEN.has(key);
@@ -69,7 +91,7 @@ export function isGivenKey(key: string): boolean {
  */
 export function readCases(text: string, source: string): Case[] {
   const document = documentOf(text, source);
-  if (isRecord(document) && Object.keys(document).length === 0) return [{ id: "case 1", title: "", given: {}, expect: {} }];
+  if (isRecord(document) && Object.keys(document).length === 0) return [{ id: "case 1", title: "", given: {}, expect: {}, ignored: [] }];
   const list = Array.isArray(document) ? document : isRecord(document) && Array.isArray(document.cases) ? document.cases : [document];
   return list.map((one, nth) => {
     if (!isRecord(one)) throw invalid(source, `  [${nth}]: expected a case: {id, given, expect}`);
@@ -85,12 +107,14 @@ function caseOf(one: Raw, nth: number, source: string): Case {
   return {
     id: typeof one.id === "string" ? one.id : `case ${nth + 1}`,
     title: typeof one.title === "string" ? one.title : "",
-    given: bare ? Object.fromEntries(Object.entries(one).filter(([key]) => isGivenKey(key))) : given,
+    // what else a bare scenario says is named when it is read
+    given: bare ? Object.fromEntries(Object.entries(one).filter(([key]) => !ABOUT.has(key))) : given,
     expect: {
       ...(isRecord(one.expect) ? one.expect : {}),
       ...(variant === undefined ? {} : { variant }),
       ...(variants === undefined ? {} : { variants }),
     },
+    ignored: bare ? [] : Object.keys(one).flatMap((key) => (ABOUT.has(key) ? [] : [{ path: key, reason: UNKNOWN }])),
   };
 }
 
@@ -130,8 +154,7 @@ class Notes {
       return undefined;
     }
     for (const issue of unknown)
-      for (const key of issue.keys)
-        this.ignored.push({ path: `${path}${pathText(issue.path)}.${key}`, reason: "there is no such key; it was ignored" });
+      for (const key of issue.keys) this.ignored.push({ path: `${path}${pathText(issue.path)}.${key}`, reason: UNKNOWN });
     const second = schema.safeParse(without(value, unknown));
     if (second.success) return second.data;
     this.refuse(path, second.error.issues);
@@ -177,8 +200,7 @@ function without(value: unknown, issues: readonly { readonly path: readonly Prop
 /** Reads what a case gives. */
 export function readGiven(raw: Raw): Given {
   const notes = new Notes();
-  for (const key of Object.keys(raw))
-    if (!isGivenKey(key)) notes.ignored.push({ path: `given.${key}`, reason: "there is no such key; it was ignored" });
+  for (const key of Object.keys(raw)) if (!isGivenKey(key)) notes.ignored.push({ path: `given.${key}`, reason: UNKNOWN });
   const types = readTypes(raw.catalog, notes);
   const list = <K extends ListName>(key: K) => readList(LISTS[key], raw[key], `given.${key}`, notes) as z.output<(typeof LISTS)[K]>[];
   const knownType = (path: string, name: string) => {
@@ -186,20 +208,25 @@ export function readGiven(raw: Raw): Given {
     notes.refused.push({ path: `${path}.type`, reason: `the catalog has no type ${name}` });
     return false;
   };
+  const now = raw.now === undefined ? 0 : (notes.take(form.now, raw.now, "given.now") ?? 0);
+  const policy = readPolicy(raw.policy, notes);
+  const pools = poolsOf(raw, list("pools"), notes);
+  for (const pool of pools) nameBudgets(pool.budgets, `given.pools[${pool.name}]`, notes);
+  nameBudgets(policy.budgets, "given.policy", notes);
   const hosts = raw.hosts === undefined ? undefined : readHosts(raw.hosts, types, notes);
   return {
     types,
     hosts: hosts?.filter((one) => knownType(`given.hosts[${asListed(raw.hosts, one)}]`, one.type)),
-    pools: poolsOf(raw, list("pools"), notes),
+    pools,
     nodes: unique(list("nodes"), "given.nodes", notes).filter((one) => knownType(`given.nodes[${one.name}]`, one.type)),
     daemons: list("daemons"),
     pods: list("pods"),
     gangs: list("gangs").filter((one) => isWhole(one, notes)),
     tenants: unique(list("tenants"), "given.tenants", notes),
-    windows: [...list("windows"), ...readList(window, raw.reservations, "given.reservations", notes)],
+    windows: [...readWindows(raw.windows, "given.windows", now, notes), ...readWindows(raw.reservations, "given.reservations", now, notes)],
     pdbs: list("pdbs"),
-    policy: readPolicy(raw.policy, notes),
-    now: raw.now === undefined ? 0 : (notes.take(form.now, raw.now, "given.now") ?? 0),
+    policy,
+    now,
     disrupt: raw.disrupt === undefined ? false : (notes.take(form.disrupt, raw.disrupt, "given.disrupt") ?? false),
     refused: notes.refused,
     ignored: notes.ignored,
@@ -256,6 +283,23 @@ function readList<T extends z.ZodType>(schema: T, raw: unknown, path: string, no
     const one = notes.take(schema, value, `${path}[${nth}]`);
     return one === undefined ? [] : [one];
   });
+}
+
+function readWindows(raw: unknown, path: string, now: number, notes: Notes): Window[] {
+  return readList(window, raw, path, notes).flatMap(({ from, to, ...rest }) => {
+    const span = spanOf(from, to, now);
+    if (span.endsInS > span.startsInS) return [{ ...rest, ...span }];
+    notes.refused.push({ path: `${path}[${rest.name ?? rest.tenant}]`, reason: "ends before it begins" });
+    return [];
+  });
+}
+
+/** A budget that cannot be read allows nothing, and so its pool stays as it is; that is said. */
+function nameBudgets(budgets: form.Pool["budgets"], path: string, notes: Notes): void {
+  for (const [nth, one] of (budgets ?? []).entries()) {
+    const problem = budgetProblem(budgetOf(one));
+    if (problem !== undefined) notes.refused.push({ path: `${path}.budgets[${nth}]`, reason: `${problem}; it allows nothing` });
+  }
 }
 
 /** One pool `p` unless the case has its own. */

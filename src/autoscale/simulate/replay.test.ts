@@ -76,6 +76,24 @@ describe("the judge", () => {
     expect(results.map((one) => one.verdicts[0]?.verdict)).toEqual(["failed", "passed"]);
   });
 
+  test("the line of a case that fails names what of it was not taken", () => {
+    const [result] = judged({
+      given: {
+        catalog,
+        pods: [
+          { id: "a", cpu: 1, colour: "red" },
+          { id: "b", cpu: "lots" },
+        ],
+      },
+      expect: { newNodes: 2 },
+    });
+    const line = result && lineOf(result);
+    expect(line).toContain("ignored given.pods[0].colour");
+    expect(line).toContain('refused given.pods[1].cpu: "lots" is not a quantity of zero or more');
+    const [fine] = judged({ given: { catalog, pods: [{ id: "a", cpu: 1, colour: "red" }] }, expect: { newNodes: 1 } });
+    expect(fine && lineOf(fine)).not.toContain("ignored");
+  });
+
   test("a variant whose change nobody understands is not judged", () => {
     const [result] = judged({ given: { catalog }, expect: { newNodes: 0, variant: { moonPhase: "full", expect: { newNodes: 0 } } } });
     expect(result?.verdicts.map((one) => one.verdict)).toEqual(["passed", "unjudged"]);

@@ -85,10 +85,10 @@ function replayCase(one: Case, cases: readonly Case[], runs: number): Judged {
     const variants = variantsOf(one.given, one.expect).flatMap((variant) => {
       if (variant.unknown.length > 0)
         return [{ key: variant.name, verdict: "unjudged" as const, detail: `what ${variant.unknown.join(", ")} changes is not known` }];
-      const inner = replayCase({ id, title, given: variant.given, expect: variant.expect }, cases, runs);
+      const inner = replayCase({ id, title, given: variant.given, expect: variant.expect, ignored: [] }, cases, runs);
       return inner.verdicts.map((verdict) => ({ ...verdict, key: `${variant.name}: ${verdict.key}` }));
     });
-    return { id, title, verdicts: [...verdicts, ...variants], refused: run.refused, ignored: run.given.ignored };
+    return { id, title, verdicts: [...verdicts, ...variants], refused: run.refused, ignored: [...one.ignored, ...run.given.ignored] };
   } catch (error) {
     return { id, title, verdicts: [{ key: "run", verdict: "failed", detail: reasonOf(error) }], refused: [], ignored: [] };
   }

@@ -58,7 +58,9 @@ function machineOf(
   };
 }
 
-const FREE: ReadonlySet<string> = new Set(["free", "available"]);
+const FREE: ReadonlySet<string> = new Set(["free", "available", "dirty"]);
+/** Who wrote to a dirty server, where nobody says. */
+const SOMEBODY = "somebody else";
 /** States that end by themselves, some day. */
 const PASSING: ReadonlySet<string> = new Set(["wiping", "releasing", "leaving", "draining", "reclaiming", "inspecting", "installing"]);
 
@@ -111,12 +113,17 @@ function serverOf(name: string, entry: string, host: Host, type: Type): Server {
         cost,
         ...(unavailable === undefined ? {} : { unavailable: unavailable === "inuse" ? "in use" : unavailable }),
         ...(soon && host.readyInS !== undefined ? { readyInS: host.readyInS } : {}),
-        ...(host.lastTenant !== undefined && host.wiped !== true ? { lastTenant: host.lastTenant } : {}),
+        ...lastTenantOf(host, state),
         ...(host.image === undefined ? {} : { imageSha256: host.image }),
         ...(failed ? { failures: { count: host.fails ?? 1, sinceS: host.lastFailS ?? 0 } } : {}),
       },
     ),
   };
+}
+
+function lastTenantOf({ lastTenant, wiped }: Host, state: string): Pick<MachineSupply, "lastTenant"> {
+  if (state === "dirty") return { lastTenant: lastTenant ?? SOMEBODY };
+  return lastTenant === undefined || wiped === true ? {} : { lastTenant };
 }
 
 /** The server a node is made of: in use, and there again when the node is gone. */
@@ -171,10 +178,8 @@ function zonesOf(given: Given): string[] {
 /** Windows, and servers that are kept for one tenant for good. */
 export function windowsOf(given: Given, servers: readonly Server[]): Window[] {
   const windows = given.windows.flatMap((one, nth): Window[] => {
-    const { tenant, type, hosts } = one;
-    // what would be over already was said from now on
-    const clock = !one.fromNow && one.toS > given.now ? given.now : 0;
-    const [startsInS, endsInS] = [one.fromS - clock, one.toS - clock];
+    const { tenant, type, hosts, startsInS, endsInS } = one;
+    if (endsInS <= 0) return [];
     const name = one.name ?? `window ${nth + 1}`;
     const selector = type === undefined ? {} : { [LABEL_INSTANCE_TYPE]: type };
     if (typeof hosts === "number") return [{ name, tenant, selector, count: hosts, startsInS, endsInS }];

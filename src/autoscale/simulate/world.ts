@@ -139,6 +139,7 @@ class Mapping {
       daemons: given.daemons.map((daemon, nth): Daemon => ({ name: daemonName(daemon, nth), needs: needsOf(daemon) })),
       ...(gangs.length > 0 ? { gangs: gangs.map(gangOf) } : {}),
       ...(quota ? { quota: quotaOf(quota) } : {}),
+      ...(quota?.minRuntimeS === undefined ? {} : { minRuntimeS: quota.minRuntimeS }),
     };
   }
 
@@ -341,13 +342,14 @@ class Mapping {
 
   private policy(): Policy {
     const { policy } = this.given;
-    const { drainS = 0, wipeS = 0, installS = 0 } = policy;
+    const { drainS = 0, wipeS, installS = 0 } = policy;
     const wait = policy.waitForWipeS ?? policy.waitS;
     const preferences = policy.preferencePolicy ?? policy.preferences;
     return {
       preferences: preferences === "ignore-for-new-hosts" ? "rank" : preferences,
-      minValues: policy.minValues?.toLowerCase() === "besteffort" ? "BestEffort" : "Strict",
-      turnaroundS: policy.turnaroundS ?? drainS + wipeS + installS,
+      minValues: (policy.minValuesPolicy ?? policy.minValues) === "besteffort" ? "BestEffort" : "Strict",
+      turnaroundS: policy.turnaroundS ?? drainS + (wipeS ?? 0) + installS,
+      ...(wipeS === undefined ? {} : { wipeS }),
       ...(wait === undefined ? {} : { waitForWipeS: wait }),
       ...(policy.minRuntimeS === undefined ? {} : { minRuntimeS: policy.minRuntimeS }),
       ...(policy.expendableBelow === undefined ? {} : { expendableBelow: policy.expendableBelow }),
