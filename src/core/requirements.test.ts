@@ -84,6 +84,37 @@ describe("the algebra is what the words mean", () => {
     );
   });
 
+  test("the full cross product: each operator with each set of values, beside each other, against every word and absence", () => {
+    const sets = words.flatMap((one, nth) => [[one], ...words.slice(nth + 1).map((other) => [one, other])]);
+    const all = operators.flatMap((operator): Requirement[] => {
+      if (operator === "In" || operator === "NotIn") return sets.map((values) => ({ key: "k", operator, values }));
+      if (operator === "Exists" || operator === "DoesNotExist") return [{ key: "k", operator, values: [] }];
+      return ["0", "1", "2", "3", "9"].map((one) => ({ key: "k", operator, values: [one] }));
+    });
+    const seen = new Set<string>();
+    const wrong: string[] = [];
+    const candidates = [...words, undefined];
+    const nodes = candidates.map((value) => requirementsOfLabels(value === undefined ? {} : { k: value }));
+    for (const a of all) {
+      for (const b of all) {
+        seen.add(`${a.operator} ${b.operator}`);
+        const both = requirementsOf([a, b]);
+        const set = both.get("k");
+        const apart = intersectValues(valueSet(a), valueSet(b));
+        for (const [nth, value] of candidates.entries()) {
+          const said = meant(a, value) && meant(b, value);
+          const node = nodes[nth];
+          const answers = [set !== undefined && holds(set, value), holds(apart, value), node !== undefined && compatible(node, both)];
+          if (answers.some((one) => one !== said)) wrong.push(`${JSON.stringify([a, b])} on ${value ?? "absence"}: ${answers.join()}`);
+        }
+        const any = candidates.some((value) => meant(a, value) && meant(b, value));
+        if (any && isEmpty(apart)) wrong.push(`${JSON.stringify([a, b])} is said to allow nothing`);
+      }
+    }
+    expect(wrong).toEqual([]);
+    expect(seen.size).toBe(operators.length ** 2);
+  });
+
   test("intersection is commutative, associative, idempotent", () => {
     fc.assert(
       fc.property(requirement, requirement, requirement, (x, y, z) => {
