@@ -1,12 +1,40 @@
 import type { Action } from "./answer.ts";
 import { type Candidate, tenantOf } from "./reclaim-candidates.ts";
+import type { Victim } from "./reclaim-victims.ts";
 import type { Turn } from "./turn.ts";
-import type { RunningPod } from "./world.ts";
+import type { NodeSupply, RunningPod } from "./world.ts";
 
 /** What is taken already: more actions are added. */
 export interface Taken {
   readonly actions: Action[];
   readonly lost: ReadonlyMap<string, string>;
+}
+
+/** What a node costs besides its own pods: gangs that are below their minimum without those of their members that are there. */
+export function brokenWithout(
+  turn: Turn,
+  node: NodeSupply,
+): { readonly breaks: NonNullable<Victim["breaks"]>; readonly priority: number } | undefined {
+  const { world, nodes } = turn.cluster.demand;
+  const names = new Set((node.pods ?? []).flatMap((pod) => pod.gang ?? []));
+  const broken = [...names].sort().flatMap((name) => {
+    const min = world.gangs?.find((one) => one.name === name)?.min;
+    const others = nodes.flatMap((ready) => {
+      const here = ready.node === node ? [] : (ready.node.pods ?? []).filter((pod) => pod.gang === name);
+      return here.length > 0 ? [{ node: ready.node, here }] : [];
+    });
+    const staying = others.reduce((sum, one) => sum + one.here.length, 0);
+    return staying === 0 || staying >= (min ?? staying + 1) ? [] : [{ name, others }];
+  });
+  if (broken.length === 0) return undefined;
+  const others = broken.flatMap((one) => one.others);
+  return {
+    breaks: {
+      gangs: `${world.tenant}/${broken.map((one) => one.name).join()}`,
+      ageS: Math.min(node.ageS ?? 0, ...others.map((one) => one.node.ageS ?? 0)),
+    },
+    priority: Math.max(...others.flatMap((one) => one.here.map((pod) => pod.priority))),
+  };
 }
 
 /** A gang that lost members below its minimum is given back whole: the others cannot go on. */

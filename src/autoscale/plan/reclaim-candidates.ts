@@ -1,8 +1,11 @@
 import type { Action } from "./answer.ts";
+import type { Openable } from "./choose.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Fleet, Lot } from "./fleet.ts";
 import type { PodKind } from "./kinds.ts";
 import type { Quotas } from "./quotas.ts";
+import { brokenWithout } from "./reclaim-broken.ts";
+import type { Held } from "./reclaim-held.ts";
 import { judged, type Protection, type Victim, victimOrder } from "./reclaim-victims.ts";
 import type { Site } from "./sites.ts";
 import type { Turn } from "./turn.ts";
@@ -28,13 +31,20 @@ export interface Ground {
   readonly fleet: Fleet;
 }
 
-/** All that may have to go, the least replaceable last. */
-export function candidatesOf(turns: readonly Turn[], ground: Ground): Candidate[] {
+/** All that may have to go, the least replaceable last; and what may not. */
+export function candidatesOf(
+  turns: readonly Turn[],
+  ground: Ground,
+): { readonly candidates: readonly Candidate[]; readonly held: readonly Held[] } {
   const owners = turns.some((turn) => ground.quotas.owns(turn.cluster, []));
-  return turns.flatMap((turn) => [...nodesOf(turn, ground), ...(owners ? openingsOf(turn, ground) : [])]).sort(victimOrder);
+  const held: Held[] = [];
+  const candidates = turns
+    .flatMap((turn) => [...nodesOf(turn, ground, held), ...(owners ? openingsOf(turn, ground) : [])])
+    .sort(victimOrder);
+  return { candidates, held };
 }
 
-function nodesOf(turn: Turn, { world: { policy = {} }, quotas, fleet }: Ground): Candidate[] {
+function nodesOf(turn: Turn, { world: { policy = {} }, quotas, fleet }: Ground, held: Held[]): Candidate[] {
   const { world, nodes } = turn.cluster.demand;
   const pools = new Map(world.pools.map((pool) => [pool.name, pool]));
   return nodes.flatMap(({ node }, index): Candidate[] => {
@@ -48,26 +58,24 @@ function nodesOf(turn: Turn, { world: { policy = {} }, quotas, fleet }: Ground):
       ...(graceS === undefined ? {} : { graceS }),
     };
     const verdict = judged(node, protection);
-    if (typeof verdict === "string") return [];
     const found = fleet.find(node.machine ?? node.name);
+    const common = {
+      tenant: world.tenant,
+      amount: quotas.amount(turn.cluster, node.capacity),
+      turn,
+      machine: found?.machine,
+      lot: found?.lot,
+    };
+    if (typeof verdict === "string") {
+      const highest = Math.max(Number.NEGATIVE_INFINITY, ...(node.pods ?? []).map((pod) => pod.priority));
+      if (!node.leaving) held.push({ ...common, priority: highest, reason: verdict });
+      return [];
+    }
     const idle = verdict.idle && site.here.length === 0;
-    const priority = Math.max(verdict.priority, ...site.here.map((one) => one.kind.priority));
-    const amount = quotas.amount(turn.cluster, node.capacity);
-    return [
-      {
-        ...verdict,
-        idle,
-        priority,
-        tenant: world.tenant,
-        amount,
-        turn,
-        site,
-        machine: found?.machine,
-        lot: found?.lot,
-        supply: node,
-        coming: site.here.length,
-      },
-    ];
+    const broken = brokenWithout(turn, node);
+    const priority = Math.max(verdict.priority, ...site.here.map((one) => one.kind.priority), ...(broken ? [broken.priority] : []));
+    const breaks = broken ? { breaks: broken.breaks } : {};
+    return [{ ...verdict, ...common, ...breaks, idle, priority, site, supply: node, coming: site.here.length }];
   });
 }
 
@@ -93,6 +101,17 @@ function openingsOf(turn: Turn, { quotas }: Ground): Candidate[] {
       },
     ];
   });
+}
+
+/** How a tenant could have a machine that another has now. */
+export function choiceOf(turn: Turn, kind: PodKind, { lot, machine }: Pick<Candidate, "lot" | "machine">): Openable | undefined {
+  if (!lot || !machine) return undefined;
+  for (const { pool, outlet } of turn.cluster.demand.outlets) {
+    if (pool.problem !== undefined || pool.replicas !== undefined || turn.cluster.limit(pool, machine) !== undefined) continue;
+    const offer = outlet.verdict(kind.needs).offers.find((one) => one.lot === lot);
+    if (offer && outlet.allows(kind.needs, machine, offer)) return { pool, outlet, offer };
+  }
+  return undefined;
 }
 
 /** The name of a turn's tenant. */

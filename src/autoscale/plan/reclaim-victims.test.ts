@@ -69,6 +69,18 @@ describe("who must go", () => {
     expect(names(leastVictims(victims([shy, ...four], graceful), ALL, count(5)))).toEqual(["a4", "a3", "a2", "a1", "shy"]);
   });
 
+  test("of one priority those that break no gang first, then gang by gang, the gang with the youngest node first", () => {
+    const [old = [], young = [], alone = [], low = []] = [
+      [busy("k1", 0, 2_000), busy("k2", 0, 9_000)],
+      [busy("g1", 0, 1_000), busy("g2", 0, 8_000)],
+      [busy("s", 0, 5_000)],
+      [busy("l", -1, 9_999)],
+    ].map((nodes) => victims(nodes));
+    const inGang = (list: readonly Victim[], gangs: string, ageS: number) => list.map((one) => ({ ...one, breaks: { gangs, ageS } }));
+    const all = [...inGang(old, "a/k", 2_000), ...inGang(young, "a/g", 1_000), ...alone, ...inGang(low, "a/l", 9_999)];
+    expect(names(leastVictims(all, ALL, count(6)))).toEqual(["l", "s", "g1", "g2", "k1", "k2"]);
+  });
+
   test("who is not needed after all stays", () => {
     const needsBoth = (list: readonly Victim[]) => ["a1", "a3"].every((name) => names(list)?.includes(name));
     expect(names(leastVictims(victims(four), ALL, needsBoth))).toEqual(["a3", "a1"]);

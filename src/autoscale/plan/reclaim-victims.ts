@@ -2,8 +2,8 @@ import type { NodeSupply, RunningPod } from "./world.ts";
 
 /**
  * Which nodes must go so that somebody else gets their machines: those that are only planned, then idle ones before busy ones; those whose pods let
- * themselves be moved before those that only their grace period ends; the lowest priority, then the newest, then by name.
- * No more of them than needed. What has run for less than the minimum runtime stays.
+ * themselves be moved before those that only their grace period ends; the lowest priority; those that break no gang before
+ * those that do, and these gang by gang; then the newest, then by name. No more of them than needed. What has run for less than the minimum runtime stays.
  */
 export interface Victim {
   readonly tenant: string;
@@ -15,8 +15,10 @@ export interface Victim {
   readonly idle: boolean;
   /** Its pods object to being moved; the node's grace period ends that. */
   readonly forced: boolean;
-  /** The highest of its pods. */
+  /** The highest of its pods, and of those that lose their place with them. */
   readonly priority: number;
+  /** The gangs that cannot go on without it, and the age of the youngest node they are on. */
+  readonly breaks?: { readonly gangs: string; readonly ageS: number };
 }
 
 /** How long a node must have been empty for others to take it: pods nominated to it arrive sooner. */
@@ -34,7 +36,7 @@ export interface Protection {
 export function judged(
   node: NodeSupply,
   { minRuntimeS, expendableBelow, graceS }: Protection,
-): string | Omit<Victim, "tenant" | "amount" | "planned"> {
+): string | Omit<Victim, "tenant" | "amount" | "planned" | "breaks"> {
   if (node.leaving) return "on its way out";
   const pods = (node.pods ?? []).filter((pod) => pod.priority >= expendableBelow);
   const idle = pods.length === 0 && node.initialized && (node.emptyForS ?? SETTLED_S) >= SETTLED_S;
@@ -62,10 +64,17 @@ export function victimOrder(a: Victim, b: Victim): number {
     Number(b.idle) - Number(a.idle) ||
     Number(a.forced) - Number(b.forced) ||
     byNumber(a.priority, b.priority) ||
+    byGangs(a, b) ||
     (a.node.ageS ?? 0) - (b.node.ageS ?? 0) ||
     byText(a.tenant, b.tenant) ||
     byText(a.node.name, b.node.name)
   );
+}
+
+/** A gang that loses one node gives up all of them: a second node of it costs nothing more. */
+function byGangs({ breaks: a }: Victim, { breaks: b }: Victim): number {
+  if (!a || !b) return Number(a !== undefined) - Number(b !== undefined);
+  return byNumber(a.ageS, b.ageS) || byText(a.gangs, b.gangs);
 }
 
 /** What a tenant may lose, in the unit of its quota: of its busy nodes only what it borrowed, of its idle ones what it lends. */
@@ -122,8 +131,10 @@ function byText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Whether some victims are better than others: fewer; then of lower priority. */
+/** Whether some victims are better than others: fewer; then of lower priority; then of fewer gangs. */
 export function lighter(a: readonly Victim[], b: readonly Victim[]): boolean {
   const highest = (list: readonly Victim[]) => Math.max(Number.NEGATIVE_INFINITY, ...list.map((one) => one.priority));
-  return a.length < b.length || (a.length === b.length && highest(a) < highest(b));
+  const gangs = (list: readonly Victim[]) => new Set(list.flatMap((one) => one.breaks?.gangs ?? [])).size;
+  const order = a.length - b.length || byNumber(highest(a), highest(b)) || gangs(a) - gangs(b);
+  return order < 0;
 }

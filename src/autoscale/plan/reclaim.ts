@@ -3,16 +3,16 @@ import type { Fleet } from "./fleet.ts";
 import { type GangOutcome, gangOf, leftOf, runningOf, tryGang } from "./gang-turn.ts";
 import type { PodKind } from "./kinds.ts";
 import { order } from "./order.ts";
-import type { Offer, Outlet } from "./outlet.ts";
 import type { Quotas } from "./quotas.ts";
 import { breakGangs, giveBackBroken } from "./reclaim-broken.ts";
-import { type Candidate, candidatesOf, eviction, lower, tenantOf } from "./reclaim-candidates.ts";
+import { type Candidate, candidatesOf, choiceOf, eviction, lower, tenantOf } from "./reclaim-candidates.ts";
+import { type Held, withHeld } from "./reclaim-held.ts";
 import { type Allowance, leastVictims, lighter, type Victim } from "./reclaim-victims.ts";
 import type { Measure } from "./shares.ts";
 import type { Site } from "./sites.ts";
 import type { Labels } from "./terms.ts";
 import type { Left, Turn } from "./turn.ts";
-import type { MachineSupply, PoolWorld, RunningPod, World } from "./world.ts";
+import type { MachineSupply, RunningPod, World } from "./world.ts";
 
 /** What is taken from who has it. */
 export interface Reclaimed {
@@ -41,6 +41,7 @@ class Reclaim {
   private actions: Action[] = [];
   private readonly lost = new Map<string, string>();
   private readonly inTheWay: readonly Candidate[];
+  private readonly held: readonly Held[];
   /** Those that are idle. */
   private readonly idle: readonly Candidate[];
   /** Who may get anything at all. */
@@ -52,7 +53,9 @@ class Reclaim {
     this.world = world;
     this.turns = turns;
     this.quotas = quotas;
-    this.inTheWay = candidatesOf(turns, { world, quotas, fleet });
+    const { candidates, held } = candidatesOf(turns, { world, quotas, fleet });
+    this.inTheWay = candidates;
+    this.held = held;
     this.idle = this.inTheWay.filter((one) => one.idle);
     // who owns nothing gets idle nodes only, and room on its own for a gang
     const have = new Set(this.inTheWay.map((one) => one.turn));
@@ -71,6 +74,8 @@ class Reclaim {
     const taken = { actions: this.actions, lost: this.lost };
     for (const { victim, pods } of this.broken) if (this.isGone(victim)) breakGangs(victim, pods, taken);
     for (const turn of this.turns) giveBackBroken(turn, taken);
+    if (this.held.length > 0)
+      for (const turn of this.turns) turn.left = turn.left.map((left) => withHeld(turn, left, this.held, this.quotas));
     return { actions: this.actions, lost: this.lost };
   }
 
@@ -301,7 +306,7 @@ class Reclaim {
       turn.cluster.evict(one.site, lower(one, lead.priority));
       return true;
     }
-    const choice = this.choiceOf(turn, lead, one);
+    const choice = choiceOf(turn, lead, one);
     if (!choice || !one.machine || !this.mayTake(turn, lead, [one])) return false;
     const former = { cluster: one.turn.cluster, node: one.supply !== undefined };
     turn.adopt(choice, one.supply ? this.onItsWay(one.machine) : one.machine, lead, former);
@@ -381,7 +386,7 @@ class Reclaim {
     if (!one.supply && (one.site.here.length === 0 || !one.machine || this.quotas.inOthersWindow(turn.cluster, one.machine))) return false;
     if (one.turn === turn ? !one.site.kind.suits(kind.needs) : !this.quotas.shares.sameCohort(one.tenant, tenantOf(turn))) return false;
     if (this.lost.size > 0 && this.lost.has(`${one.tenant}/${one.node.name}`)) return false;
-    return one.turn === turn || this.choiceOf(turn, kind, one) !== undefined;
+    return one.turn === turn || choiceOf(turn, kind, one) !== undefined;
   }
 
   private outranks(turn: Turn, kind: PodKind, one: Candidate): boolean {
@@ -398,16 +403,6 @@ class Reclaim {
 
   private allowance(tenant: string): Allowance {
     return { busy: this.quotas.shares.excess(tenant), idle: this.quotas.shares.lendable(tenant) };
-  }
-
-  private choiceOf(turn: Turn, kind: PodKind, { lot, machine }: Candidate): { pool: PoolWorld; outlet: Outlet; offer: Offer } | undefined {
-    if (!lot || !machine) return undefined;
-    for (const { pool, outlet } of turn.cluster.demand.outlets) {
-      if (pool.problem !== undefined || pool.replicas !== undefined || turn.cluster.limit(pool, machine) !== undefined) continue;
-      const offer = outlet.verdict(kind.needs).offers.find((one) => one.lot === lot);
-      if (offer && outlet.allows(kind.needs, machine, offer)) return { pool, outlet, offer };
-    }
-    return undefined;
   }
 
   private onItsWay(machine: MachineSupply): MachineSupply {

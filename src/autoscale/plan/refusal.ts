@@ -23,7 +23,7 @@ export function refusalsOf(turn: Turn): Refusal[] {
   return [...never, ...turn.left.map((left) => refusalOf(turn, left))];
 }
 
-function refusalOf(turn: Turn, { kind, from, reason, hint }: Left): Refusal {
+function refusalOf(turn: Turn, { kind, from, reason, hint, held = [] }: Left): Refusal {
   const stage = stagesOf(kind, turn.goal.preferences, turn.cluster.demand.steering).at(-1);
   const neighbours = stage && new Neighbours(turn.cluster, kind, stage, openable(turn.cluster, kind, turn.goal));
   const told = turn.cluster.demand.outlets.map(({ pool, outlet }) => ofPool(turn, kind, pool, outlet, neighbours));
@@ -36,6 +36,7 @@ function refusalOf(turn: Turn, { kind, from, reason, hint }: Left): Refusal {
     reason: [
       ...(lead === undefined ? [] : [lead]),
       pools.length === 0 ? "no NodePool serves this tenant" : pools.map(poolText).join("; "),
+      ...held,
     ].join("; "),
     pools,
     ...(kind.gang === undefined ? {} : { gang: kind.gang }),

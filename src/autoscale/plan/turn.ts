@@ -28,6 +28,8 @@ export interface Left {
   /** What is said of it instead of what its machines say. */
   readonly reason?: string;
   readonly hint?: string;
+  /** Machines it may take back, but for what protects them now. */
+  readonly held?: readonly string[];
 }
 
 /** Pods of a kind whose turn is to come. */

@@ -167,7 +167,18 @@ function ofPolicy(world: World, pod: PendingPod, tenants: readonly TenantWorld[]
   const soon = Math.max(0, ...world.machines.flatMap((one) => one.readyInS ?? []));
   return [
     ...(soon > 0 ? [policy(`to wait ${soon} s for servers on their way (policy.waitForWipeS)`, { waitForWipeS: soon })] : []),
-    ...(world.policy?.minRuntimeS ? [policy("no minimum runtime (policy.minRuntimeS)", { minRuntimeS: 0 })] : []),
+    ...(world.policy?.minRuntimeS || world.tenants.some((one) => one.minRuntimeS)
+      ? [
+          {
+            text: "no minimum runtime (policy.minRuntimeS)",
+            apply: (one: World) => ({
+              ...one,
+              policy: { ...one.policy, minRuntimeS: 0 },
+              tenants: one.tenants.map(({ minRuntimeS: _, ...each }) => each),
+            }),
+          },
+        ]
+      : []),
     ...(pod.priority < (world.policy?.expendableBelow ?? Number.NEGATIVE_INFINITY)
       ? [policy("a priority that is not expendable", { expendableBelow: pod.priority })]
       : []),
