@@ -89,9 +89,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
 
   /** What is written last is what was said last; with a full disk, what is in memory serves on. */
   let writing: Promise<void> = Promise.resolve();
+  let stopped = false;
   function keep(held: Held): Promise<void> {
     writing = writing
-      .then(() => (tenants.has(held.route.id) ? store.write(held) : undefined))
+      .then(() => (tenants.has(held.route.id) && !stopped ? store.write(held) : undefined))
       .catch((error: unknown) => log.error({ id: held.route.id, reason: reasonOf(error) }, "a route could not be written down"));
     return writing;
   }
@@ -159,6 +160,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     remove: (id) => inTurn(() => remove(id)),
     stop: () =>
       inTurn(async () => {
+        stopped = true;
         await Promise.all([control.close(), front.close(), writing, ...[...tenants.values()].map((one) => one.close())]);
         log.info("the gateway ends");
       }),
