@@ -12,13 +12,13 @@ import { virtualClusterCommand } from "./kinds.ts";
 import type { GlobalOptions } from "./options.ts";
 import { seconds } from "./print.ts";
 import { collision, type Named, projectExists, saysNow, waitUntil } from "./virtual-cluster.ts";
-import { durationOption } from "./wait.ts";
+import { durationOption, withDefault } from "./wait.ts";
 
 interface Options {
   readonly namespace: string;
   readonly kubeconfig?: string;
   readonly template?: string;
-  readonly set: Readonly<Record<string, string>>;
+  readonly set?: Readonly<Record<string, string>>;
   readonly ttl?: number;
   readonly kubernetes?: string;
   readonly wait?: boolean;
@@ -34,11 +34,11 @@ export function createCommand(global: () => GlobalOptions): Command {
   );
   command
     .option("-t, --template <name>", "make it of this VirtualClusterTemplate, of the project or of ironwright-system")
-    .option("--set <parameter=value>", "fill in a parameter of the template; may be given again", collectParameter, {})
+    .option("--set <parameter=value>", "fill in a parameter of the template; may be given again", collectParameter)
     .option("--ttl <duration>", "delete it so long after it was made, e.g. 72h", durationOption)
     .option("--kubernetes <version>", "Kubernetes version, e.g. 1.36; default: the newest there is")
     .option("--wait", "until it answers, with a line that says what it waits for")
-    .option("--timeout <duration>", "wait no longer", durationOption, 300_000)
+    .addOption(withDefault("--timeout <duration>", "wait no longer", 300_000))
     .option("--dry-run", "have it checked, and make nothing")
     .option("-o, --output <form>", "yaml, json or name: print the object", outputForm)
     .addHelpText(
@@ -70,7 +70,7 @@ async function create(kube: Kube, name: string, options: Options): Promise<void>
 }
 
 /** The object as it is declared: what nobody asked for is left out. */
-function declaration({ project, name }: Named, { template, set, ttl, kubernetes }: Options): VirtualCluster {
+function declaration({ project, name }: Named, { template, set = {}, ttl, kubernetes }: Options): VirtualCluster {
   const parameters = Object.keys(set).length > 0 ? { parameters: set } : {};
   if (template === undefined && "parameters" in parameters) {
     throw new IronwrightError("IRW_RESOURCE_INVALID", {
@@ -142,7 +142,7 @@ function lookForReady(now: VirtualCluster | undefined): { readonly done: boolean
   return { done: isTrue(now.status?.conditions, "Ready") && now.status?.phase === "Ready", seen: saysNow(now) };
 }
 
-function collectParameter(text: string, before: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+function collectParameter(text: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
   const at = text.indexOf("=");
   if (at < 1) throw new InvalidArgumentError("expected PARAMETER=VALUE");
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };

@@ -5,7 +5,7 @@ import { virtualClusterCommand } from "./kinds.ts";
 import type { GlobalOptions } from "./options.ts";
 import { seconds } from "./print.ts";
 import { existing, saysNow, waitUntil } from "./virtual-cluster.ts";
-import { durationOption } from "./wait.ts";
+import { withDefault } from "./wait.ts";
 
 export function deleteCommand(global: () => GlobalOptions): Command {
   const { whole, command } = virtualClusterCommand(
@@ -14,7 +14,7 @@ export function deleteCommand(global: () => GlobalOptions): Command {
   );
   command
     .option("--wait", "until nothing is left, with a line that says what it waits for")
-    .option("--timeout <duration>", "wait no longer", durationOption, 1_800_000)
+    .addOption(withDefault("--timeout <duration>", "wait no longer", 1_800_000))
     .action(async (name: string, options) => {
       await withHost(global(), options.kubeconfig, async (kube) => {
         const at = { project: options.namespace as string, name };

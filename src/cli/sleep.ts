@@ -8,7 +8,7 @@ import { virtualClusterCommand } from "./kinds.ts";
 import type { GlobalOptions } from "./options.ts";
 import { seconds } from "./print.ts";
 import { existing, type Named, saysNow, waitUntil } from "./virtual-cluster.ts";
-import { durationOption, type Look } from "./wait.ts";
+import { type Look, withDefault } from "./wait.ts";
 
 const WAIT_MS = 600_000;
 const AWAKE_MS = 1_800_000;
@@ -20,7 +20,7 @@ export function sleepCommand(global: () => GlobalOptions): Command {
   );
   command
     .option("--wait", "until it sleeps, with a line that says what it waits for")
-    .option("--timeout <duration>", "wait no longer", durationOption, WAIT_MS)
+    .addOption(withDefault("--timeout <duration>", "wait no longer", WAIT_MS))
     .action(async (name: string, options) => {
       await withHost(global(), options.kubeconfig, async (kube) => {
         const at = { project: options.namespace as string, name };
@@ -39,10 +39,10 @@ export function wakeCommand(global: () => GlobalOptions): Command {
     "wake a virtual cluster and keep it awake for a while; then its own policy goes on",
   );
   command
-    .option("--for <duration>", "keep it awake at least so long", durationOption, AWAKE_MS)
+    .addOption(withDefault("--for <duration>", "keep it awake at least so long", AWAKE_MS))
     .option("--stay", "keep it awake until `ironwright sleep`, or until spec.sleep.state is Auto again")
     .option("--wait", "until it answers, with a line that says what it waits for")
-    .option("--timeout <duration>", "wait no longer", durationOption, WAIT_MS)
+    .addOption(withDefault("--timeout <duration>", "wait no longer", WAIT_MS))
     .action(async (name: string, options) => {
       await withHost(global(), options.kubeconfig, async (kube) => {
         const at = { project: options.namespace as string, name };

@@ -1,6 +1,6 @@
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import type { Clock } from "../core/clock.ts";
-import { parseDuration } from "../core/duration.ts";
+import { formatDuration, parseDuration } from "../core/duration.ts";
 import { IronwrightError } from "../core/errors.ts";
 import { plain, span } from "./print.ts";
 
@@ -56,4 +56,9 @@ export function durationOption(text: string): number {
   const ms = parseDuration(text);
   if (ms === undefined || !Number.isFinite(ms)) throw new InvalidArgumentError("expected a duration such as 30s or 1h30m");
   return ms;
+}
+
+/** A duration with a default, which help shows as people write it. */
+export function withDefault(flags: string, description: string, defaultMs: number): Option {
+  return new Option(flags, description).argParser(durationOption).default(defaultMs, formatDuration(defaultMs));
 }
