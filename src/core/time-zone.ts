@@ -31,7 +31,7 @@ export function readTimeZone(name: string): TimeZone | undefined {
   return zone;
 }
 
-/** Making a clock takes thousands of times longer than reading it. */
+/** Making a clock takes far longer than reading it. */
 const zones = new Map<string, TimeZone>();
 const MOST_KEPT = 1_000;
 

@@ -1,8 +1,8 @@
 /**
  * Who called a tenant's apiserver, from its audit log.
  *
- * Why the audit log and not `apiserver_request_total`: the counter knows verbs and resources, but not callers, and an idle control
- * plane makes some thirty calls a minute to itself. The log names user and client of each; {@link ACTIVITY_POLICY} keeps all that is
+ * Why the audit log and not `apiserver_request_total`: the counter knows verbs and resources, but not callers, and a control plane that
+ * nobody uses calls itself all the time. The log names user and client of each; {@link ACTIVITY_POLICY} keeps all that is
  * no call out of it, so that it is small.
  */
 
