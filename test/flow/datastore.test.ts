@@ -46,7 +46,7 @@ function storeIn(name: string, { shardBytes, historyBytes }: { shardBytes: numbe
     metrics: into,
     limits: { tenantsPerShard: 2, quotaBytes: MIB },
     shardBytes,
-    pace: { ...PACE, lookMs: 20, statusMs: 100, historyBytes, churnBytes: 24 * MIB, defragmentBytes: 8 * MIB },
+    pace: { ...PACE, lookMs: 20, statusMs: 100, historyBytes, churnBytes: 2 * historyBytes, defragmentBytes: 8 * MIB },
   });
 }
 
@@ -372,14 +372,22 @@ describe("the shard is looked after", () => {
     const small = storeIn("small", { shardBytes: 16 * MIB, historyBytes: 2 ** 40 }, seen);
     await small.admit("plane-s", signal, { kind: "dedicated", quotaBytes: 64 * MIB });
     const identity = await identityOf("plane-s", small);
+    const write = async (key: string, value: Buffer) => (await etcdCall(identity, "KV/Put", put(key, value))).message;
     let said = "";
-    for (let count = 0; count < 40 && said === ""; count += 1)
-      said = (await etcdCall(identity, "KV/Put", put("/plane-s/churn", Buffer.alloc(MIB, count)))).message;
+    for (let count = 0; count < 40 && said === ""; count += 1) said = await write("/plane-s/churn", Buffer.alloc(MIB, count));
     expect(said).toMatch(/database space exceeded/);
-    await eventually("it takes writes", async () =>
-      expect(await etcdCall(identity, "KV/Put", put("/plane-s/churn"))).toMatchObject({ status: 0 }),
-    );
+    await eventually("it takes writes", async () => expect(await write("/plane-s/churn", Buffer.alloc(1))).toBe(""));
     expect(await seen.text()).toContain('compactions_total{shard="own-plane-s",reason="space"}');
+
+    // what is no history cannot be compacted: whoever holds the most is stopped
+    let count = 0;
+    await eventually("it is stopped for the shard", async () => {
+      await write(`/plane-s/${count++}`, Buffer.alloc(MIB));
+      expect(small.usage("plane-s")?.stop?.reason).toBe("shard");
+    });
+    await eventually("the shard takes writes, but not its own", async () =>
+      expect(await write("/plane-s/one-more", Buffer.alloc(1))).toMatch(/permission denied/),
+    );
     await small.remove("plane-s", signal);
     await small.close();
     expect(await shardChildren()).toEqual(["tenants-etcd-0"]);
