@@ -148,6 +148,66 @@ describe("in any world", () => {
   });
 });
 
+describe("consolidation with neighbours", () => {
+  const APART = { antiAffinity: [{ key: "kubernetes.io/hostname", selector: { matchLabels: { app: "apart" } } }] };
+  const PORT = { ip: "", port: 80, protocol: "TCP" };
+  const shape = fc.record({ cpu: fc.integer({ min: 1, max: 6 }), port: fc.boolean(), apart: fc.boolean() });
+  type Shape = typeof shape extends fc.Arbitrary<infer T> ? T : never;
+
+  test("makes no pod pending: what moves finds a free port, and nobody it repels", () => {
+    let moved = 0;
+    fc.assert(
+      fc.property(fc.array(fc.array(shape, { maxLength: 3 }), { minLength: 2, maxLength: 5 }), (list) => {
+        // one of each on a node, as any scheduler leaves it
+        const seated = list.map((pods) =>
+          pods.map((one, at) => ({
+            ...one,
+            port: one.port && pods.findIndex((other) => other.port) === at,
+            apart: one.apart && pods.findIndex((other) => other.apart) === at,
+          })),
+        );
+        const nodes = seated.map((pods, n) => {
+          const list = pods.map(({ cpu, port, apart }, m) =>
+            running(`p${n}-${m}`, cpu, {
+              labels: apart ? { app: "apart" } : {},
+              needs: needs({ cpu, memory: 1 }, { hostPorts: port ? [PORT] : [], ...(apart ? APART : {}) }),
+            }),
+          );
+          return up(`n${n}`, list, { hostPorts: pods.some((one) => one.port) ? [PORT] : [] });
+        });
+        const found = disruptions(of(nodes)).now;
+        const gone = new Set(found.flatMap((each) => each.nodes));
+        const room = (pods: readonly Shape[]): Room => ({
+          cpu: 16 - pods.reduce((all, one) => all + one.cpu, 0),
+          port: pods.some((one) => one.port),
+          apart: pods.some((one) => one.apart),
+        });
+        const staying = seated.filter((_, n) => !gone.has(`n${n}`)).map(room);
+        const moving = seated.filter((_, n) => gone.has(`n${n}`)).flat();
+        moved += moving.filter((one) => one.port || one.apart).length;
+        expect(fitsBeside(moving, staying)).toBe(true);
+      }),
+      { numRuns: 100, seed: 1 },
+    );
+    expect(moved).toBeGreaterThan(0);
+  });
+
+  interface Room {
+    readonly cpu: number;
+    readonly port: boolean;
+    readonly apart: boolean;
+  }
+
+  function fitsBeside([first, ...rest]: readonly Shape[], rooms: readonly Room[]): boolean {
+    if (!first) return true;
+    return rooms.some((room, at) => {
+      if (room.cpu < first.cpu || (room.port && first.port) || (room.apart && first.apart)) return false;
+      const after = { cpu: room.cpu - first.cpu, port: room.port || first.port, apart: room.apart || first.apart };
+      return fitsBeside(rest, rooms.with(at, after));
+    });
+  }
+});
+
 /** By trying every way. */
 function fits([first, ...rest]: readonly number[], free: readonly number[]): boolean {
   if (first === undefined) return true;

@@ -69,6 +69,33 @@ describe("--explain", () => {
     expect(why({ catalog: H, hosts, ...given }, "a").help[0]).toBe(help);
   });
 
+  test("a pod with three wrong labels: all that it wishes is given up, and what need not be is taken back", () => {
+    const hosts = [{ type: "h", zone: "z1", rack: "r1", block: "b1", leaf: "l1" }];
+    const sel = { zone: "z9", rack: "r9", block: "b9", leaf: "l1" };
+    const found = why({ catalog: H, hosts, pods: [{ id: "a", gpu: 8, sel }] }, "a");
+    expect(found.help).toEqual([
+      "no requirement on zone in the pod, and no requirement on rack in the pod, and no requirement on block in the pod",
+    ]);
+    expect(found.spent).toBeUndefined();
+  });
+
+  test("so many plans are made and no more; that is said", () => {
+    const hosts = Array.from({ length: 40 }, (_, nth) => ({ type: "h", rack: `r${nth}` }));
+    const found = why(
+      {
+        catalog: H,
+        hosts,
+        pods: [
+          { id: "a", gpu: 8, sel: { zone: "z9" }, n: 1, anti: [{ key: "host", match: {} }] },
+          { id: "b", n: 40, gpu: 8, prio: 9 },
+        ],
+      },
+      "a",
+    );
+    expect(found.spent).toBe(150);
+    expect(found.sheets[0]?.rows.find(([name]) => name === "tried")?.[1]).toContain("150 plans, as many as are made");
+  });
+
   test("a server on its way out: the wait is said in seconds", () => {
     const given = { catalog: H, hosts: [{ type: "h", state: "wiping", readyInS: 240 }], pods: [{ id: "a", gpu: 8 }] };
     expect(why(given, "a").help[0]).toBe("to wait 240 s for servers on their way (policy.waitForWipeS)");

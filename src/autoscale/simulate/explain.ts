@@ -1,7 +1,7 @@
 import { LABEL_INSTANCE_TYPE } from "../../core/names.ts";
 import { plan, type World } from "../plan/index.ts";
 import { carriedOut } from "./aftermath.ts";
-import { whatHelps } from "./help.ts";
+import { type Help, NO_HELP, whatHelps } from "./help.ts";
 import type { Sheet } from "./print.ts";
 import type { Simulation } from "./replay.ts";
 
@@ -15,6 +15,8 @@ export interface Explanation {
   readonly reason?: string;
   /** Changes after which it would be placed, tried out; the smallest first. */
   readonly help: readonly string[];
+  /** How many plans were made to find it, where no more are made and there may be other changes. */
+  readonly spent?: number;
   /** How many servers of each machine class and type failed what, once all others have theirs. */
   readonly classes: readonly ExplainedClass[];
   readonly sheets: readonly Sheet[];
@@ -53,12 +55,13 @@ export function explained(run: Simulation, name: string): Explanation {
   const refusal = planned.refusals.find((one) => mine(one.tenant, one.pods).length > 0);
   const waiting = new Set(planned.refusals.flatMap((one) => mine(one.tenant, one.pods).map((pod) => `${one.tenant}/${pod}`)));
   const isWaiting = waiting.size > 0 || gates.length > 0;
-  const help = isWaiting ? whatHelps(world, waiting.size > 0 ? waiting : keys) : [];
+  const { changes: help, tried, spent }: Help = isWaiting ? whatHelps(world, waiting.size > 0 ? waiting : keys) : NO_HELP;
   return withSheets({
     pod: name,
     ...(placed.length + running.length > 0 ? { placed: [...placed, ...running] } : {}),
     ...(gates.length > 0 ? { gates: [...new Set(gates)] } : {}),
     ...(refusal ? { reason: refusal.reason } : {}),
+    ...(spent ? { spent: tried } : {}),
     help: help.length > 0 || refusal?.hint === undefined ? help : [refusal.hint],
     classes: waiting.size > 0 ? classesOf(carriedOut(world, { plan: planned }), waiting) : [],
   });
@@ -98,8 +101,9 @@ function withSheets(found: Omit<Explanation, "sheets">): Explanation {
     ["placed", (found.placed ?? []).join(", ")],
     ["gated", found.gates ? `it waits for its scheduling gates: ${found.gates.join(", ")}` : ""],
     ["waits", found.reason ?? ""],
-    ["would help", smallest ?? (found.reason === undefined ? "" : "nothing that was tried, alone or by two")],
+    ["would help", smallest ?? (found.reason === undefined ? "" : "nothing that was tried")],
     ...others.slice(0, 4).map((one): [string, string] => ["or", one]),
+    ["tried", found.spent === undefined ? "" : `${found.spent} plans, as many as are made: there may be other changes that help`],
   ];
   const rows = found.classes.flatMap(({ pool, machineClass, type, servers, problem, because }) =>
     (problem === undefined ? because.map((one) => [String(one.count), one.reason]) : [["all", problem]]).map(

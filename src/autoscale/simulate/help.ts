@@ -11,34 +11,74 @@ interface Change {
   apply(world: World): World;
 }
 
-/** As many plans as are made to find help; then it is said that none was found. */
-const MOST_TRIALS = 400;
+/** As many plans as are made to find help; then it is said that there may be more. */
+const MOST_TRIALS = 150;
 const MORE = [1, 2, 4, 8, 16];
 
+/** What was found by trying. */
+export interface Help {
+  /** Changes that help, the smallest first. */
+  readonly changes: readonly string[];
+  /** How many plans were made. */
+  readonly tried: number;
+  /** No more are made: there may be other changes. */
+  readonly spent: boolean;
+}
+
+export const NO_HELP: Help = { changes: [], tried: 0, spent: false };
+
 /**
- * The smallest changes after which the planner would place more of these pods, tried out one by one, and by two where no
- * single one helps. The pods' own wishes come first, then what operators decide, then more servers, fewest first.
+ * The smallest changes after which the planner would place more of these pods, tried out one by one. Where no single one
+ * helps, all that the pods wish is given up at once, and what need not be is taken back; then two changes are tried. The
+ * pods' own wishes come first, then what operators decide, then more servers, fewest first.
  * @param keys `tenant/namespace/name` of the pods that wait
  */
-export function whatHelps(world: World, keys: ReadonlySet<string>): string[] {
-  const changes = changesFor(world, keys);
+export function whatHelps(world: World, keys: ReadonlySet<string>): Help {
+  const { wishes, others } = changesFor(world, keys);
+  const changes = [...wishes, ...others];
   const before = placedOf(world, keys);
-  let trials = 0;
-  const helps = (tried: World) => {
-    trials += 1;
-    return trials <= MOST_TRIALS && placedOf(tried, keys) > before;
+  let tried = 1;
+  let spent = false;
+  const helps = (all: readonly Change[]) => {
+    spent ||= tried >= MOST_TRIALS;
+    if (spent) return false;
+    tried += 1;
+    return (
+      placedOf(
+        all.reduce((made, { apply }) => apply(made), world),
+        keys,
+      ) > before
+    );
   };
+  const found = firstOf(wishes, changes, helps);
+  return { changes: found, tried, spent };
+}
+
+function firstOf(wishes: readonly Change[], changes: readonly Change[], helps: (all: readonly Change[]) => boolean): string[] {
   const single: string[] = [];
   const done = new Set<string>();
-  for (const { text, family, apply } of changes) {
-    if ((family !== undefined && done.has(family)) || !helps(apply(world))) continue;
+  for (const change of changes) {
+    const { text, family } = change;
+    if ((family !== undefined && done.has(family)) || !helps([change])) continue;
     if (family !== undefined) done.add(family);
     single.push(text);
   }
   if (single.length > 0) return single;
+  if (wishes.length > 1 && helps(wishes)) {
+    let needed = wishes;
+    for (const one of wishes) {
+      const fewer = needed.filter((other) => other !== one);
+      if (helps(fewer)) needed = fewer;
+    }
+    return [textOf(needed)];
+  }
   for (const [nth, first] of changes.entries())
-    for (const second of changes.slice(nth + 1)) if (helps(second.apply(first.apply(world)))) return [`${first.text}, and ${second.text}`];
+    for (const second of changes.slice(nth + 1)) if (helps([first, second])) return [textOf([first, second])];
   return [];
+}
+
+function textOf(changes: readonly Change[]): string {
+  return changes.map(({ text }) => text).join(", and ");
 }
 
 function placedOf(world: World, keys: ReadonlySet<string>): number {
@@ -47,18 +87,16 @@ function placedOf(world: World, keys: ReadonlySet<string>): number {
   return count;
 }
 
-function changesFor(world: World, keys: ReadonlySet<string>): Change[] {
+function changesFor(world: World, keys: ReadonlySet<string>): { readonly wishes: readonly Change[]; readonly others: readonly Change[] } {
   const tenants = world.tenants.filter((one) => one.pods.some((pod) => keys.has(`${one.tenant}/${pod.key}`)));
   const pods = tenants.flatMap((one) => one.pods.filter((pod) => keys.has(`${one.tenant}/${pod.key}`)));
   const [first] = pods;
-  if (!first) return [];
+  if (!first) return { wishes: [], others: [] };
   const gang = tenants.flatMap((one) => one.gangs ?? []).find((one) => one.name === first.gang);
-  return unique([
-    ...ofPods(world, keys, first, tenants),
-    ...(gang ? ofGang(gang) : []),
-    ...ofPolicy(world, first, tenants),
-    ...moreServers(world),
-  ]);
+  return {
+    wishes: unique(ofPods(world, keys, first, tenants)),
+    others: unique([...(gang ? ofGang(gang) : []), ...ofPolicy(world, first, tenants), ...moreServers(world)]),
+  };
 }
 
 function unique(changes: readonly Change[]): Change[] {

@@ -16,6 +16,8 @@ export interface Scenario {
   readonly count: number;
   readonly types: number;
   readonly existingNodes: number;
+  /** Neither looks at preferences; otherwise each goes by its own default policy. */
+  readonly ignore?: true;
 }
 
 export interface Measured {
@@ -61,10 +63,10 @@ export async function buildKarpenter(say: (text: string) => void): Promise<strin
 
 /** One scenario in a process of its own. Its file then holds the pods, types and nodes it was given. */
 export async function runKarpenter(program: string, scenario: Scenario, file: string): Promise<Measured> {
-  const { pods, count, types, existingNodes } = scenario;
+  const { pods, count, types, existingNodes, ignore } = scenario;
   await run(program, ["-test.run=^TestIronwrightScenario$", "-test.timeout=30m"], {
     cwd: tmpdir(),
-    env: { IRONWRIGHT_SCENARIO: [pods, count, types, existingNodes].join(":"), IRONWRIGHT_OUT: file },
+    env: { IRONWRIGHT_SCENARIO: [pods, count, types, existingNodes, ignore ? "ignore" : "default"].join(":"), IRONWRIGHT_OUT: file },
   });
   return JSON.parse(readFileSync(file, "utf8")).result;
 }

@@ -57,10 +57,10 @@ type scenario struct {
 	Result scenarioResult `json:"result"`
 }
 
-// IRONWRIGHT_SCENARIO is KIND:PODS:TYPES:NODES, IRONWRIGHT_OUT a file.
+// IRONWRIGHT_SCENARIO is KIND:PODS:TYPES:NODES:PREFERENCES, IRONWRIGHT_OUT a file.
 func TestIronwrightScenario(t *testing.T) {
 	parts := strings.Split(os.Getenv("IRONWRIGHT_SCENARIO"), ":")
-	if len(parts) != 4 {
+	if len(parts) != 5 {
 		t.Skip("no scenario asked for")
 	}
 	count, types, nodes := number(t, parts[1]), number(t, parts[2]), number(t, parts[3])
@@ -90,14 +90,17 @@ func TestIronwrightScenario(t *testing.T) {
 	client := fakecr.NewFakeClient()
 	cluster := state.NewCluster(&clock.RealClock{}, client, provider)
 	byPool := map[string][]*cloudprovider.InstanceType{pool.Name: instanceTypes}
-	concurrency := scheduling.NumConcurrentReconciles(5)
+	opts := []scheduling.Options{scheduling.NumConcurrentReconciles(5)}
+	if parts[4] == "ignore" {
+		opts = append(opts, scheduling.IgnorePreferences)
+	}
 
-	topology, err := scheduling.NewTopology(ctx, client, cluster, existing, []*v1.NodePool{pool}, byPool, pods, concurrency)
+	topology, err := scheduling.NewTopology(ctx, client, cluster, existing, []*v1.NodePool{pool}, byPool, pods, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	scheduler := scheduling.NewScheduler(ctx, client, []*v1.NodePool{pool}, cluster, existing, topology, byPool, nil,
-		events.NewRecorder(&record.FakeRecorder{}), &clock.RealClock{}, nil, nil, concurrency)
+		events.NewRecorder(&record.FakeRecorder{}), &clock.RealClock{}, nil, nil, opts...)
 	// as its own benchmark does: the solution alone
 	began, before := time.Now(), cpuSeconds(t)
 	results, err := scheduler.Solve(ctx, pods)

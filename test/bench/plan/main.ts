@@ -14,6 +14,7 @@ import type { FleetSize } from "./worlds.ts";
 const SCENARIOS: readonly Scenario[] = [
   ...[100, 500, 1000, 2000].map((count) => ({ name: `diverse-${count}`, pods: "diverse" as const, count, types: 400, existingNodes: 0 })),
   { name: "preferences-4000", pods: "preferences", count: 4000, types: 400, existingNodes: 0 },
+  { name: "preferences-ignored-4000", pods: "preferences", count: 4000, types: 400, existingNodes: 0, ignore: true },
   { name: "mixed-5000", pods: "diverse", count: 5000, types: 10, existingNodes: 0 },
   { name: "existing-2000", pods: "plain", count: 2000, types: 10, existingNodes: 1000 },
 ];
@@ -25,8 +26,11 @@ const CURVE: readonly FleetSize[] = [
   ...[20, 2_000].map((kinds) => ({ ...FLEET, kinds })),
 ];
 
+/** Pods that grow in number as they shrink in size: as many claims, kinds and tenants each time. */
+const SAME_CLAIMS: readonly FleetSize[] = [1, 5, 10, 20].map((parts) => ({ ...FLEET, pods: 10_000 * parts, parts }));
+
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: "string" } } });
-const known = [...SCENARIOS.map(({ name }) => name), "fleet", "quality"];
+const known = [...SCENARIOS.map(({ name }) => name), "fleet", "claims", "quality"];
 const unknown = positionals.find((name) => !known.includes(name));
 if (unknown !== undefined) throw new Error(`${unknown} is none of ${known.join(", ")}`);
 const wanted = (name: string) => positionals.length === 0 || positionals.includes(name);
@@ -36,7 +40,8 @@ const work = mkdtempSync(join(tmpdir(), "ironwright-bench-"));
 
 try {
   await besideKarpenter(SCENARIOS.filter(({ name }) => wanted(name)));
-  if (wanted("fleet")) await wholeFleet();
+  if (wanted("fleet")) figures.fleet = await wholeFleet("A whole fleet in one plan", [FLEET, ...CURVE]);
+  if (wanted("claims")) figures.claims = await wholeFleet("The same claims for more and smaller pods", SAME_CLAIMS);
   if (wanted("quality")) quality();
 } finally {
   rmSync(work, { recursive: true, force: true });
@@ -51,9 +56,12 @@ async function besideKarpenter(scenarios: readonly Scenario[]): Promise<void> {
   for (const scenario of scenarios) {
     const file = join(work, `${scenario.name}.json`);
     const theirs = await runKarpenter(program, scenario, file);
-    const ours = await runOurs(["scenario", file]);
+    const ours = await runOurs(["scenario", file, ...(scenario.ignore ? ["ignore"] : [])]);
     if (ours.failed > theirs.failed)
       throw new Error(`${scenario.name}: ${ours.failed} pods without a place, Karpenter leaves ${theirs.failed}`);
+    if (ours.newNodes > theirs.newNodes) throw new Error(`${scenario.name}: ${ours.newNodes} nodes, Karpenter needs ${theirs.newNodes}`);
+    if (ours.cpuSeconds > theirs.cpuSeconds)
+      throw new Error(`${scenario.name}: ${ours.cpuSeconds} CPU-seconds, Karpenter needs ${theirs.cpuSeconds}`);
     ratios[scenario.name] = round(theirs.cpuSeconds / ours.cpuSeconds);
     figures[scenario.name] = { theirs, ours };
     row([
@@ -70,12 +78,14 @@ async function besideKarpenter(scenarios: readonly Scenario[]): Promise<void> {
   }
 }
 
-async function wholeFleet(): Promise<void> {
-  console.log("\nA whole fleet in one plan");
+async function wholeFleet(title: string, sizes: readonly FleetSize[]): Promise<unknown[]> {
+  console.log(`\n${title}`);
   row(["pods", "kinds", "tenants", "machines", "wall s", "CPU s", "peak MiB", "placed", "claims"]);
   const list = [];
-  for (const size of [FLEET, ...CURVE]) {
-    const made = await runOurs(["fleet", size.pods, size.kinds, size.tenants, size.machines].map(String));
+  for (const size of sizes) {
+    const made = await runOurs(
+      ["fleet", size.pods, size.kinds, size.tenants, size.machines, ...(size.parts ? [size.parts] : [])].map(String),
+    );
     list.push({ ...size, ...made });
     const { pods, kinds, tenants, machines } = size;
     row(
@@ -92,7 +102,7 @@ async function wholeFleet(): Promise<void> {
       ].map(String),
     );
   }
-  figures.fleet = list;
+  return list;
 }
 
 function quality(): void {

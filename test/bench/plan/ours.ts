@@ -1,4 +1,4 @@
-/** One plan in a process of its own: `ours.ts scenario FILE`, `ours.ts fleet PODS KINDS TENANTS MACHINES`. Prints what it cost. */
+/** One plan in a process of its own: `ours.ts scenario FILE [ignore]`, `ours.ts fleet PODS KINDS TENANTS MACHINES [PARTS]`. Prints what it cost. */
 import { readFileSync } from "node:fs";
 import { plan, type World } from "../../../src/autoscale/plan/index.ts";
 import type { Measured } from "./karpenter.ts";
@@ -22,9 +22,9 @@ const measured: Measured = {
 console.log(JSON.stringify(measured));
 
 function worldOf(): World {
-  if (kind === "scenario") return worldOfScenario(rest[0] ?? "");
-  const [pods = 0, kinds = 0, tenants = 0, machines = 0] = rest.map(Number);
-  return fleet({ pods, kinds, tenants, machines });
+  if (kind === "scenario") return worldOfScenario(rest[0] ?? "", rest[1] === "ignore" ? { preferences: "ignore" } : {});
+  const [pods = 0, kinds = 0, tenants = 0, machines = 0, parts] = rest.map(Number);
+  return fleet({ pods, kinds, tenants, machines, ...(parts === undefined ? {} : { parts }) });
 }
 
 /** The most the process ever held, VmHWM of proc(5). */

@@ -1,5 +1,14 @@
 import { readFileSync } from "node:fs";
-import type { MachineSupply, NodeSupply, PendingPod, PodNeeds, PoolWorld, TenantWorld, World } from "../../../src/autoscale/plan/index.ts";
+import type {
+  MachineSupply,
+  NodeSupply,
+  PendingPod,
+  PodNeeds,
+  Policy,
+  PoolWorld,
+  TenantWorld,
+  World,
+} from "../../../src/autoscale/plan/index.ts";
 import { pendingPod } from "../../../src/autoscale/world/pods.ts";
 import { parseResources } from "../../../src/core/quantity.ts";
 import type { Node, Pod, ResourceList } from "../../../src/kube/index.ts";
@@ -15,7 +24,7 @@ interface Given {
 const SINCE = "2026-01-01T00:00:00Z";
 
 /** The very pods, types and nodes that Karpenter got, read as the product reads them. */
-export function worldOfScenario(file: string): World {
+export function worldOfScenario(file: string, policy: Policy = {}): World {
   const { types, zones, nodes, pods }: Given = JSON.parse(readFileSync(file, "utf8"));
   const catalog = types.flatMap(({ name, allocatable, price }) =>
     zones.map((zone) => ({
@@ -24,6 +33,7 @@ export function worldOfScenario(file: string): World {
     })),
   );
   return {
+    policy,
     machines: [],
     catalog,
     tenants: [
@@ -41,11 +51,13 @@ export interface FleetSize {
   readonly kinds: number;
   readonly tenants: number;
   readonly machines: number;
+  /** Pods ask for one of so many parts of what they would, and for nothing that cannot be divided: so that more of them need no more machines. */
+  readonly parts?: number;
 }
 
 /** Many tenants on a fleet of GPU servers: kinds differ in what they ask for, racks hold 32, some kinds must be spread or kept apart. */
-export function fleet({ pods, kinds, tenants, machines }: FleetSize): World {
-  const templates = Array.from({ length: kinds }, (_, nth) => template(nth));
+export function fleet({ pods, kinds, tenants, machines, parts }: FleetSize): World {
+  const templates = Array.from({ length: kinds }, (_, nth) => template(nth, parts));
   const perTenant = Math.ceil(pods / tenants);
   let made = 0;
   const all = Array.from({ length: tenants }, (_, n) => {
@@ -58,7 +70,7 @@ export function fleet({ pods, kinds, tenants, machines }: FleetSize): World {
     made += count;
     return tenant(`t${n}.vc`, { pods: list });
   });
-  return { machines: Array.from({ length: machines }, (_, n) => server(n)), tenants: all };
+  return { machines: Array.from({ length: machines }, (_, n) => server(n, parts === undefined ? "110" : "100000")), tenants: all };
 }
 
 interface Template {
@@ -67,17 +79,18 @@ interface Template {
   readonly priority: number;
 }
 
-function template(nth: number): Template {
+function template(nth: number, parts?: number): Template {
   const app = `app-${nth}`;
-  const gpus = [0, 0, 1, 0, 0, 2, 0, 0, 1, 0][nth % 10] ?? 0;
+  const whole = parts === undefined;
+  const gpus = !whole ? 0 : ([0, 0, 1, 0, 0, 2, 0, 0, 1, 0][nth % 10] ?? 0);
   const selector = { matchLabels: { app } };
   return {
     labels: { app },
     priority: nth % 5 === 0 ? 100 : 0,
     needs: {
       requests: parseResources({
-        cpu: `${1 + (nth % 11)}`,
-        memory: `${2 + (nth % 17)}Gi`,
+        cpu: `${((1 + (nth % 11)) * 1_000) / (parts ?? 1)}m`,
+        memory: `${((2 + (nth % 17)) * 1_024) / (parts ?? 1)}Mi`,
         pods: 1,
         ...(gpus > 0 ? { "nvidia.com/gpu": gpus } : {}),
       }),
@@ -85,12 +98,12 @@ function template(nth: number): Template {
       tolerations: [],
       hostPorts: [],
       ...(nth % 10 === 1 ? { spread: [{ key: "topology.kubernetes.io/zone", maxSkew: 1, hard: true, selector }] } : {}),
-      ...(nth % 50 === 2 ? { antiAffinity: [{ key: "kubernetes.io/hostname", selector }] } : {}),
+      ...(whole && nth % 50 === 2 ? { antiAffinity: [{ key: "kubernetes.io/hostname", selector }] } : {}),
     },
   };
 }
 
-function server(n: number): MachineSupply {
+function server(n: number, pods: string): MachineSupply {
   const [cpu, memory, gpus] = elementOf(
     [
       [192, 2048, 8],
@@ -102,7 +115,7 @@ function server(n: number): MachineSupply {
   );
   return machine(
     `m${String(n).padStart(5, "0")}`,
-    { cpu: `${cpu}`, memory: `${memory}Gi`, pods: "110", ...(gpus > 0 ? { "nvidia.com/gpu": `${gpus}` } : {}) },
+    { cpu: `${cpu}`, memory: `${memory}Gi`, pods, ...(gpus > 0 ? { "nvidia.com/gpu": `${gpus}` } : {}) },
     {
       "topology.kubernetes.io/zone": `z${Math.floor(n / 32) % 3}`,
       "topology.ironwright.dev/rack": `r${Math.floor(n / 32)}`,
