@@ -99,6 +99,28 @@ describe("laws of tenants, gangs and time", () => {
     );
   });
 
+  test("a gang that runs stays whole or goes whole", () => {
+    let went = 0;
+    fc.assert(
+      fc.property(worlds, (world) => {
+        const tenants = world.tenants.map((one) => {
+          const nodes = one.nodes.map((node) => ({ ...node, pods: (node.pods ?? []).map((pod) => ({ ...pod, gang: "run" })) }));
+          const members = nodes.reduce((sum, node) => sum + node.pods.length, 0);
+          return { ...one, nodes, gangs: [...(one.gangs ?? []), { name: "run", min: Math.max(1, members), size: Math.max(1, members) }] };
+        });
+        const { actions = [] } = plan({ ...world, tenants });
+        for (const one of tenants) {
+          const members = one.nodes.flatMap((node) => node.pods.map((pod) => pod.key));
+          const gone = new Set(actions.filter(({ from }) => from === one.tenant).flatMap(({ pods }) => pods));
+          went += gone.size;
+          expect(members.every((key) => gone.has(key)) || members.every((key) => !gone.has(key))).toBe(true);
+        }
+      }),
+      RUNS,
+    );
+    expect(went).toBeGreaterThan(0);
+  });
+
   test("every pod has one place or is refused", () => {
     fc.assert(
       fc.property(worlds, (world) => {

@@ -10,19 +10,35 @@ export interface Taken {
   readonly lost: ReadonlyMap<string, string>;
 }
 
+/** Where members of a tenant's gangs run, by gang. */
+export type Members = ReadonlyMap<string, readonly { readonly node: NodeSupply; readonly here: readonly RunningPod[] }[]>;
+
+export function membersOf(turn: Turn): Members {
+  const members = new Map<string, { node: NodeSupply; here: RunningPod[] }[]>();
+  for (const { node } of turn.cluster.demand.nodes) {
+    for (const pod of node.pods ?? []) {
+      if (pod.gang === undefined) continue;
+      const list = members.get(pod.gang) ?? [];
+      const last = list.at(-1);
+      if (last?.node === node) last.here.push(pod);
+      else list.push({ node, here: [pod] });
+      members.set(pod.gang, list);
+    }
+  }
+  return members;
+}
+
 /** What a node costs besides its own pods: gangs that are below their minimum without those of their members that are there. */
 export function brokenWithout(
-  turn: Turn,
+  { cluster }: Turn,
   node: NodeSupply,
+  members: Members,
 ): { readonly breaks: NonNullable<Victim["breaks"]>; readonly priority: number } | undefined {
-  const { world, nodes } = turn.cluster.demand;
+  const { world } = cluster.demand;
   const names = new Set((node.pods ?? []).flatMap((pod) => pod.gang ?? []));
   const broken = [...names].sort().flatMap((name) => {
     const min = world.gangs?.find((one) => one.name === name)?.min;
-    const others = nodes.flatMap((ready) => {
-      const here = ready.node === node ? [] : (ready.node.pods ?? []).filter((pod) => pod.gang === name);
-      return here.length > 0 ? [{ node: ready.node, here }] : [];
-    });
+    const others = (members.get(name) ?? []).filter((one) => one.node !== node);
     const staying = others.reduce((sum, one) => sum + one.here.length, 0);
     return staying === 0 || staying >= (min ?? staying + 1) ? [] : [{ name, others }];
   });
@@ -31,9 +47,9 @@ export function brokenWithout(
   return {
     breaks: {
       gangs: `${world.tenant}/${broken.map((one) => one.name).join()}`,
-      ageS: Math.min(node.ageS ?? 0, ...others.map((one) => one.node.ageS ?? 0)),
+      ageS: others.reduce((least, one) => Math.min(least, one.node.ageS ?? 0), node.ageS ?? 0),
     },
-    priority: Math.max(...others.flatMap((one) => one.here.map((pod) => pod.priority))),
+    priority: others.flatMap((one) => one.here).reduce((most, pod) => Math.max(most, pod.priority), Number.NEGATIVE_INFINITY),
   };
 }
 

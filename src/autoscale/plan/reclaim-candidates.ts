@@ -4,7 +4,7 @@ import type { Cluster } from "./cluster.ts";
 import type { Fleet, Lot } from "./fleet.ts";
 import type { PodKind } from "./kinds.ts";
 import type { Quotas } from "./quotas.ts";
-import { brokenWithout } from "./reclaim-broken.ts";
+import { brokenWithout, membersOf } from "./reclaim-broken.ts";
 import type { Held } from "./reclaim-held.ts";
 import { judged, type Protection, type Victim, victimOrder } from "./reclaim-victims.ts";
 import type { Site } from "./sites.ts";
@@ -47,6 +47,7 @@ export function candidatesOf(
 function nodesOf(turn: Turn, { world: { policy = {} }, quotas, fleet }: Ground, held: Held[]): Candidate[] {
   const { world, nodes } = turn.cluster.demand;
   const pools = new Map(world.pools.map((pool) => [pool.name, pool]));
+  const members = membersOf(turn);
   return nodes.flatMap(({ node }, index): Candidate[] => {
     const site = turn.cluster.sites.all[index];
     const pool = pools.get(node.pool ?? "");
@@ -72,7 +73,7 @@ function nodesOf(turn: Turn, { world: { policy = {} }, quotas, fleet }: Ground, 
       return [];
     }
     const idle = verdict.idle && site.here.length === 0;
-    const broken = brokenWithout(turn, node);
+    const broken = brokenWithout(turn, node, members);
     const priority = Math.max(verdict.priority, ...site.here.map((one) => one.kind.priority), ...(broken ? [broken.priority] : []));
     const breaks = broken ? { breaks: broken.breaks } : {};
     return [{ ...verdict, ...common, ...breaks, idle, priority, site, supply: node, coming: site.here.length }];

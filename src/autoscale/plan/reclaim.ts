@@ -6,7 +6,7 @@ import { order } from "./order.ts";
 import type { Quotas } from "./quotas.ts";
 import { breakGangs, giveBackBroken } from "./reclaim-broken.ts";
 import { type Candidate, candidatesOf, choiceOf, eviction, lower, tenantOf } from "./reclaim-candidates.ts";
-import { type Held, withHeld } from "./reclaim-held.ts";
+import { alike, type HeldAlike, withHeld } from "./reclaim-held.ts";
 import { type Allowance, leastVictims, lighter, type Victim } from "./reclaim-victims.ts";
 import type { Measure } from "./shares.ts";
 import type { Site } from "./sites.ts";
@@ -41,7 +41,7 @@ class Reclaim {
   private actions: Action[] = [];
   private readonly lost = new Map<string, string>();
   private readonly inTheWay: readonly Candidate[];
-  private readonly held: readonly Held[];
+  private readonly held: readonly HeldAlike[];
   /** Those that are idle. */
   private readonly idle: readonly Candidate[];
   /** Who may get anything at all. */
@@ -55,7 +55,7 @@ class Reclaim {
     this.quotas = quotas;
     const { candidates, held } = candidatesOf(turns, { world, quotas, fleet });
     this.inTheWay = candidates;
-    this.held = held;
+    this.held = alike(held);
     this.idle = this.inTheWay.filter((one) => one.idle);
     // who owns nothing gets idle nodes only, and room on its own for a gang
     const have = new Set(this.inTheWay.map((one) => one.turn));
