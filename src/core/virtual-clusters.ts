@@ -105,6 +105,8 @@ export interface VirtualClusterStatus {
   readonly port?: number;
   /** The user of this host that its processes run as. */
   readonly userID?: number;
+  /** The control plane it was given, where that is older than it; otherwise its own uid names it. */
+  readonly plane?: string;
   /** How many nodes joined it. */
   readonly nodes?: number;
   /** The networks it was made with: they do not change any more. */
@@ -122,6 +124,8 @@ export interface VirtualClusterStatus {
 export interface SleepStatus {
   readonly state: SleepState;
   readonly since: string;
+  /** How long it was awake before `since`, in seconds. */
+  readonly awakeSeconds?: number;
   readonly why?: string;
   readonly lastCallAt?: string;
   /** When `spec.sleep.state: Asleep` was first seen; absent while that is not ordered. */

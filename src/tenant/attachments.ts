@@ -67,9 +67,9 @@ export function attach(plane: ControlPlane, { log, clock, onRequest, onTamper }:
 
 /** Whether an attachment still fits: same apiserver, same certificate of ours, same authorities. */
 export function fits(attachment: Attachment, plane: ControlPlane): boolean {
-  const { port, uid, bundle } = attachment.plane;
+  const { port, id, bundle } = attachment.plane;
   const known = keyedOf(bundle, "daemon").certificate === keyedOf(plane.bundle, "daemon").certificate;
-  return uid === plane.uid && port === plane.port && known && trustOf(bundle) === trustOf(plane.bundle);
+  return id === plane.id && port === plane.port && known && trustOf(bundle) === trustOf(plane.bundle);
 }
 
 /** `namespace/name`, as the host control plane's reflector has it. */

@@ -4,18 +4,19 @@ import type { Clock } from "../core/clock.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import { FINALIZER_TENANT, type TenantRef, tenantText } from "../core/names.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
-import { type EventRecorder, type Kube, NAMESPACE, reflector } from "../kube/index.ts";
+import type { SleepStatus } from "../core/virtual-clusters.ts";
+import { type EventRecorder, type Kube, reflector } from "../kube/index.ts";
 import type { Metrics } from "../observe/index.ts";
 import type { Supervisor } from "../supervise/index.ts";
 import { reconciler } from "../work/index.ts";
 import { hostAdmissions } from "./admissions.ts";
 import { approver } from "./approver.ts";
-import { type Attachment, attach, fits, keyOfRef } from "./attachments.ts";
-import { bootstrapTenant, keepFull } from "./bootstrap.ts";
+import { type Attachment, keyOfRef } from "./attachments.ts";
+import { keepFull } from "./bootstrap.ts";
 import { declarations } from "./declaration.ts";
 import { entrance } from "./entrance.ts";
-import { NOBODY, proveRefused } from "./gate.ts";
 import { hostNames } from "./gateway/route.ts";
+import { holds } from "./holds.ts";
 import { chooseUser, type Isolation } from "./isolation.ts";
 import { type JoinCredential, joins, type NodeIdentity } from "./join.ts";
 import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
@@ -25,14 +26,15 @@ import type { DatastoreLimits } from "./placement.ts";
 import { choosePort, type PortRange } from "./ports.ts";
 import { processRuntime } from "./process.ts";
 import { datastoreFull } from "./quota.ts";
-import type { ControlPlane } from "./runtime.ts";
+import { type ControlPlane, idOf } from "./runtime.ts";
 import { tenantSecrets } from "./secrets.ts";
-import { serviceEndpoints } from "./service-endpoints.ts";
 import { etcdShards } from "./shards.ts";
+import { type Judgement, sleeper, turned } from "./sleeper.ts";
 import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
 import { type ConditionType, isReady, met, pending, report, unmet } from "./status.ts";
 import { tearDown } from "./teardown.ts";
 import { meant } from "./template/resolve.ts";
+import { type PlaneWatch, watchPlanes } from "./watch.ts";
 
 export interface TenantOptions {
   /** The host control plane. */
@@ -99,13 +101,19 @@ export function tenantController(options: TenantOptions): TenantController {
   const declared = declarations({ kube, clock, events });
   const ending = new AbortController();
   const keys = tenantKeys({ kube, clock, random, log, events, ending: ending.signal, times: options.keyTimes });
-  const attachments = new Map<string, Attachment>();
+  const sleeping = sleeper({ kube, runtime, dataDir, clock });
+  const held = holds({
+    clock,
+    log,
+    onRequest: ({ ref }, request) => certificates.nudge(`${tenantText(ref)}/${request}`),
+    onTamper: (key) => control.nudge(key),
+  });
   const ready = new Map<string, TenantRef>();
   const listeners: (() => void)[] = [];
 
   function attachment(ref: TenantRef): Attachment {
-    const held = attachments.get(keyOfRef(ref));
-    if (held) return held;
+    const one = held.of(keyOfRef(ref));
+    if (one) return one;
     throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(ref), reason: "it has not answered yet" });
   }
 
@@ -119,7 +127,7 @@ export function tenantController(options: TenantOptions): TenantController {
     log,
     onChange: (ref) => control.nudge(keyOfRef(ref)),
   });
-  const certificates = approver({ admissions, joins: { spend }, attachments: () => [...attachments.values()], clock, log });
+  const certificates = approver({ admissions, joins: { spend }, attachments: () => held.all(), clock, log });
   const clusters = reflector({ kube, kind: VIRTUAL_CLUSTER, log, clock, onChange: (key) => control.nudge(key) });
   const control = reconciler({ name: "tenants", log, clock, concurrency: 4, keys: () => clusters.keys(), reconcile });
 
@@ -135,8 +143,12 @@ export function tenantController(options: TenantOptions): TenantController {
     // before anything can fail: what cannot run is deleted in its time all the same
     const alive = await declared.live(cluster, spec.ttlMs);
     if (!alive) return undefined;
-    const { afterMs } = await run(await allocate(await holdFinalizer(alive.cluster), spec), spec, signal);
-    return { afterMs: Math.min(afterMs, alive.afterMs ?? afterMs) };
+    const placed = await allocate(await holdFinalizer(alive.cluster), spec);
+    const judged = await sleeping.judge(placed, spec.sleep, held.of(key)?.kube);
+    const { afterMs } =
+      judged.decision.state === "awake" ? await run(placed, spec, judged, signal) : await rest(placed, spec, judged, signal);
+    const lookMs = (judged.decision.lookAgainAt ?? Number.POSITIVE_INFINITY) - clock.now().getTime();
+    return { afterMs: Math.max(0, Math.min(afterMs, lookMs, alive.afterMs ?? afterMs)) };
   }
 
   /** What its people have to correct is a condition; anything else is thrown. */
@@ -214,27 +226,70 @@ export function tenantController(options: TenantOptions): TenantController {
     }
   }
 
-  async function run(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal): Promise<{ readonly afterMs: number }> {
+  async function run(
+    cluster: VirtualCluster,
+    spec: TenantSpec,
+    judged: Judgement,
+    signal: AbortSignal,
+  ): Promise<{ readonly afterMs: number }> {
     const key = keyOfRef(refOf(cluster));
-    const access = await stage(cluster, "DatastoreReady", signal, () =>
-      datastore.admit(cluster.metadata.uid ?? "", signal, spec.datastore),
-    );
-    const { plane, report: kept } = await stage(cluster, "ControlPlaneReady", signal, async () => {
-      const { plane: whole, report } = await planeOf(cluster, spec, access);
-      await runtime.ensure(whole, signal);
-      await way.open(whole, await admissions.read(whole.ref), signal);
-      const ailment = await runtime.ailment(whole.uid);
-      if (ailment) throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(whole.ref), reason: ailment });
-      return { plane: whole, report };
-    });
-    await stage(cluster, "AdmissionReady", signal, () => closeGate(key, plane, signal));
+    const { plane, kept } = await started(cluster, spec, signal);
+    await stage(cluster, "AdmissionReady", signal, () => held.take(key, plane, () => admissions.read(plane.ref), signal));
     await stage(cluster, "DatastoreFull", signal, () => closeWhenFull(key, plane));
-    await tenantSecrets(kube, plane.ref, plane.uid).writeKubeconfig(peoplesKubeconfig(plane));
-    await reportReady(cluster, plane, kept);
+    await tenantSecrets(kube, plane.ref, cluster.metadata.uid ?? "").writeKubeconfig(peoplesKubeconfig(plane));
+    await reportReady(cluster, plane, kept, turned(judged.status, "awake", clock.now(), judged.decision.why));
     if (!ready.has(key)) {
       ready.set(key, plane.ref);
       changed();
     }
+    return { afterMs: kept.afterMs };
+  }
+
+  /** Its datastore lets it in, its processes run, and people and nodes come through. */
+  async function started(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal) {
+    const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(idOf(cluster), signal, spec.datastore));
+    return stage(cluster, "ControlPlaneReady", signal, async () => {
+      const { plane, report: kept } = await planeOf(cluster, spec, access);
+      await runtime.ensure(plane, signal);
+      await way.open(plane, await admissions.read(plane.ref), signal);
+      const ailment = await runtime.ailment(plane.id);
+      if (ailment) throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(plane.ref), reason: ailment });
+      return { plane, kept };
+    });
+  }
+
+  /** Asleep, or on the way there: machines first, then callers, then processes. Its certificates are renewed all the same. */
+  async function rest(
+    cluster: VirtualCluster,
+    spec: TenantSpec,
+    judged: Judgement,
+    signal: AbortSignal,
+  ): Promise<{ readonly afterMs: number }> {
+    const [key, id] = [keyOfRef(refOf(cluster)), idOf(cluster)];
+    // its pods wait from now on: nobody buys machines for them while they are given back
+    leaveReady(key);
+    const { decision, status } = judged;
+    const machines = judged.state === "awake" ? await sleeping.giveBack(cluster, judged.policy) : [];
+    if (machines.length > 0) {
+      const why = `${decision.why}; first it gives back ${machines.join(", ")}`;
+      await report(kube, clock, cluster, { sleep: { ...status, why: why.slice(0, 1024) } });
+      return { afterMs: GIVING_BACK_MS };
+    }
+    await held.let(key);
+    const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(id, signal, spec.datastore));
+    const { plane, report: kept } = await planeOf(cluster, spec, access);
+    await runtime.refresh(plane);
+    await way.rest(plane, await admissions.read(plane.ref), signal);
+    const slept = await (decision.state === "stopped" ? runtime.stop(id) : runtime.hibernate(id));
+    const state = slept.state === "frozen" ? "hibernated" : "stopped";
+    const why = slept.reason === undefined ? decision.why : `${decision.why}; stopped, not hibernated: ${slept.reason}`;
+    if (judged.state !== state) events.record(cluster, "Normal", state === "stopped" ? "Stopped" : "Hibernated", why);
+    await report(kube, clock, cluster, {
+      phase: "Ready",
+      pki: kept.status,
+      sleep: turned(status, state, clock.now(), why),
+      set: [kept.condition, met("ControlPlaneReady", "Asleep", `${state}: ${why}`), met("Ready", "Asleep", `${state}; a call wakes it`)],
+    });
     return { afterMs: kept.afterMs };
   }
 
@@ -243,72 +298,54 @@ export function tenantController(options: TenantOptions): TenantController {
     spec: TenantSpec,
     access: ControlPlane["datastore"],
   ): Promise<{ readonly plane: ControlPlane; readonly report: KeyReport }> {
-    const [ref, uid, port] = [refOf(cluster), cluster.metadata.uid ?? "", cluster.status?.port ?? 0];
+    const [ref, id, port] = [refOf(cluster), idOf(cluster), cluster.status?.port ?? 0];
     const user = isolation && cluster.status?.userID;
     const names = isolation ? hostNames(ref, isolation.domain) : [];
     const parts = {
       sans: [...new Set(["localhost", "127.0.0.1", listen.nodes, ...listen.people, spec.serviceAddress, ...SERVICE_NAMES, ...names])],
-      datastore: { ca: access.ca, certificate: (days: number) => datastore.certificate(uid, days) },
+      datastore: { ca: access.ca, certificate: (days: number) => datastore.certificate(id, days) },
     };
-    const { bundle, report } = await keys.keep(cluster, parts, attachments.get(keyOfRef(ref)));
-    const plane = { ref, uid, spec, port, address: listen.nodes, bundle, datastore: access, ...(user === undefined ? {} : { user }) };
+    const { bundle, report } = await keys.keep(cluster, parts, held.of(keyOfRef(ref)));
+    const plane = { ref, id, spec, port, address: listen.nodes, bundle, datastore: access, ...(user === undefined ? {} : { user }) };
     return { plane, report };
-  }
-
-  async function closeGate(key: string, plane: ControlPlane, signal: AbortSignal): Promise<void> {
-    const before = attachments.get(key);
-    const held = before && fits(before, plane) ? before : await attachTo(key, plane);
-    if (held !== before) await namespaceExists(held.kube, signal);
-    const changedAny = await bootstrapTenant(held.kube, () => admissions.read(plane.ref), serviceEndpoints(plane));
-    if (changedAny || held !== before)
-      await proveRefused({ ref: plane.ref, server: held.server, bundle: plane.bundle, clock }, NOBODY, signal);
   }
 
   /** A stopped tenant's apiserver can write no policy; the one it had as a full tenant is still there. */
   async function closeWhenFull(key: string, plane: ControlPlane): Promise<void> {
-    const state = datastore.usage(plane.uid)?.state;
-    const held = attachments.get(key);
-    if (held && state !== undefined && state !== "stopped") await keepFull(held.kube, state === "full");
+    const state = datastore.usage(plane.id)?.state;
+    const one = held.of(key);
+    if (one && state !== undefined && state !== "stopped") await keepFull(one.kube, state === "full");
   }
 
-  async function attachTo(key: string, plane: ControlPlane): Promise<Attachment> {
-    await attachments.get(key)?.detach();
-    const held = attach(plane, {
-      log: log.child({ tenant: tenantText(plane.ref) }),
-      clock,
-      onRequest: (name) => certificates.nudge(`${tenantText(plane.ref)}/${name}`),
-      onTamper: () => control.nudge(key),
-    });
-    attachments.set(key, held);
-    return held;
+  /** People come in by the front door, which wakes a sleeper; where there is none, by the apiserver's own port. */
+  function peoplesWay({ ref, port }: Pick<ControlPlane, "ref" | "port">): { readonly server: string; readonly serverName?: string } {
+    const address = listen.people[0] ?? listen.nodes;
+    if (!isolation) return { server: `https://${address}:${port}` };
+    const { frontDoor, domain } = isolation;
+    const host = frontDoor.address === EVERYWHERE ? address : frontDoor.address;
+    const [serverName = ""] = hostNames(ref, domain);
+    return { server: `https://${host}:${frontDoor.port}`, serverName };
   }
 
-  /** An apiserver is ready a moment before it has made its own namespaces. */
-  async function namespaceExists(tenant: Kube, signal: AbortSignal): Promise<void> {
-    for (let left = 100; left > 0; left -= 1) {
-      if (await tenant.get(NAMESPACE, "kube-system")) return;
-      await clock.sleep(50, signal);
-    }
+  function peoplesKubeconfig(plane: ControlPlane): string {
+    const { ref, bundle } = plane;
+    const client = keyedOf(bundle, "people");
+    return kubeconfig({ ...peoplesWay(plane), ca: trustOf(bundle), user: `${ref.name}-admin`, cluster: tenantText(ref), client });
   }
 
-  function peoplesKubeconfig({ bundle, port, ref }: ControlPlane): string {
-    const server = `https://${listen.people[0] ?? listen.nodes}:${port}`;
-    return kubeconfig({
-      server,
-      ca: trustOf(bundle),
-      user: `${ref.name}-admin`,
-      cluster: tenantText(ref),
-      client: keyedOf(bundle, "people"),
-    });
-  }
-
-  async function reportReady(cluster: VirtualCluster, { port, spec, uid }: ControlPlane, kept: KeyReport): Promise<void> {
-    const endpoint = `https://${listen.people[0] ?? listen.nodes}:${port}`;
+  async function reportReady(
+    cluster: VirtualCluster,
+    { ref, port, spec, id }: ControlPlane,
+    kept: KeyReport,
+    sleep: SleepStatus,
+  ): Promise<void> {
+    const { server: endpoint, serverName } = peoplesWay({ ref, port });
     if (!isReady(cluster)) {
       const seconds = Math.round((clock.now().getTime() - Date.parse(cluster.metadata.creationTimestamp ?? "")) / 1000);
       events.record(cluster, "Normal", "Ready", `the control plane answers at ${endpoint}`);
       log.info({ tenant: tenantText(refOf(cluster)), endpoint, seconds }, "tenant ready");
     }
+    const again = (await runtime.restarts(id))?.slice(0, 4000);
     const joined = (await admissions.read(refOf(cluster))).filter((node) => node.tokenId === undefined);
     await report(kube, clock, cluster, {
       phase: "Ready",
@@ -317,22 +354,23 @@ export function tenantController(options: TenantOptions): TenantController {
       endpoint,
       nodeEndpoint: `https://${listen.nodes}:${port}`,
       pki: kept.status,
+      sleep,
       set: [
-        datastoreFull(datastore.usage(uid), clock.now()),
+        datastoreFull(datastore.usage(id), clock.now()),
         kept.condition,
         met("DatastoreReady", "InShard", "its objects are in a shared etcd, in a range of its own"),
         isolation
           ? met("Isolated", "Cell", "its processes have a user, a cgroup, a network and a file system of their own")
           : pending("Isolated", "IsolationOff", "tenants.isolation is none: its apiserver reaches what this host reaches"),
-        met("ControlPlaneReady", "Running", "apiserver, controller-manager and scheduler run"),
+        met("ControlPlaneReady", again === undefined ? "Running" : "Restarted", again ?? "apiserver, controller-manager and scheduler run"),
         met("AdmissionReady", "GateClosed", "a node without a live claim was seen to be refused"),
-        met("Ready", "Ready", `people reach it at ${endpoint}`),
+        met("Ready", "Ready", `people reach it at ${endpoint}${serverName ? ` as ${serverName}` : ""}`),
       ],
     });
   }
 
   async function remove(cluster: VirtualCluster, signal: AbortSignal): Promise<{ readonly afterMs: number } | undefined> {
-    const [key, ref, uid] = [keyOfRef(refOf(cluster)), refOf(cluster), cluster.metadata.uid ?? ""];
+    const [key, ref, id] = [keyOfRef(refOf(cluster)), refOf(cluster), idOf(cluster)];
     return tearDown(cluster, {
       kube,
       clock,
@@ -342,23 +380,24 @@ export function tenantController(options: TenantOptions): TenantController {
       async keepRunning() {
         const spec = checkedSpec(cluster);
         if (spec instanceof IronwrightError || cluster.status?.port === undefined) return;
-        if (attachments.has(key) && (await runtime.ailment(uid)) === undefined) return;
-        const { plane } = await planeOf(cluster, spec, await datastore.admit(uid, signal, spec.datastore));
+        if (held.of(key) && (await runtime.ailment(id)) === undefined) return;
+        const { plane } = await planeOf(cluster, spec, await datastore.admit(id, signal, spec.datastore));
         await runtime.ensure(plane, signal);
         await way.open(plane, await admissions.read(ref), signal);
-        await closeGate(key, plane, signal);
+        await held.take(key, plane, () => admissions.read(ref), signal);
         ready.set(key, ref);
         changed();
       },
       async removeControlPlane() {
         await detach(key);
         keys.forget(ref);
-        await way.close(uid);
-        await runtime.remove(uid);
+        sleeping.forget(id);
+        await way.close(id);
+        await runtime.remove(id);
       },
-      removeKeys: () => datastore.remove(uid, signal),
+      removeKeys: () => datastore.remove(id, signal),
       async removeSecrets() {
-        await tenantSecrets(kube, ref, uid).remove();
+        await tenantSecrets(kube, ref, cluster.metadata.uid ?? "").remove();
         await admissions.remove(ref);
       },
     });
@@ -370,9 +409,7 @@ export function tenantController(options: TenantOptions): TenantController {
 
   async function detach(key: string): Promise<undefined> {
     leaveReady(key);
-    const held = attachments.get(key);
-    attachments.delete(key);
-    await held?.detach();
+    await held.let(key);
     return undefined;
   }
 
@@ -380,6 +417,12 @@ export function tenantController(options: TenantOptions): TenantController {
     for (const listener of listeners) listener();
   }
 
+  function nudgePlane(id: string): void {
+    const found = clusters.list().find((cluster) => idOf(cluster) === id);
+    if (found) control.nudge(keyOfRef(refOf(found)));
+  }
+
+  let watch: PlaneWatch | undefined;
   const unscrape = options.metrics?.onScrape(() => {
     options.metrics?.tenantCertificateSeconds.reset();
     for (const { tenant, certificates: all } of keys.expiries()) {
@@ -396,10 +439,8 @@ export function tenantController(options: TenantOptions): TenantController {
     revoke,
     async start() {
       await clusters.start();
-      datastore.onChange((id) => {
-        const found = clusters.list().find((cluster) => cluster.metadata.uid === id);
-        if (found) control.nudge(keyOfRef(refOf(found)));
-      });
+      datastore.onChange(nudgePlane);
+      watch = watchPlanes({ supervisor, way, clock, log, onChange: (cell) => nudgePlane(cell.replace(/^tenant-/, "")) });
       // the first tenant need not wait for it; when it does not come, the tenants' conditions say so
       void datastore.start(ending.signal).catch((error: unknown) => log.warn({ err: error }, "the tenants' datastore does not answer yet"));
       control.start();
@@ -407,15 +448,17 @@ export function tenantController(options: TenantOptions): TenantController {
     },
     async stop() {
       ending.abort(new Error("the tenant controller is stopping"));
-      await Promise.all([control.stop(), certificates.stop(), clusters.stop()]);
-      await Promise.all([...attachments.values()].map((held) => held.detach()));
-      attachments.clear();
+      await Promise.all([control.stop(), certificates.stop(), clusters.stop(), watch?.stop()]);
+      await held.letAll();
       await datastore.close();
       unscrape?.();
     },
   };
 }
 
+/** Machines are given back meanwhile, which takes minutes on metal. */
+const GIVING_BACK_MS = 1_000;
+const EVERYWHERE = "0.0.0.0";
 const SERVICE_NAMES = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
 
 function refOf({ metadata }: VirtualCluster): TenantRef {

@@ -2,15 +2,20 @@ import { join } from "node:path";
 import type { Supervisor } from "../supervise/index.ts";
 import type { AdmittedNode } from "./csr.ts";
 import { GATEWAY_CHILD, gatewayChild, gatewayClient, gatewayDir, gatewaySocket } from "./gateway/client.ts";
-import { hostNames } from "./gateway/route.ts";
+import { hostNames, type RouteState } from "./gateway/route.ts";
+import type { TenantTraffic } from "./gateway/tenant.ts";
 import { gatewayUser, type Isolation } from "./isolation.ts";
 import { cellName, doorSocket, egressSocket } from "./place.ts";
-import type { ControlPlane } from "./runtime.ts";
+import { type ControlPlane, isNameless } from "./runtime.ts";
 
 /** How people, nodes and what the apiserver dials get into and out of a tenant's cell: by the gateway. */
 export interface Entrance {
   /** The tenant's port, names and way out are served so, by a gateway that is started if it does not run. Idempotent. */
   open(plane: ControlPlane, nodes: readonly AdmittedNode[], signal: AbortSignal): Promise<void>;
+  /** Connections are closed; who calls the tenant by name wakes it and is held until it answers, and nodes are sent away. Idempotent. */
+  rest(plane: ControlPlane, nodes: readonly AdmittedNode[], signal: AbortSignal): Promise<void>;
+  /** What comes and goes, of each that is open or rests; empty while no gateway runs. */
+  traffic(): Promise<readonly TenantTraffic[]>;
   /** Nobody comes in any more. */
   close(id: string): Promise<void>;
 }
@@ -20,7 +25,7 @@ const READY_TIMEOUT_MS = 30_000;
 const NODES_ADDRESS = "0.0.0.0";
 
 /** Where nobody is in a cell, apiservers listen for themselves. */
-const NONE: Entrance = { open: async () => {}, close: async () => {} };
+const NONE: Entrance = { open: async () => {}, rest: async () => {}, traffic: async () => [], close: async () => {} };
 
 export interface EntranceOptions {
   readonly supervisor: Supervisor;
@@ -51,30 +56,39 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
     await supervisor.waitReady(child.name, { timeoutMs: READY_TIMEOUT_MS, signal });
   }
 
-  return {
-    async open({ ref, uid: id, port, spec }, nodes, signal) {
-      await run(signal);
-      const home = join(dataDir, "tenants", id);
-      await client.put({
-        id,
-        ref,
-        state: "awake",
-        api: doorSocket(home),
-        cell: cellName(id),
-        port,
-        names: [...hostNames(ref, isolation.domain)],
-        egress: {
-          socket: egressSocket(home),
-          nodes: nodes.map(({ nodeName, addresses }) => ({ name: nodeName, addresses: [...addresses] })),
-          podCIDR: spec.podCIDR,
-          serviceCIDR: spec.serviceCIDR,
-        },
-      });
-    },
+  async function serve(state: RouteState, plane: ControlPlane, nodes: readonly AdmittedNode[], signal: AbortSignal): Promise<void> {
+    const { ref, id, port, spec } = plane;
+    await run(signal);
+    const home = join(dataDir, "tenants", id);
+    await client.put({
+      id,
+      ref,
+      state,
+      api: doorSocket(home),
+      cell: cellName(id),
+      port,
+      // nobody calls what has no name yet
+      names: isNameless(plane) ? [] : [...hostNames(ref, isolation.domain)],
+      egress: {
+        socket: egressSocket(home),
+        nodes: nodes.map(({ nodeName, addresses }) => ({ name: nodeName, addresses: [...addresses] })),
+        podCIDR: spec.podCIDR,
+        serviceCIDR: spec.serviceCIDR,
+      },
+    });
+  }
 
+  /** Nobody comes in where it never ran. */
+  async function runs(): Promise<boolean> {
+    return (await supervisor.list()).some((child) => child.name === GATEWAY_CHILD && child.ready);
+  }
+
+  return {
+    open: (plane, nodes, signal) => serve("awake", plane, nodes, signal),
+    rest: (plane, nodes, signal) => serve("asleep", plane, nodes, signal),
+    traffic: async () => ((await runs()) ? client.list() : []),
     async close(id) {
       const children = await supervisor.list();
-      // nobody comes in where it never ran
       if (children.some((child) => child.name === GATEWAY_CHILD)) await client.remove(id);
     },
   };

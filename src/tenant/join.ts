@@ -10,6 +10,7 @@ import { BOOTSTRAP_GROUP, writeGate } from "./bootstrap.ts";
 import type { AdmittedNode } from "./csr.ts";
 import { proveRefused } from "./gate.ts";
 import { trustOf } from "./pki.ts";
+import { idOf } from "./runtime.ts";
 
 /** What a machine needs to join, for one claim alone and for minutes. */
 export interface JoinCredential {
@@ -70,7 +71,7 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
   async function admit(ref: TenantRef, node: NodeIdentity & { readonly addresses: readonly string[] }): Promise<JoinCredential> {
     const { kube: tenant, plane } = attachment(ref);
     const cluster = await kube.get(VIRTUAL_CLUSTER, ref.name, ref.namespace);
-    if (!cluster || cluster.metadata.deletionTimestamp || cluster.metadata.uid !== plane.uid) {
+    if (!cluster || cluster.metadata.deletionTimestamp || idOf(cluster) !== plane.id) {
       throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(ref), reason: "it is being deleted" });
     }
     const before = (await admissions.read(ref)).find((one) => one.nodeName === node.nodeName);

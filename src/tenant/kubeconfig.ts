@@ -3,6 +3,8 @@ import type { KeyedCertificate } from "../supervise/index.ts";
 
 export interface Credentials {
   readonly server: string;
+  /** What the server's certificate is asked for, and who is meant where many are behind one address; without it, the server's own name. */
+  readonly serverName?: string;
   /** PEM of the authority the server's certificate must come from. */
   readonly ca: string;
   readonly user: string;
@@ -11,11 +13,16 @@ export interface Credentials {
 }
 
 /** A kubeconfig that carries everything in itself. */
-export function kubeconfig({ server, ca, user, cluster, client }: Credentials): string {
+export function kubeconfig({ server, serverName, ca, user, cluster, client }: Credentials): string {
   return stringify({
     apiVersion: "v1",
     kind: "Config",
-    clusters: [{ name: cluster, cluster: { server, "certificate-authority-data": base64(ca) } }],
+    clusters: [
+      {
+        name: cluster,
+        cluster: { server, ...(serverName ? { "tls-server-name": serverName } : {}), "certificate-authority-data": base64(ca) },
+      },
+    ],
     users: [{ name: user, user: { "client-certificate-data": base64(client.certificate), "client-key-data": base64(client.key) } }],
     contexts: [{ name: cluster, context: { cluster, user } }],
     "current-context": cluster,

@@ -11,6 +11,8 @@ export interface Place {
   readonly etcd: string;
   pki(file: string): string;
   config(file: string): string;
+  /** Where the apiserver may write what was asked of it. */
+  audit(file: string): string;
   program(name: string): string;
   /** Through which the apiserver dials webhooks, kubelets, pods and services; without it, by the host's network. */
   readonly egressSocket?: string;
@@ -33,6 +35,7 @@ const CELL = {
   native: "/opt/ironwright-native",
   pki: "/tenant/pki",
   config: "/tenant/config",
+  audit: "/tenant/audit",
   doorDir: "/run/door",
   etcdDir: "/run/etcd",
   egressDir: "/run/egress",
@@ -58,6 +61,7 @@ export function openPlace({ port, datastore }: ControlPlane, home: string, kubeB
     etcd: datastore.endpoint,
     pki: (file) => join(home, "pki", file),
     config: (file) => join(home, "config", file),
+    audit: (file) => join(auditDir(home), file),
     program: (name) => join(kubeBin, name),
     around: () => ({ cwd: home }),
     asks: (path, files) => ({ http: { url: `https://127.0.0.1:${port}${path}`, ...files } }),
@@ -66,7 +70,7 @@ export function openPlace({ port, datastore }: ControlPlane, home: string, kubeB
 
 /** Apart from the host and from other tenants. @throws IRW_ISOLATION */
 export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, isolation: Isolation): Place {
-  const { uid: id, user, datastore } = plane;
+  const { id, user, datastore } = plane;
   if (user === undefined) throw new IronwrightError("IRW_ISOLATION", { reason: `${id} has no user of its own` });
   const sockets = [doorSocket(home), egressSocket(home)];
   const long = sockets.find((path) => Buffer.byteLength(path) > LONGEST_SOCKET_PATH);
@@ -82,7 +86,7 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
     uid: user,
     gid: user,
     holder,
-    limits: isolation.limits,
+    limits: { ...isolation.limits, ...plane.spec.limits },
     mounts,
   });
   const files: readonly CellMount[] = [
@@ -99,6 +103,7 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
     etcd: `https://${addressOf(CELL.etcd)}`,
     pki: (file) => `${CELL.pki}/${file}`,
     config: (file) => `${CELL.config}/${file}`,
+    audit: (file) => `${CELL.audit}/${file}`,
     program: (name) => `${CELL.bin}/${name}`,
     egressSocket: `${CELL.egressDir}/egress.sock`,
     around: (mounts = []) => ({ cwd: "/tmp", cell: place(false, [...files, ...mounts]) }),
@@ -120,8 +125,18 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
   };
 }
 
+export function auditDir(home: string): string {
+  return join(home, "audit");
+}
+
+/** What the apiserver alone is given: its log of calls to write, and its way out. */
+export function apiserverMounts(home: string, user: number, isolation: Isolation): readonly CellMount[] {
+  const audit = { source: auditDir(home), target: CELL.audit, writable: true, owner: { uid: user, gid: user } };
+  return [egressMount(home, user, isolation), audit];
+}
+
 /** The gateway makes the socket, and the tenant's group may connect to it. */
-export function egressMount(home: string, user: number, isolation: Isolation): CellMount {
+function egressMount(home: string, user: number, isolation: Isolation): CellMount {
   return { source: dirname(egressSocket(home)), target: CELL.egressDir, owner: { uid: gatewayUser(isolation), gid: user } };
 }
 

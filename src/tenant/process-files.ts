@@ -6,6 +6,7 @@ import { kubeconfigOfFiles } from "./kubeconfig.ts";
 import { keyedOf } from "./pki.ts";
 import type { Place } from "./place.ts";
 import type { ControlPlane } from "./runtime.ts";
+import { ACTIVITY_POLICY } from "./sleep/calls.ts";
 
 /** Read first by who verifies: nobody is shown a certificate before its authority can be known. */
 const TRUST = ["ca-bundle.crt", "front-proxy-ca-bundle.crt", "etcd-ca.crt"] as const;
@@ -21,7 +22,7 @@ export async function writeControlPlane(home: string, { bundle }: ControlPlane, 
   const pki = (file: string) => join(home, "pki", file);
   const config = (file: string) => join(home, "config", file);
   const write = (path: string, contents: string) => writePrivate(path, contents, SHARED);
-  for (const dir of ["pki", "config", "log", "outside"]) await makePrivate(join(home, dir));
+  for (const dir of ["pki", "config", "log", "outside", "audit"]) await makePrivate(join(home, dir));
   for (const file of TRUST) await write(pki(file), bundle[file] ?? "");
   for (const name of PAIRS) {
     const { certificate, key } = keyedOf(bundle, name);
@@ -37,6 +38,7 @@ export async function writeControlPlane(home: string, { bundle }: ControlPlane, 
   }
   await write(config("encryption.yaml"), stringify(encryption(bundle["encryption-key"] ?? "")));
   await write(config("authentication.yaml"), stringify(AUTHENTICATION));
+  await write(config("audit.yaml"), stringify(ACTIVITY_POLICY));
   if (place.egressSocket !== undefined) await write(config("egress.yaml"), stringify(egressSelector(place.egressSocket)));
   // who asks whether it is awake; no process of the tenant's sees it
   const daemon = keyedOf(bundle, "daemon");

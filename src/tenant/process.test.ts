@@ -7,7 +7,7 @@ import type { ControlPlane } from "./runtime.ts";
 
 const PLANE: ControlPlane = {
   ref: { namespace: "default", name: "acme" },
-  uid: "11111111-2222-3333-4444-555555555555",
+  id: "11111111-2222-3333-4444-555555555555",
   spec: { version: "v1.36.3", podCIDR: "10.244.0.0/16", serviceCIDR: "10.96.0.0/16", serviceAddress: "10.96.0.1", datastore: {} },
   port: 16443,
   address: "10.77.0.1",
@@ -28,7 +28,7 @@ test("the same control plane is the same children: ensuring it again restarts no
 
 test("each child is named by the uid, and keeps its files in the tenant's directory", () => {
   for (const child of [apiserver, controllerManager, scheduler]) {
-    expect(child.name).toContain(PLANE.uid);
+    expect(child.name).toContain(PLANE.id);
     expect(child.name).toMatch(/^[A-Za-z0-9._-]+$/);
     expect(child.logFile).toMatch(/^\/data\/tenants\/u\//);
   }
@@ -39,7 +39,7 @@ test("no secret is in a command line", () => {
 });
 
 test.each([
-  ["its own prefix of the datastore", `--etcd-prefix=/${PLANE.uid}`],
+  ["its own prefix of the datastore", `--etcd-prefix=/${PLANE.id}`],
   ["no compaction of everybody's etcd", "--etcd-compaction-interval=0"],
   ["nodes that can touch only themselves", "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement"],
   ["kubelets it dials must prove themselves", "--kubelet-certificate-authority=/data/tenants/u/pki/ca-bundle.crt"],
@@ -86,7 +86,12 @@ describe("in a cell", () => {
   test("they see programs, keys and settings, and each socket only who needs it", () => {
     const targets = all.map((spec) => spec.cell?.mounts.map((mount) => mount.target));
     const files = ["/opt/kube", "/tenant/pki", "/tenant/config"];
-    expect(targets).toEqual([["/opt/ironwright-native", "/run/etcd", "/run/door"], [...files, "/run/egress"], files, files]);
+    expect(targets).toEqual([
+      ["/opt/ironwright-native", "/run/etcd", "/run/door"],
+      [...files, "/run/egress", "/tenant/audit"],
+      files,
+      files,
+    ]);
     const writable = all.flatMap((spec) => spec.cell?.mounts.filter((mount) => mount.writable) ?? []);
     expect(writable.map((mount) => mount.target)).toEqual(["/run/door"]);
   });

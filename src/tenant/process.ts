@@ -3,19 +3,20 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { IronwrightError } from "../core/errors.ts";
-import type { ChildSpec, Supervisor } from "../supervise/index.ts";
+import type { ChildSpec, ChildStatus, Supervisor } from "../supervise/index.ts";
 import type { Isolation } from "./isolation.ts";
 import type { Bundle } from "./pki.ts";
-import { cellName, cellPlace, egressMount, openPlace, type Place } from "./place.ts";
+import { apiserverMounts, cellName, cellPlace, openPlace, type Place } from "./place.ts";
 import { outsidePem, writeControlPlane } from "./process-files.ts";
 import type { ControlPlane, Runtime } from "./runtime.ts";
+import { AUDIT_LOG } from "./sleep/audit-log.ts";
 import { NODE_CIDR_BITS } from "./spec.ts";
 
 export interface ProcessRuntimeOptions {
   readonly supervisor: Supervisor;
   /** Directory with kube-apiserver, kube-controller-manager and kube-scheduler. */
   readonly kubeBin: string;
-  /** `<dataDir>/tenants`: one directory a tenant, by uid. */
+  /** `<dataDir>/tenants`: one directory a control plane, by id. */
   readonly dir: string;
   /** How tenants are kept apart; without it they are not. */
   readonly isolation?: Isolation;
@@ -34,7 +35,7 @@ const KUBELET_CERTIFICATE_LIFE = "1h";
 /** Control planes as processes of this host, under the supervisor: they outlive the daemon. */
 export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessRuntimeOptions): Runtime {
   function placeOf(plane: ControlPlane): { readonly home: string; readonly place: Place } {
-    const home = join(dir, plane.uid);
+    const home = join(dir, plane.id);
     return { home, place: isolation ? cellPlace(plane, home, kubeBin, isolation) : openPlace(plane, home, kubeBin) };
   }
 
@@ -46,13 +47,13 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
     await writeControlPlane(home, plane, place);
   }
 
-  function inCell(uid: string): string {
-    if (isolation) return cellName(uid);
+  function inCell(id: string): string {
+    if (isolation) return cellName(id);
     throw new IronwrightError("IRW_ISOLATION", { reason: "tenants.isolation is none, and only what is in a cell sleeps" });
   }
 
-  async function sleeps(uid: string): Promise<boolean> {
-    const state = (await supervisor.cell(cellName(uid)))?.state;
+  async function sleeps(id: string): Promise<boolean> {
+    const state = (await supervisor.cell(cellName(id)))?.state;
     return state === "frozen" || state === "stopped";
   }
 
@@ -63,9 +64,9 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
       const [apiserver, ...others] = childSpecs(plane, place, home, isolation);
       if (place.door) await supervisor.ensure(place.door);
       await supervisor.ensure(apiserver);
-      if (place.door && (await sleeps(plane.uid))) {
+      if (place.door && (await sleeps(plane.id))) {
         for (const spec of others) await supervisor.ensure(spec);
-        await supervisor.wakeCell(cellName(plane.uid));
+        await supervisor.wakeCell(cellName(plane.id));
         return;
       }
       await supervisor.waitReady(apiserver.name, { timeoutMs: READY_TIMEOUT_MS, signal });
@@ -73,59 +74,71 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
       await Promise.all(others.map((spec) => supervisor.ensure(spec)));
     },
 
-    async hibernate(uid) {
-      const cell = inCell(uid);
+    async hibernate(id) {
+      const cell = inCell(id);
       // made when the first one sleeps; why there is none, freezing says
       if (isolation?.swapBytes) await supervisor.keepSwap({ bytes: isolation.swapBytes, native: isolation.native });
       return supervisor.freezeCell(cell);
     },
-    stop: async (uid) => supervisor.stopCell(inCell(uid)),
-    wake: async (uid) => supervisor.wakeCell(inCell(uid)),
-    cell: async (uid) => (isolation ? supervisor.cell(cellName(uid)) : undefined),
+    stop: async (id) => supervisor.stopCell(inCell(id)),
+    wake: async (id) => supervisor.wakeCell(inCell(id)),
+    cell: async (id) => (isolation ? supervisor.cell(cellName(id)) : undefined),
 
     refresh: write,
 
-    async ailment(uid) {
+    async ailment(id) {
       const children = new Map((await supervisor.list()).map((child) => [child.name, child]));
       for (const part of isolation ? PARTS : PROGRAMS) {
-        const child = children.get(childName(uid, part));
-        if (child?.state !== "running") return `${part} is ${child?.state ?? "not there"}${child?.reason ? `: ${child.reason}` : ""}`;
+        const child = children.get(childName(id, part));
+        if (child?.state !== "running") return `${part} is ${child?.state ?? "not there"}${child ? lastOf(child) : ""}`;
       }
       return undefined;
     },
 
-    async remove(uid) {
-      const home = join(dir, uid);
+    async restarts(id) {
+      const names = new Map((isolation ? PARTS : PROGRAMS).map((part) => [childName(id, part), part]));
+      const again = (await supervisor.list()).filter((child) => names.has(child.name) && child.restarts > 0);
+      if (again.length === 0) return undefined;
+      return again.map((child) => `${names.get(child.name)} was started ${child.restarts} times anew${lastOf(child)}`).join("; ");
+    },
+
+    async remove(id) {
+      const home = join(dir, id);
       // the door last: its cell goes with it
-      for (const part of [...PARTS].reverse()) await supervisor.remove(childName(uid, part));
+      for (const part of [...PARTS].reverse()) await supervisor.remove(childName(id, part));
       await rm(home, { recursive: true, force: true });
-      const names = new Set<string>(PARTS.map((part) => childName(uid, part)));
+      const names = new Set<string>(PARTS.map((part) => childName(id, part)));
       const left = (await supervisor.list()).filter((child) => names.has(child.name)).map((child) => child.name);
       if (existsSync(home)) left.push(home);
-      if (left.length > 0) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: uid, what: left.join(", ") });
+      if (left.length > 0) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: id, what: left.join(", ") });
     },
   };
 }
 
 const PASSABLE = 0o711;
 
-export function childName(uid: string, part: (typeof PARTS)[number]): string {
-  return `tenant-${uid}-${part}`;
+/** Why it last ended, with its last words. */
+function lastOf({ reason, lastLog }: ChildStatus): string {
+  return `${reason ? `: ${reason}` : ""}${lastLog ? `; its last lines:\n${lastLog}` : ""}`;
+}
+
+export function childName(id: string, part: (typeof PARTS)[number]): string {
+  return `tenant-${id}-${part}`;
 }
 
 /** What runs for a tenant, besides its door: pure, so that the same tenant is always the same three children. */
 export function childSpecs(plane: ControlPlane, place: Place, home: string, isolation?: Isolation): [ChildSpec, ChildSpec, ChildSpec] {
-  const { cpuMillis } = isolation?.limits ?? {};
+  const cpuMillis = plane.spec.limits?.cpuMillis ?? isolation?.limits.cpuMillis;
   // it cannot see its cgroup to know
   const cores = cpuMillis === undefined ? {} : { GOMAXPROCS: String(Math.ceil(cpuMillis / 1000)) };
-  const egress = isolation && plane.user !== undefined ? [egressMount(home, plane.user, isolation)] : [];
+  const mounts = isolation && plane.user !== undefined ? apiserverMounts(home, plane.user, isolation) : [];
   const child = (program: Program, flags: readonly string[], reads: readonly string[] = []): ChildSpec => ({
-    name: childName(plane.uid, program),
+    name: childName(plane.id, program),
     command: [place.program(program), ...flags],
     env: { ...ENVIRONMENT, ...cores, ...restartedBy(plane.bundle, reads) },
     logFile: join(home, "log", `${program}.log`),
     stopTimeoutS: 10,
-    ...place.around(program === "kube-apiserver" ? egress : []),
+    ...place.around(program === "kube-apiserver" ? mounts : []),
   });
   const caFile = join(home, "pki", "ca-bundle.crt");
   return [
@@ -154,7 +167,7 @@ function restartedBy(bundle: Bundle, files: readonly string[]): Record<string, s
 }
 
 function apiserverFlags({ spec, address, datastore }: ControlPlane, place: Place): string[] {
-  const { pki, config, api, etcd, egressSocket } = place;
+  const { pki, config, audit, api, etcd, egressSocket } = place;
   return [
     `--bind-address=${api.address}`,
     `--secure-port=${api.port}`,
@@ -196,6 +209,11 @@ function apiserverFlags({ spec, address, datastore }: ControlPlane, place: Place
     `--kubelet-client-certificate=${pki("kubelet-client.pem")}`,
     `--kubelet-client-key=${pki("kubelet-client.pem")}`,
     "--kubelet-preferred-address-types=InternalIP,Hostname",
+    `--audit-policy-file=${config("audit.yaml")}`,
+    `--audit-log-path=${audit(AUDIT_LOG)}`,
+    // megabytes: it is read as it grows
+    "--audit-log-maxsize=1",
+    "--audit-log-maxbackup=1",
     "--profiling=false",
   ];
 }

@@ -1,4 +1,5 @@
-import type { TenantRef } from "../core/names.ts";
+import { SYSTEM_NAMESPACE, type TenantRef } from "../core/names.ts";
+import type { VirtualCluster } from "../core/resources.ts";
 import type { CellStatus, Slept, Woken } from "../supervise/index.ts";
 import type { DatastoreAccess } from "./datastore.ts";
 import type { Bundle } from "./pki.ts";
@@ -7,8 +8,8 @@ import type { TenantSpec } from "./spec.ts";
 /** All a runtime needs to know of one tenant's control plane. */
 export interface ControlPlane {
   readonly ref: TenantRef;
-  /** Uid of the VirtualCluster: what names its processes, files and keys, since a name may come again. */
-  readonly uid: string;
+  /** What names its processes, files and keys: a name may come again, and a control plane may be older than its tenant. */
+  readonly id: string;
   readonly spec: TenantSpec;
   readonly port: number;
   /** The user its processes run as, and its group of the same number; absent where tenants are not isolated. */
@@ -17,6 +18,20 @@ export interface ControlPlane {
   readonly address: string;
   readonly bundle: Bundle;
   readonly datastore: DatastoreAccess;
+}
+
+/** Which control plane is a VirtualCluster's: one that it was given, or its own from the beginning. */
+export function idOf({ metadata, status }: VirtualCluster): string {
+  return status?.plane ?? metadata.uid ?? "";
+}
+
+/** What a control plane is called that no tenant has yet. */
+export function namelessRef(id: string): TenantRef {
+  return { namespace: SYSTEM_NAMESPACE, name: `warm-${id}` };
+}
+
+export function isNameless({ ref, id }: ControlPlane): boolean {
+  return ref.namespace === SYSTEM_NAMESPACE && ref.name === `warm-${id}`;
 }
 
 /**
@@ -33,20 +48,22 @@ export interface Runtime {
    * Nothing of it runs, and next to nothing of it is in memory, until it is woken: frozen where that can be, else stopped, and it is said why.
    * @throws IRW_ISOLATION where it is in no cell
    */
-  hibernate(uid: string): Promise<Slept>;
+  hibernate(id: string): Promise<Slept>;
   /** Its processes are ended, and are started when it is woken. */
-  stop(uid: string): Promise<Slept>;
+  stop(id: string): Promise<Slept>;
   /** Resolves when it answers a call from what its datastore has now. Idempotent; callers at the same time share one waking. */
-  wake(uid: string): Promise<Woken>;
+  wake(id: string): Promise<Woken>;
   /** Whether it sleeps, and what it takes; undefined when there is none, or it is in no cell. */
-  cell(uid: string): Promise<CellStatus | undefined>;
+  cell(id: string): Promise<CellStatus | undefined>;
   /** Brings its files up to date and starts nothing: for one that sleeps, whose certificates end while it does. */
   refresh(plane: ControlPlane): Promise<void>;
+  /** What of it ended by itself not long ago and runs again, with its last words. */
+  restarts(id: string): Promise<string | undefined>;
   /** Why it does not run whole, or undefined when it does. */
-  ailment(uid: string): Promise<string | undefined>;
+  ailment(id: string): Promise<string | undefined>;
   /**
    * Stops it and removes all it had; resolves when nothing is left.
    * @throws IRW_TENANT_LEFTOVER
    */
-  remove(uid: string): Promise<void>;
+  remove(id: string): Promise<void>;
 }

@@ -83,7 +83,8 @@ describe("a VirtualCluster becomes a control plane", () => {
     expect(acme.status).toMatchObject({
       phase: "Ready",
       port: PORTS.from,
-      endpoint: `https://127.0.0.1:${PORTS.from}`,
+      endpoint: `https://127.0.0.1:${PORTS.from - 1}`,
+      nodeEndpoint: `https://127.0.0.1:${PORTS.from}`,
       version: host.artifacts.kube.version,
     });
     const isolated = process.getuid?.() === 0 ? ["Isolated"] : [];
@@ -205,7 +206,7 @@ describe("two tenants", () => {
     for (const file of ["ca.crt", "encryption-key", "service-account.key"]) expect(acme[file]).not.toBe(umbrella[file]);
     // acme's administrator is nobody at umbrella's
     const config = await kubeconfigText(host, ACME);
-    const stray = connectKube(config.replaceAll(`:${PORTS.from}`, `:${PORTS.from + 1}`));
+    const stray = connectKube(config.replaceAll("acme.default.", "umbrella.default."));
     await expect(stray.list(NAMESPACE)).rejects.toMatchObject({ code: "IRW_KUBE_UNREACHABLE" });
     await stray.close();
   });

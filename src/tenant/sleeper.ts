@@ -1,0 +1,148 @@
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { LABEL_TENANT, tenantText } from "../core/names.ts";
+import { NODE_CLAIM, type VirtualCluster } from "../core/resources.ts";
+import type { SleepState, SleepStatus } from "../core/virtual-clusters.ts";
+import type { Kube } from "../kube/index.ts";
+import { auditDir } from "./place.ts";
+import { idOf, type Runtime } from "./runtime.ts";
+import { auditLogs } from "./sleep/audit-log.ts";
+import { nextSleep, type SleepDecision, type SleepFacts } from "./sleep/decide.ts";
+import { type Work, workOf } from "./sleep/facts.ts";
+import type { SleepPolicy } from "./sleep/policy.ts";
+
+export interface SleeperOptions {
+  /** The host control plane. */
+  readonly kube: Kube;
+  readonly runtime: Runtime;
+  readonly dataDir: string;
+  readonly clock: Clock;
+}
+
+/** What a control plane should be now, what it is, and what its status says of both. */
+export interface Judgement {
+  readonly decision: SleepDecision;
+  readonly state: SleepState;
+  readonly policy: SleepPolicy | undefined;
+  readonly status: SleepStatus;
+}
+
+/** Finds out how a tenant is doing, and what follows for its sleep. */
+export interface Sleeper {
+  /** @param tenant its own control plane, when it is awake and known */
+  judge(cluster: VirtualCluster, policy: SleepPolicy | undefined, tenant: Kube | undefined): Promise<Judgement>;
+  /** Asks for the tenant's machines back, as its policy says, and names the claims that still hold one. */
+  giveBack(cluster: VirtualCluster, policy: SleepPolicy | undefined): Promise<readonly string[]>;
+  forget(id: string): void;
+}
+
+export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Sleeper {
+  const logs = auditLogs((id) => auditDir(join(dataDir, "tenants", id)));
+
+  async function factsOf(cluster: VirtualCluster, policy: SleepPolicy, tenant: Kube | undefined, now: number) {
+    const id = idOf(cluster);
+    const before = cluster.status?.sleep;
+    const state = await stateOf(id);
+    const since = before?.state === state ? Date.parse(before.since) : now;
+    // only a call wakes what was not woken by us: ours write the status first
+    const called = before !== undefined && before.state !== "awake" && state === "awake" ? now : undefined;
+    const lastCall = latest(called, await logs.lastCall(id), before?.lastCallAt);
+    const work: Work = state === "awake" && tenant ? await workOf(tenant, now) : keptWork(before);
+    const orderedAt = policy.order === "Asleep" ? (before?.orderedAt ? Date.parse(before.orderedAt) : now) : undefined;
+    const facts: SleepFacts = {
+      state,
+      since,
+      canHibernate: true,
+      ...(lastCall === undefined ? {} : { lastCall }),
+      ...(orderedAt === undefined ? {} : { orderedAt }),
+      ...(work.nextCronJob ? { cronJobDue: work.nextCronJob.at } : {}),
+      ...(work.busy === undefined ? {} : { busy: work.busy }),
+    };
+    return { facts, work };
+  }
+
+  async function stateOf(id: string): Promise<SleepState> {
+    const state = (await runtime.cell(id))?.state;
+    return state === "frozen" ? "hibernated" : state === "stopped" ? "stopped" : "awake";
+  }
+
+  return {
+    async judge(cluster, policy, tenant) {
+      const now = clock.now().getTime();
+      if (!policy) {
+        const state = cluster.status?.sleep ? await stateOf(idOf(cluster)) : "awake";
+        const decision = nextSleep(now, undefined, { state, since: now, canHibernate: true });
+        return { decision, state, policy, status: statusOf(cluster, { state, since: sinceOf(cluster, state, now) }, decision, {}, now) };
+      }
+      const { facts, work } = await factsOf(cluster, policy, tenant, now);
+      const decision = nextSleep(now, policy, facts);
+      return { decision, state: facts.state, policy, status: statusOf(cluster, facts, decision, work, now) };
+    },
+
+    async giveBack({ metadata }, policy) {
+      if (policy?.nodes === "keep") return [];
+      const labelSelector = `${LABEL_TENANT}=${tenantText({ namespace: metadata.namespace ?? "", name: metadata.name })}`;
+      const { items } = await kube.list(NODE_CLAIM, { labelSelector });
+      for (const claim of items) if (!claim.metadata.deletionTimestamp) await kube.delete(NODE_CLAIM, claim.metadata.name);
+      return items.map((claim) => `NodeClaim ${claim.metadata.name}`);
+    },
+
+    forget: (id) => logs.forget(id),
+  };
+}
+
+function sinceOf({ status }: VirtualCluster, state: SleepState, now: number): number {
+  return status?.sleep?.state === state ? Date.parse(status.sleep.since) : now;
+}
+
+/** A sleeper's CronJobs do not change. */
+function keptWork(before: SleepStatus | undefined): Work {
+  const next = before?.nextCronJob;
+  return next ? { nextCronJob: { name: next.name, at: Date.parse(next.at) } } : {};
+}
+
+function statusOf(
+  { status }: VirtualCluster,
+  { state, since, lastCall, orderedAt }: Pick<SleepFacts, "state" | "since" | "lastCall" | "orderedAt">,
+  { why, lookAgainAt }: SleepDecision,
+  { nextCronJob }: Work,
+  now: number,
+): SleepStatus {
+  const before = status?.sleep;
+  // what was awake until now and is no longer
+  const ended = before?.state === "awake" && state !== "awake" ? (now - Date.parse(before.since)) / 1000 : 0;
+  const awakeSeconds = Math.round((before?.awakeSeconds ?? 0) + ended);
+  return {
+    state,
+    since: text(since),
+    awakeSeconds,
+    why: why.slice(0, 1024),
+    ...(lastCall === undefined ? {} : { lastCallAt: text(lastCall) }),
+    ...(orderedAt === undefined ? {} : { orderedAt: text(orderedAt) }),
+    ...(lookAgainAt === undefined ? {} : { lookAgainAt: text(lookAgainAt) }),
+    ...(nextCronJob ? { nextCronJob: { name: nextCronJob.name, at: text(nextCronJob.at) } } : {}),
+  };
+}
+
+/** What a status says once its control plane has come into another state. */
+export function turned(status: SleepStatus, state: SleepState, now: Date, why: string): SleepStatus {
+  if (status.state === state) return { ...status, why: why.slice(0, 1024) };
+  const awake = status.state === "awake" ? (now.getTime() - Date.parse(status.since)) / 1000 : 0;
+  return {
+    ...status,
+    state,
+    since: text(now.getTime()),
+    awakeSeconds: Math.round((status.awakeSeconds ?? 0) + awake),
+    why: why.slice(0, 1024),
+  };
+}
+
+function latest(...moments: readonly (number | string | undefined)[]): number | undefined {
+  const known = moments.flatMap((one) => (one === undefined ? [] : [typeof one === "number" ? one : Date.parse(one)]));
+  return known.length === 0 ? undefined : Math.max(...known);
+}
+
+/** To the second, as Kubernetes has its times. */
+function text(ms: number): string {
+  return new Date(Math.floor(ms / 1000) * 1000).toISOString().replace(".000Z", "Z");
+}
