@@ -280,9 +280,12 @@ export function tenantController(options: TenantOptions): TenantController {
     const { plane, report: kept } = await planeOf(cluster, spec, access);
     await runtime.refresh(plane);
     await way.rest(plane, await admissions.read(plane.ref), signal);
-    const slept = await (decision.state === "stopped" ? runtime.stop(id) : runtime.hibernate(id));
-    const state = slept.state === "frozen" ? "hibernated" : "stopped";
-    const why = slept.reason === undefined ? decision.why : `${decision.why}; stopped, not hibernated: ${slept.reason}`;
+    const { state, why } = judged.state === decision.state ? decision : await putDown(id, decision);
+    // who called in between was told that it is awake
+    if ((await way.traffic()).some((one) => one.id === id && one.woken)) {
+      await runtime.wake(id);
+      return { afterMs: 0 };
+    }
     if (judged.state !== state) events.record(cluster, "Normal", state === "stopped" ? "Stopped" : "Hibernated", why);
     await report(kube, clock, cluster, {
       phase: "Ready",
@@ -291,6 +294,12 @@ export function tenantController(options: TenantOptions): TenantController {
       set: [kept.condition, met("ControlPlaneReady", "Asleep", `${state}: ${why}`), met("Ready", "Asleep", `${state}; a call wakes it`)],
     });
     return { afterMs: kept.afterMs };
+  }
+
+  async function putDown(id: string, { state, why }: Judgement["decision"]): Promise<Pick<Judgement["decision"], "state" | "why">> {
+    const slept = await (state === "stopped" ? runtime.stop(id) : runtime.hibernate(id));
+    const became = slept.state === "frozen" ? "hibernated" : "stopped";
+    return { state: became, why: slept.reason === undefined ? why : `${why}; stopped, not hibernated: ${slept.reason}` };
   }
 
   async function planeOf(

@@ -153,6 +153,21 @@ export function controllerOf(
   });
 }
 
+/** Cells for tests that are root; users from `uid` on, and the front door at a port of its own. */
+export function cellsOf(host: HostControlPlane, uid: number, frontDoor: number, swapBytes?: number): Pick<TenantOptions, "isolation"> {
+  if (process.getuid?.() !== 0) return {};
+  return {
+    isolation: {
+      native: host.artifacts.native,
+      uids: { from: uid, to: uid + 100 },
+      limits: { cpuMillis: 4000, memoryBytes: 2 ** 32, pids: 1024 },
+      ...(swapBytes === undefined ? {} : { swapBytes }),
+      frontDoor: { address: "127.0.0.1", port: frontDoor },
+      domain: "tenants.ironwright.internal",
+    },
+  };
+}
+
 /** Creates a VirtualCluster in the project `default`. */
 export async function createTenant(host: HostControlPlane, name: string, spec: VirtualCluster["spec"] = {}): Promise<void> {
   const metadata = { name, namespace: "default" };

@@ -16,12 +16,13 @@ import {
   SECRET,
   VALIDATING_ADMISSION_POLICY,
 } from "../../src/kube/index.ts";
-import type { Isolation, JoinCredential, TenantController } from "../../src/tenant/index.ts";
+import type { JoinCredential, TenantController } from "../../src/tenant/index.ts";
 import { etcdCall, message } from "./etcd-grpc.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import {
   anonymousConfig,
   bundleOf,
+  cellsOf,
   commandOf,
   controllerOf,
   createTenant,
@@ -59,20 +60,10 @@ afterAll(async () => {
   await host?.stop();
 });
 
-function isolationOf(native: string): Isolation {
-  return {
-    native,
-    uids: { from: 2_960_000, to: 2_960_100 },
-    limits: { cpuMillis: 4000, memoryBytes: 2 ** 32, pids: 1024 },
-    frontDoor: { address: "127.0.0.1", port: PORTS.from - 1 },
-    domain: "tenants.ironwright.internal",
-  };
-}
-
 function newController(): TenantController {
   return controllerOf(host, PORTS, {
     datastore: { tenantsPerShard: 20, quotaBytes: 8 * 2 ** 20 },
-    ...(process.getuid?.() === 0 ? { isolation: isolationOf(host.artifacts.native) } : {}),
+    ...cellsOf(host, 2_960_000, PORTS.from - 1),
   });
 }
 

@@ -9,11 +9,11 @@ import type { TenantController } from "../../src/tenant/index.ts";
 import { ended } from "./boot-network.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import { plainCluster } from "./plain-cluster.ts";
-import { controllerOf, createTenant, eventually, kubeconfigText, readyTenant } from "./tenant-world.ts";
+import { cellsOf, controllerOf, createTenant, eventually, kubeconfigText, readyTenant } from "./tenant-world.ts";
 import { CALLS, type Target } from "./upstream-calls.ts";
 
 const ACME = { namespace: "default", name: "acme" };
-const PORTS = { from: 21_460, to: 21_469 };
+const PORTS = { from: 21_471, to: 21_479 };
 
 let host: HostControlPlane;
 let tenants: TenantController;
@@ -24,12 +24,14 @@ let plain: Target;
 beforeAll(async () => {
   host = await withHost();
   node = await bystander(host.dir);
-  tenants = controllerOf(host, PORTS);
+  tenants = controllerOf(host, PORTS, cellsOf(host, 2_962_000, PORTS.from - 1));
   await tenants.start();
   await createTenant(host, ACME.name);
   await createTenant(host, "umbrella");
   const plainConfig = await plainCluster(host);
   await readyTenant(host, ACME);
+  // what a tenant may dial is its own nodes, so its webhook is on one
+  await tenants.admit(ACME, { claim: "hook", claimUid: "hook", nodeName: "hook-1", addresses: [node.address] });
   await readyTenant(host, { ...ACME, name: "umbrella" });
   const acmeConfig = join(host.dir, "acme.kubeconfig");
   writeFileSync(acmeConfig, await kubeconfigText(host, ACME), { mode: 0o600 });
@@ -92,6 +94,7 @@ function anonymous(value: unknown): unknown {
 
 /** A network namespace with one address that the host reaches, where a webhook serves: as a server of the tenant's would. */
 interface Bystander {
+  readonly address: string;
   readonly webhook: Target["webhook"];
   remove(): Promise<void>;
 }
@@ -117,6 +120,7 @@ async function bystander(dir: string): Promise<Bystander> {
   });
   await once(child.stdout, "data");
   return {
+    address: `${subnet}.2`,
     webhook: { url: `https://${subnet}.2:30443`, ca: ca.certificate },
     async remove() {
       await ended(child);
