@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { cellCommand, entryOf } from "./cell.ts";
+import { noRoomFor } from "./cells.ts";
 import { identify } from "./process.ts";
 import { type ChildRecord, settled } from "./record.ts";
 import { isSame } from "./spec.ts";
@@ -68,4 +69,13 @@ test("after a crash a cell sleeps when all of it slept, and is awake otherwise",
     record("e", undefined),
   ]);
   expect(kept.map(({ rest }) => rest)).toEqual(["frozen", "frozen", undefined, undefined, undefined]);
+});
+
+test.each([
+  ["no swap at all", 0, 0, "there is no swap"],
+  ["too little of it", 900, 205, "it holds 200 MiB, and swap has room for 205 MiB"],
+  ["enough", 900, 300, undefined],
+])("freezing with %s", (_, total, free, reason) => {
+  const meminfo = `MemTotal: 8 kB\nSwapTotal:      ${total * 1024} kB\nSwapFree:       ${free * 1024} kB\n`;
+  expect(noRoomFor(200 * 2 ** 20, meminfo)).toBe(reason);
 });

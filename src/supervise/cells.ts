@@ -6,7 +6,7 @@ import type { Child } from "./child.ts";
 import { shutDoor } from "./door.ts";
 import { runNative } from "./native.ts";
 import { isReady } from "./probe.ts";
-import { identify, type ProcessIdentity } from "./process.ts";
+import { isAlive, type ProcessIdentity } from "./process.ts";
 import type { CellPlace, CellStatus, CellUsage, Slept, Woken } from "./supervisor.ts";
 
 /** Cells put to sleep and woken, as a whole. */
@@ -63,7 +63,8 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
     const began = clock.now().getTime();
     const { members, place } = known(name);
     if (stateOf(members) !== "frozen") {
-      const reason = noRoomFor(members.flatMap((child) => child.process() ?? []));
+      const held = members.reduce((sum, child) => sum + memoryOf(child.process(), "RssAnon"), 0);
+      const reason = noRoomFor(held, readFileSync("/proc/meminfo", "utf8"));
       if (reason !== undefined) return stopNow(name, reason);
       const { doors, others } = parted(members);
       await Promise.all(others.map((child) => child.rest("frozen")));
@@ -192,19 +193,16 @@ function ticketOf({ pid, startTicks }: ProcessIdentity): string {
   return `${pid}:${startTicks}`;
 }
 
-/** Why these cannot be frozen, or undefined when there is room for them. */
-function noRoomFor(processes: readonly ProcessIdentity[]): string | undefined {
-  const memory = readFileSync("/proc/meminfo", "utf8");
-  if (kibibytes(memory, "SwapTotal") === 0) return "there is no swap";
-  const free = kibibytes(memory, "SwapFree") * 1024;
-  const held = processes.reduce((sum, process) => sum + memoryOf(process, "RssAnon"), 0);
+/** Why so many bytes cannot be frozen, or undefined when there is room for them. */
+export function noRoomFor(held: number, meminfo: string): string | undefined {
+  if (kibibytes(meminfo, "SwapTotal") === 0) return "there is no swap";
+  const free = kibibytes(meminfo, "SwapFree") * 1024;
   if (held * ROOM_TO_SPARE <= free) return undefined;
   return `it holds ${mebibytes(held)} MiB, and swap has room for ${mebibytes(free)} MiB`;
 }
 
 async function usageOf(members: readonly Child[], { name, native }: CellPlace): Promise<CellUsage> {
-  const processes = members.flatMap((child) => child.process() ?? []);
-  const sum = (field: string) => processes.reduce((total, process) => total + memoryOf(process, field), 0);
+  const sum = (field: string) => members.reduce((total, child) => total + memoryOf(child.process(), field), 0);
   // a cell that never ran has no group yet
   const text = await runNative(native, ["cgroup", "usage", name]).catch(() => "{}");
   const { memoryBytes = 0, cpuMicros = 0 } = JSON.parse(text) as { memoryBytes?: number; cpuMicros?: number };
@@ -216,10 +214,11 @@ async function usageOf(members: readonly Child[], { name, native }: CellPlace): 
   };
 }
 
-function memoryOf({ pid, startTicks }: ProcessIdentity, field: string): number {
+function memoryOf(process: ProcessIdentity | undefined, field: string): number {
+  if (!process) return 0;
   try {
-    const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    return identify(pid)?.startTicks === startTicks ? kibibytes(status, field) * 1024 : 0;
+    const status = readFileSync(`/proc/${process.pid}/status`, "utf8");
+    return isAlive(process) ? kibibytes(status, field) * 1024 : 0;
   } catch {
     return 0;
   }

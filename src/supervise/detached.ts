@@ -3,6 +3,7 @@
  * line, so that a process that stays for years loads little.
  */
 import { pino } from "pino";
+import { lossyLog } from "./log-file.ts";
 import { supervise } from "./server.ts";
 
 const [dir, socket] = process.argv.slice(2);
@@ -10,4 +11,5 @@ if (!dir || !socket) throw new Error("usage: detached.ts DIRECTORY SOCKET");
 process.title = "ironwright-supervise";
 // the terminal it was started from may close
 process.on("SIGHUP", () => {});
-await supervise({ dir, socket, log: pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }).child({ part: "supervise" }) });
+const log = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, lossyLog(1));
+await supervise({ dir, socket, log: log.child({ part: "supervise" }) });

@@ -1,4 +1,4 @@
-import { closeSync, copyFileSync, fstatSync, mkdirSync, openSync, readSync, statSync, truncateSync } from "node:fs";
+import { closeSync, copyFileSync, fstatSync, mkdirSync, openSync, readSync, statSync, truncateSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
 const LARGEST_BYTES = 16 * 1024 * 1024;
@@ -8,6 +8,19 @@ const TAIL_BYTES = 64 * 1024;
 export function openLog(file: string): number {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   return openSync(file, "a", 0o600);
+}
+
+/** Lines that a full disk does not take are lost: pino's own destination waits for room, and with it the parent of every control plane. */
+export function lossyLog(descriptor: number): { write(line: string): void } {
+  return {
+    write(line) {
+      try {
+        writeSync(descriptor, line);
+      } catch {
+        // there is nowhere to say so
+      }
+    },
+  };
 }
 
 /** Moves a log that grew too large to `FILE.1`. The child keeps its descriptor, so the content is copied and the file emptied. */

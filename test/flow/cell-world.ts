@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { homedir, tmpdir } from "node:os";
@@ -42,10 +43,12 @@ require("node:http").createServer(({ url }, response) => {
 }).listen(6443, "127.0.0.1");
 `;
 
-export async function cellWorld(): Promise<CellWorld> {
+/** @param options.diskMiB the data directory is a file system of this size */
+export async function cellWorld(options: { readonly diskMiB?: number } = {}): Promise<CellWorld> {
   const { native } = readIndex(join(process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright"), "artifacts.json"));
   const log = createLog("warn");
   const dir = mkdtempSync(join(tmpdir(), "iw-"));
+  if (options.diskMiB !== undefined) execFileSync("mount", ["-t", "tmpfs", "-o", `size=${options.diskMiB}m,mode=700`, "tmpfs", dir]);
   made += 1;
   const name = `flow-${process.pid}-${made}`;
   const uid = 2_980_000 + made;
@@ -131,6 +134,7 @@ export async function cellWorld(): Promise<CellWorld> {
       await current.shutdown().catch((error: unknown) => {
         if (!isError(error, "IRW_SUPERVISOR_UNREACHABLE")) throw error;
       });
+      if (options.diskMiB !== undefined) execFileSync("umount", [dir]);
       rmSync(dir, { recursive: true, force: true });
     },
   };
