@@ -252,11 +252,16 @@ func (c cgroup) remove(name string) error {
 	return nil
 }
 
-// reclaimRounds: the kernel gives up before everything is out when pages are young or being written.
-const reclaimRounds = 8
+// The kernel gives up before everything is out when pages are young; those that are being written to swap go when that is done.
+const (
+	reclaimRounds = 16
+	reclaimStalls = 3
+	reclaimPause  = 40 * time.Millisecond
+)
 
 func (c cgroup) reclaim(name string) error {
 	dir := c.dir("memory", name)
+	stalls := 0
 	for range reclaimRounds {
 		before, err := c.memory(name)
 		if err != nil {
@@ -271,9 +276,16 @@ func (c cgroup) reclaim(name string) error {
 			return err
 		}
 		after, err := c.memory(name)
-		if err != nil || after >= before || after == 0 {
+		if err != nil || after == 0 {
 			return err
 		}
+		if after < before-before/16 {
+			continue
+		}
+		if stalls++; stalls == reclaimStalls {
+			return nil
+		}
+		time.Sleep(reclaimPause)
 	}
 	return nil
 }
