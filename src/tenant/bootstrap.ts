@@ -228,7 +228,7 @@ async function write(kube: Kube, { kind, object }: Kept, live: Resource | undefi
   return true;
 }
 
-/** Whether the live object says what ours does, and in what we define nothing more. */
+/** Whether the live object says what ours does, and in what we define nothing more. What is empty is not sent back. */
 function says(live: Resource, ours: Resource): boolean {
   if (live.metadata.deletionTimestamp) return false;
   const labels = Object.entries(ours.metadata.labels ?? {}).every(([key, value]) => live.metadata.labels?.[key] === value);
@@ -236,7 +236,7 @@ function says(live: Resource, ours: Resource): boolean {
   return (
     labels &&
     Object.entries(parts).every(([part, value]) =>
-      isDeepStrictEqual(withoutDefaults((live as Resource & Record<string, unknown>)[part]), value),
+      isDeepStrictEqual(withoutDefaults((live as Resource & Record<string, unknown>)[part] ?? {}), value),
     )
   );
 }

@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
-import { CONFIG_MAP, eventRecorder, type Kube } from "../../src/kube/index.ts";
+import { CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, eventRecorder, type Kube } from "../../src/kube/index.ts";
+import { bootstrapTenant } from "../../src/tenant/bootstrap.ts";
 import { type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { serviceEndpoints } from "../../src/tenant/service-endpoints.ts";
 import { groupsOf, statusField } from "./cell-world.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import { eventually, kubeOfPeople } from "./tenant-world.ts";
@@ -14,6 +16,7 @@ import { eventually, kubeOfPeople } from "./tenant-world.ts";
 const isRoot = process.getuid?.() === 0;
 const ACME = { namespace: "default", name: "acme" };
 const PORTS = { from: 21_464, to: 21_469 };
+const NODES = "10.77.0.1";
 const MIB = 2 ** 20;
 
 let host: HostControlPlane;
@@ -31,7 +34,8 @@ beforeAll(async () => {
     kubeBin: artifacts.kube.bin,
     kubeVersion: artifacts.kube.version,
     dataDir: dir,
-    listen: { nodes: "127.0.0.1", people: ["127.0.0.1"], ports: PORTS },
+    // nobody dials it here
+    listen: { nodes: NODES, people: ["127.0.0.1"], ports: PORTS },
     isolation: {
       native: artifacts.native,
       uids: { from: 2_961_000, to: 2_961_100 },
@@ -86,12 +90,23 @@ describe.runIf(isRoot)("a tenant's control plane", () => {
     expect(statSync(join(home, "outside")).mode & 0o077).toBe(0);
   });
 
+  test("the service kubernetes leads to the port that nodes dial, and what is kept so is not written again", async () => {
+    const ports = [{ name: "https", port: PORTS.from, protocol: "TCP" }];
+    expect(await people.get(ENDPOINT_SLICE, "kubernetes", "default")).toMatchObject({ endpoints: [{ addresses: [NODES] }], ports });
+    expect(await people.get(ENDPOINTS, "kubernetes", "default")).toMatchObject({ subsets: [{ addresses: [{ ip: NODES }], ports }] });
+    expect(await bootstrapTenant(people, async () => [], serviceEndpoints({ address: NODES, port: PORTS.from }))).toBe(false);
+  });
+
   test("frozen it holds next to nothing; awake it answers with all that was written, and its controllers go on", async () => {
     await people.create(CONFIG_MAP, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "before", namespace: "default" } });
     await host.supervisor.keepSwap({ bytes: 1024 * MIB, native: host.artifacts.native });
     const before = await host.supervisor.cell(cell);
     expect(before).toMatchObject({ state: "awake" });
+    const door = before?.children.find((child) => child.name.endsWith("door"))?.pid ?? 0;
+    expect(etcdConnections(door)).toBeGreaterThan(0);
     const slept = await host.supervisor.freezeCell(cell);
+    // asleep it costs its etcd no stream
+    expect(etcdConnections(door)).toBe(0);
     expect(slept.state).toBe("frozen");
     expect(slept.swappedBytes).toBeGreaterThan(100 * MIB);
     expect(slept.residentBytes).toBeLessThan(4 * MIB);
@@ -148,6 +163,11 @@ describe.runIf(isRoot)("a tenant's control plane", () => {
     expect(await people.get(CONFIG_MAP, "second", "default")).toBeDefined();
   });
 });
+
+/** Connections to etcd's port in the cell's network, proc_net(5): 2379 is 094B, 01 is established. */
+function etcdConnections(pid: number): number {
+  return readFileSync(`/proc/${pid}/net/tcp`, "utf8").match(/^ *\d+: [0-9A-F]{8}:094B [0-9A-F]{8}:[0-9A-F]{4} 01 /gm)?.length ?? 0;
+}
 
 function deployment(name: string): object {
   const labels = { app: name };
