@@ -83,6 +83,7 @@ export function keepUp({ name, shard, clock, log, metrics, pace, onChange, inTur
   let burdenedAt = 0;
   /** What was written in this window and in the one before. */
   let history = { now: 0, before: 0 };
+  let compacted = 0;
   let window: { readonly sinceMs: number; readonly revision: number } | undefined;
   let secondsPerByte = FIRST_SECONDS_PER_BYTE;
   const nowMs = () => clock.now().getTime();
@@ -222,7 +223,7 @@ export function keepUp({ name, shard, clock, log, metrics, pace, onChange, inTur
       await compact(etcd, revision, "history");
     } else if (nowMs() >= window.sinceMs + pace.windowMs) {
       // what the window began with: history is kept for one window at least
-      if (window.revision < revision) await compact(etcd, window.revision, "window");
+      if (window.revision > compacted) await compact(etcd, window.revision, "window");
       history = { now: 0, before: history.now };
       window = { sinceMs: nowMs(), revision };
       for (const id of usages.keys()) change(id, (usage) => ({ ...usage, windowBytes: 0 }));
@@ -231,6 +232,7 @@ export function keepUp({ name, shard, clock, log, metrics, pace, onChange, inTur
 
   async function compact(etcd: Etcd, revision: number, reason: "window" | "history" | "space"): Promise<void> {
     await etcd.compact(revision);
+    compacted = revision;
     metrics?.datastoreCompactions.inc({ shard: name, reason });
     if (reason === "window") return;
     history = { now: 0, before: 0 };
