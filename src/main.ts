@@ -131,6 +131,7 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
       },
       metrics,
       ...isolationOf(surroundings),
+      warm: config.tenants.warm,
       clock,
       random,
       log: part("tenant"),

@@ -100,6 +100,12 @@ export const configSchema = z.strictObject({
         })
         .refine((range) => range.from < range.to, "from must be less than to")
         .prefault({}),
+      warm: z
+        .int()
+        .min(0)
+        .max(100)
+        .default(2)
+        .describe("control planes kept ready for tenants to come; they sleep, and take a port, a user and 0.3Gi of swap each"),
       sleep: z
         .strictObject({
           swap: quantity("0")

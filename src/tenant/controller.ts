@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
-import { FINALIZER_TENANT, type TenantRef, tenantText } from "../core/names.ts";
+import { FINALIZER_TENANT, SYSTEM_NAMESPACE, type TenantRef, tenantText } from "../core/names.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import type { SleepStatus } from "../core/virtual-clusters.ts";
 import { type EventRecorder, type Kube, reflector } from "../kube/index.ts";
@@ -34,6 +34,7 @@ import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
 import { type ConditionType, isReady, met, pending, report, unmet } from "./status.ts";
 import { tearDown } from "./teardown.ts";
 import { meant } from "./template/resolve.ts";
+import { type Taken, warmPool } from "./warm-pool.ts";
 import { type PlaneWatch, watchPlanes } from "./watch.ts";
 
 export interface TenantOptions {
@@ -51,6 +52,8 @@ export interface TenantOptions {
   readonly datastore?: DatastoreLimits;
   /** How tenants are kept apart; without it they share the host. */
   readonly isolation?: Isolation;
+  /** How many control planes are kept ready for tenants to come; they sleep, so it takes cells. */
+  readonly warm?: number;
   readonly clock: Clock;
   readonly random: (bytes: number) => Buffer;
   readonly log: Logger;
@@ -131,6 +134,29 @@ export function tenantController(options: TenantOptions): TenantController {
   const clusters = reflector({ kube, kind: VIRTUAL_CLUSTER, log, clock, onChange: (key) => control.nudge(key) });
   const control = reconciler({ name: "tenants", log, clock, concurrency: 4, keys: () => clusters.keys(), reconcile });
 
+  const plain = tenantSpec(NAMELESS, kubeVersion, []);
+  const pool = warmPool({
+    kube,
+    size: isolation ? (options.warm ?? 0) : 0,
+    spec: plain,
+    address: listen.nodes,
+    runtime,
+    datastore,
+    way,
+    held,
+    clock,
+    random,
+    log,
+    sans: commonNames(plain),
+    ...(options.keyTimes ? { lives: options.keyTimes.lives } : {}),
+    choose: (keep) => inTurn(async () => keep(await choose())),
+  });
+
+  /** What every apiserver's certificate is for. */
+  function commonNames({ serviceAddress }: TenantSpec): readonly string[] {
+    return [...new Set(["localhost", "127.0.0.1", listen.nodes, ...listen.people, serviceAddress, ...SERVICE_NAMES])];
+  }
+
   async function reconcile(key: string, signal: AbortSignal): Promise<{ readonly afterMs?: number } | undefined> {
     const [namespace = "", name = ""] = key.split("/");
     const found = await kube.get(VIRTUAL_CLUSTER, name, namespace);
@@ -188,26 +214,44 @@ export function tenantController(options: TenantOptions): TenantController {
     return kube.replace(VIRTUAL_CLUSTER, { ...cluster, metadata: { ...cluster.metadata, finalizers: [...finalizers, FINALIZER_TENANT] } });
   }
 
-  /** One at a time: port and user are in a status before the next ones are chosen. */
+  /** One at a time: port and user are written down before the next ones are chosen. */
   let turn: Promise<unknown> = Promise.resolve();
-  function allocate(cluster: VirtualCluster, { podCIDR, serviceCIDR }: TenantSpec): Promise<VirtualCluster> {
-    const { port: had, userID: was } = cluster.status ?? {};
-    if (had !== undefined && (was !== undefined || !isolation)) return report(kube, clock, cluster, { podCIDR, serviceCIDR });
-    const mine = turn.then(async () => {
-      const { items } = await kube.list(VIRTUAL_CLUSTER);
-      const port = had ?? choosePort(listen.ports, items);
-      const userID = isolation ? (was ?? chooseUser(isolation, items)) : undefined;
-      return report(kube, clock, cluster, {
-        phase: "Creating",
-        port,
-        podCIDR,
-        serviceCIDR,
-        ...(userID === undefined ? {} : { userID }),
-        set: [pending("Ready", "Creating", "its control plane is being made")],
-      });
-    });
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = turn.then(work);
     turn = mine.catch(() => {});
     return mine;
+  }
+
+  /** What no control plane has, those being deleted and those that wait for a tenant included. */
+  async function choose(had: Partial<Taken> = {}): Promise<Taken> {
+    const { items } = await kube.list(VIRTUAL_CLUSTER);
+    const taken = [...items.map((one) => one.status ?? {}), ...(await pool.taken())];
+    return {
+      port: had.port ?? choosePort(listen.ports, taken),
+      userID: isolation ? (had.userID ?? chooseUser(isolation, taken)) : 0,
+    };
+  }
+
+  async function allocate(cluster: VirtualCluster, spec: TenantSpec): Promise<VirtualCluster> {
+    const { podCIDR, serviceCIDR } = spec;
+    const { port, userID } = cluster.status ?? {};
+    if (port !== undefined && (userID !== undefined || !isolation)) return report(kube, clock, cluster, { podCIDR, serviceCIDR });
+    return inTurn(async () => {
+      const warm = port === undefined ? await pool.take(cluster, spec) : undefined;
+      if (warm) await tenantSecrets(kube, refOf(cluster), cluster.metadata.uid ?? "").writeBundle(warm.bundle);
+      const place = warm ?? (await choose({ ...(port === undefined ? {} : { port }), ...(userID === undefined ? {} : { userID }) }));
+      const placed = await report(kube, clock, cluster, {
+        phase: "Creating",
+        port: place.port,
+        podCIDR,
+        serviceCIDR,
+        ...(isolation ? { userID: place.userID } : {}),
+        ...(warm ? { plane: warm.id } : {}),
+        set: [pending("Ready", "Creating", warm ? "a control plane that was ready is being named" : "its control plane is being made")],
+      });
+      if (warm) await pool.given(warm.id);
+      return placed;
+    });
   }
 
   /** One stage of a control plane, with the condition that says how it went. */
@@ -311,7 +355,7 @@ export function tenantController(options: TenantOptions): TenantController {
     const user = isolation && cluster.status?.userID;
     const names = isolation ? hostNames(ref, isolation.domain) : [];
     const parts = {
-      sans: [...new Set(["localhost", "127.0.0.1", listen.nodes, ...listen.people, spec.serviceAddress, ...SERVICE_NAMES, ...names])],
+      sans: [...commonNames(spec), ...names],
       datastore: { ca: access.ca, certificate: (days: number) => datastore.certificate(id, days) },
     };
     const { bundle, report } = await keys.keep(cluster, parts, held.of(keyOfRef(ref)));
@@ -454,10 +498,11 @@ export function tenantController(options: TenantOptions): TenantController {
       void datastore.start(ending.signal).catch((error: unknown) => log.warn({ err: error }, "the tenants' datastore does not answer yet"));
       control.start();
       certificates.start();
+      pool.start();
     },
     async stop() {
       ending.abort(new Error("the tenant controller is stopping"));
-      await Promise.all([control.stop(), certificates.stop(), clusters.stop(), watch?.stop()]);
+      await Promise.all([control.stop(), certificates.stop(), clusters.stop(), pool.stop(), watch?.stop()]);
       await held.letAll();
       await datastore.close();
       unscrape?.();
@@ -467,6 +512,13 @@ export function tenantController(options: TenantOptions): TenantController {
 
 /** Machines are given back meanwhile, which takes minutes on metal. */
 const GIVING_BACK_MS = 1_000;
+/** A tenant that asks for nothing. */
+const NAMELESS: VirtualCluster = {
+  apiVersion: "ironwright.dev/v1alpha1",
+  kind: "VirtualCluster",
+  metadata: { name: "warm", namespace: SYSTEM_NAMESPACE },
+  spec: {},
+};
 const EVERYWHERE = "0.0.0.0";
 const SERVICE_NAMES = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
 

@@ -1,5 +1,4 @@
 import { IronwrightError } from "../core/errors.ts";
-import type { VirtualCluster } from "../core/resources.ts";
 import type { NumberRange } from "./ports.ts";
 import { lowestFree } from "./ports.ts";
 
@@ -24,12 +23,12 @@ export function gatewayUser({ uids }: Isolation): number {
   return uids.from;
 }
 
-/** The lowest user id no VirtualCluster has, those being deleted included. */
-export function chooseUser({ uids }: Isolation, clusters: readonly VirtualCluster[]): number {
+/** The lowest user id no control plane has. */
+export function chooseUser({ uids }: Isolation, taken: readonly { readonly userID?: number }[]): number {
   const range = { from: uids.from + 1, to: uids.to };
   const user = lowestFree(
     range,
-    clusters.map((one) => one.status?.userID),
+    taken.map((one) => one.userID),
   );
   if (user === undefined) throw new IronwrightError("IRW_TENANT_USERS", range);
   return user;

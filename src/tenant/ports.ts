@@ -1,5 +1,4 @@
 import { IronwrightError } from "../core/errors.ts";
-import type { VirtualCluster } from "../core/resources.ts";
 
 export interface NumberRange {
   readonly from: number;
@@ -8,11 +7,11 @@ export interface NumberRange {
 
 export type PortRange = NumberRange;
 
-/** The lowest port no VirtualCluster has, those being deleted included. */
-export function choosePort(range: PortRange, clusters: readonly VirtualCluster[]): number {
+/** The lowest port no control plane has. */
+export function choosePort(range: PortRange, taken: readonly { readonly port?: number }[]): number {
   const port = lowestFree(
     range,
-    clusters.map((one) => one.status?.port),
+    taken.map((one) => one.port),
   );
   if (port === undefined) throw new IronwrightError("IRW_TENANT_PORTS", { from: range.from, to: range.to });
   return port;

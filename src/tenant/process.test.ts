@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import type { VirtualCluster } from "../core/resources.ts";
 import { chooseUser, type Isolation } from "./isolation.ts";
 import { cellPlace, openPlace } from "./place.ts";
 import { childSpecs } from "./process.ts";
@@ -93,7 +92,7 @@ describe("in a cell", () => {
       files,
     ]);
     const writable = all.flatMap((spec) => spec.cell?.mounts.filter((mount) => mount.writable) ?? []);
-    expect(writable.map((mount) => mount.target)).toEqual(["/run/door"]);
+    expect(writable.map((mount) => mount.target)).toEqual(["/run/door", "/tenant/audit"]);
   });
 
   test("the apiserver listens to its cell alone, and what it dials leaves by the gateway", () => {
@@ -106,10 +105,9 @@ describe("in a cell", () => {
   });
 
   test("a user is the lowest that no cluster has, the first being the gateway's; when none is left, it is said", () => {
-    const having = (userID?: number) => ({ status: { ...(userID === undefined ? {} : { userID }) } }) as VirtualCluster;
     expect(chooseUser(ISOLATION, [])).toBe(70_001);
-    expect(chooseUser(ISOLATION, [having(70_001), having(), having(70_003)])).toBe(70_002);
-    const full = Array.from({ length: 9 }, (_, at) => having(70_001 + at));
+    expect(chooseUser(ISOLATION, [{ userID: 70_001 }, {}, { userID: 70_003 }])).toBe(70_002);
+    const full = Array.from({ length: 9 }, (_, at) => ({ userID: 70_001 + at }));
     expect(() => chooseUser(ISOLATION, full)).toThrow(/every user id from 70001 to 70009/);
   });
 

@@ -40,6 +40,7 @@ test("the same commands come up without Docker: Redis, the supervisor, the daemo
   const redisPort = await freePort();
   const given = {
     IRONWRIGHT_DATA_DIR: join(dir, "data"),
+    IRONWRIGHT_TENANTS_WARM: "0",
     IRONWRIGHT_ARTIFACTS: join(cache, "artifacts.json"),
     IRONWRIGHT_REDIS_URL: `redis://127.0.0.1:${redisPort}`,
     IRONWRIGHT_HOST_PORT: String(await freePort()),

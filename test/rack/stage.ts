@@ -55,7 +55,7 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
           { name: "prov0", address: "10.77.0.1/24", pool: { from: "10.77.0.100", to: "10.77.0.199" }, routerAdvertisements: true },
         ],
       },
-      tenants: { nodes: "10.77.0.1", people: ["10.77.254.2"] },
+      tenants: { nodes: "10.77.0.1", people: ["10.77.254.2"], warm: 0 },
     }),
   );
 
