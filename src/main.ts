@@ -4,7 +4,7 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import ipaddr from "ipaddr.js";
-import { startApi, type TopAnswer } from "./api/index.ts";
+import { startApi } from "./api/index.ts";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
 import { backupSchedule, nextBackup, readRestored, refuseUnfinished, writeRestored } from "./backup/index.ts";
 import { bmcKeeper, connectBmc } from "./bmc/index.ts";
@@ -16,7 +16,7 @@ import { parseDuration } from "./core/duration.ts";
 import { isError } from "./core/errors.ts";
 import { SYSTEM_NAMESPACE } from "./core/names.ts";
 import { ONE, parseQuantity, type Quantity } from "./core/quantity.ts";
-import { NODE_CLAIM, OS_IMAGE, VIRTUAL_CLUSTER } from "./core/resources.ts";
+import { OS_IMAGE } from "./core/resources.ts";
 import { connectKube, type EventRecorder, eventRecorder, installCrds, installRoles, type Kube, NAMESPACE } from "./kube/index.ts";
 import { type MachineController, machineController, quarantineRestored } from "./machine/index.ts";
 import { addProcessMetrics, createMetrics, type Logger, type Metrics } from "./observe/index.ts";
@@ -29,7 +29,15 @@ import {
   startHost,
   watchHostCertificates,
 } from "./supervise/index.ts";
-import { KEY_TIMES, shardDirectories, type TenantController, type TenantOptions, tenantController, usageOf } from "./tenant/index.ts";
+import {
+  KEY_TIMES,
+  shardDirectories,
+  type TenantController,
+  type TenantOptions,
+  tenantController,
+  type UsageMeter,
+  usageMeter,
+} from "./tenant/index.ts";
 import { type OperationJob, operationQueue, operationWorker, type RedisAddress } from "./work/index.ts";
 
 /** The running daemon. */
@@ -74,13 +82,13 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     stops.push(() => bootPlane.stop());
     await bootPlane.start();
     let scaler: Autoscaler | undefined;
-    let asked: Kube | undefined;
+    let usage: UsageMeter | undefined;
     const api = await startApi(
       {
         boot: bootPlane,
         metrics,
         explainPod: (tenant, pod) => (scaler ? scaler.explainPod(tenant, pod) : "starting"),
-        topTenants: async () => (asked ? topTenants(asked) : "starting"),
+        topTenants: async () => (usage ? { at: systemClock.now().toISOString(), items: await usage.usage() } : "starting"),
         log: log.child({ part: "api" }),
       },
       { socket: join(config.dataDir, "run", "daemon.sock"), metrics: config.api.metrics },
@@ -91,8 +99,6 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     const kube = connectKube(readFileSync(host.kubeconfig, "utf8"));
     stops.push(() => kube.close());
     await insist(() => prepareHost(kube, artifacts, log), surroundings);
-
-    asked = kube;
 
     const clock = systemClock;
     const random = randomBytes;
@@ -170,6 +176,9 @@ export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
     await scaling.start();
     stops.push(() => scaling.stop());
     scaler = scaling;
+    const meter = usageMeter({ kube, measured: () => tenants.measured(), metrics, clock, log: part("tenant") });
+    stops.push(() => meter.stop());
+    usage = meter;
 
     if (config.backup) {
       const backups = backupSchedule({
@@ -279,12 +288,6 @@ function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings, metrics:
     log: log.child({ part: "boot" }),
     metrics,
   });
-}
-
-async function topTenants(kube: Kube): Promise<TopAnswer> {
-  const [clusters, claims] = await Promise.all([kube.list(VIRTUAL_CLUSTER), kube.list(NODE_CLAIM)]);
-  const now = systemClock.now();
-  return { at: now.toISOString(), items: usageOf(clusters.items, claims.items, now) };
 }
 
 /** The networks machines boot on: a tenant whose pods had the same addresses could not be reached. */

@@ -97,7 +97,17 @@ test("the autoscaler's word on a pod, once there is an autoscaler", async () => 
 });
 
 test("what tenants have, once there is a host control plane to ask", async () => {
-  const usage = { project: "team", name: "acme", phase: "Ready", sleep: "awake", nodes: 1, gpus: 8, nodeHours: 2, gpuHours: 16 } as const;
+  const usage = {
+    project: "team",
+    name: "acme",
+    phase: "Ready",
+    sleep: "awake",
+    nodes: 1,
+    gpus: 8,
+    nodeHours: 2,
+    gpuHours: 16,
+    awakeHours: 3,
+  } as const;
   let starting = true;
   const topTenants = async () => (starting ? ("starting" as const) : { at: "2026-03-01T12:00:00.000Z", items: [usage] });
   api = await startApi(parts({ topTenants }), { socket });

@@ -23,7 +23,7 @@ export function topCommand(global: () => GlobalOptions): Command {
 export function topText(items: TopAnswer["items"]): string {
   if (items.length === 0) return "There are no virtual clusters.";
   return table(
-    ["PROJECT", "NAME", "PHASE", "SLEEP", "NODES", "GPUS", "NODE-HOURS", "GPU-HOURS", "CPU", "MEMORY"],
+    ["PROJECT", "NAME", "PHASE", "SLEEP", "NODES", "GPUS", "NODE-HOURS", "GPU-HOURS", "AWAKE-HOURS", "CPU", "MEMORY"],
     items.map((one) => [
       one.project,
       one.name,
@@ -33,6 +33,7 @@ export function topText(items: TopAnswer["items"]): string {
       String(one.gpus),
       one.nodeHours.toFixed(1),
       one.gpuHours.toFixed(1),
+      one.awakeHours.toFixed(1),
       one.cpuSeconds === undefined ? "-" : `${one.cpuSeconds.toFixed(0)}s`,
       one.memoryBytes === undefined ? "-" : bytes(one.memoryBytes),
     ]),

@@ -145,6 +145,43 @@ export const metricTable = {
     help: "Seconds until a certificate of a tenant's control plane ends; leaves are renewed when a third of their life is left.",
     labels: ["tenant", "name"],
   },
+  tenantCpuSeconds: {
+    name: "ironwright_tenant_cpu_seconds",
+    kind: "gauge",
+    help: "CPU time of a tenant's control plane since its cell was made.",
+    labels: ["tenant"],
+  },
+  tenantMemory: {
+    name: "ironwright_tenant_memory_bytes",
+    kind: "gauge",
+    help: "Memory of a tenant's control plane: resident, and swapped out while it sleeps.",
+    labels: ["tenant", "what"],
+  },
+  tenantAwakeSeconds: {
+    name: "ironwright_tenant_awake_seconds",
+    kind: "gauge",
+    help: "How long a tenant's control plane was awake, all in all.",
+    labels: ["tenant"],
+  },
+  tenantNodes: {
+    name: "ironwright_tenant_nodes",
+    kind: "gauge",
+    help: "Machines that are, or are becoming, nodes of a tenant.",
+    labels: ["tenant"],
+  },
+  tenantGpus: { name: "ironwright_tenant_gpus", kind: "gauge", help: "GPUs of a tenant's nodes.", labels: ["tenant"] },
+  tenantNodeSeconds: {
+    name: "ironwright_tenant_node_seconds_total",
+    kind: "counter",
+    help: "Seconds times nodes a tenant has had, those given back included.",
+    labels: ["tenant"],
+  },
+  tenantGpuSeconds: {
+    name: "ironwright_tenant_gpu_seconds_total",
+    kind: "counter",
+    help: "Seconds times GPUs a tenant has had, those of nodes given back included.",
+    labels: ["tenant"],
+  },
   hostCertificateSeconds: {
     name: "ironwright_host_certificate_expiry_seconds",
     kind: "gauge",

@@ -15,6 +15,7 @@ import { type Attachment, keyOfRef } from "./attachments.ts";
 import { keepFull } from "./bootstrap.ts";
 import { declarations } from "./declaration.ts";
 import { entrance } from "./entrance.ts";
+import { gatewayMeter } from "./gateway/meter.ts";
 import { hostNames } from "./gateway/route.ts";
 import { holds } from "./holds.ts";
 import { chooseUser, type Isolation } from "./isolation.ts";
@@ -22,6 +23,7 @@ import { type JoinCredential, joins, type NodeIdentity } from "./join.ts";
 import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { keyedOf, trustOf } from "./pki.ts";
+import { cellName, idOfCell } from "./place.ts";
 import type { DatastoreLimits } from "./placement.ts";
 import { choosePort, type PortRange } from "./ports.ts";
 import { processRuntime } from "./process.ts";
@@ -34,6 +36,7 @@ import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
 import { type ConditionType, isReady, met, pending, report, unmet } from "./status.ts";
 import { tearDown } from "./teardown.ts";
 import { meant } from "./template/resolve.ts";
+import type { ControlPlaneUse } from "./usage.ts";
 import { type Taken, warmPool } from "./warm-pool.ts";
 import { type PlaneWatch, watchPlanes } from "./watch.ts";
 
@@ -80,6 +83,8 @@ export interface Tenants {
 }
 
 export interface TenantController extends Tenants {
+  /** What control planes take, as last seen, by `project.name`. */
+  measured(): ReadonlyMap<string, ControlPlaneUse>;
   start(): Promise<void>;
   /** Ends the controller's own work. Control planes go on: they are the supervisor's. */
   stop(): Promise<void>;
@@ -490,10 +495,22 @@ export function tenantController(options: TenantOptions): TenantController {
     kube: (ref) => attachment(ref).kube,
     admit,
     revoke,
+    measured() {
+      const seen = watch?.seen() ?? new Map();
+      return new Map(
+        clusters.list().flatMap((cluster) => {
+          const cell = seen.get(cellName(idOf(cluster)))?.cell;
+          if (!cell) return [];
+          const { cpuSeconds, residentBytes, swappedBytes } = cell;
+          return [[tenantText(refOf(cluster)), { cpuSeconds, memoryBytes: residentBytes, swappedBytes }] as const];
+        }),
+      );
+    },
     async start() {
       await clusters.start();
       datastore.onChange(nudgePlane);
-      watch = watchPlanes({ supervisor, way, clock, log, onChange: (cell) => nudgePlane(cell.replace(/^tenant-/, "")) });
+      const onTraffic = options.metrics ? gatewayMeter(options.metrics) : () => {};
+      watch = watchPlanes({ supervisor, way, clock, log, onTraffic, onChange: (cell) => nudgePlane(idOfCell(cell)) });
       // the first tenant need not wait for it; when it does not come, the tenants' conditions say so
       void datastore.start(ending.signal).catch((error: unknown) => log.warn({ err: error }, "the tenants' datastore does not answer yet"));
       control.start();

@@ -3,5 +3,6 @@ export { connectEtcd, type Etcd, type EtcdOptions } from "./etcd.ts";
 export type { Isolation } from "./isolation.ts";
 export type { JoinCredential, NodeIdentity } from "./join.ts";
 export { KEY_TIMES, type KeyTimes } from "./keys.ts";
+export { type UsageMeter, usageMeter } from "./meter.ts";
 export { shardDirectories } from "./shards.ts";
-export { type ControlPlaneUse, type TenantUsage, usageOf } from "./usage.ts";
+export type { ControlPlaneUse, TenantUsage } from "./usage.ts";

@@ -45,6 +45,10 @@ export function cellName(id: string): string {
   return `tenant-${id}`;
 }
 
+export function idOfCell(name: string): string {
+  return name.replace(/^tenant-/, "");
+}
+
 /** Of a tenant's home, by paths of the host. */
 export function doorSocket(home: string): string {
   return join(home, "door", "api.sock");

@@ -21,9 +21,9 @@ function claim(tenant: string, since: string, capacity?: Record<string, string>)
 test("nodes, GPUs and their hours, the largest first; what is measured is added", () => {
   const usage = usageOf(
     [
-      cluster("idle", { phase: "Ready", sleep: { state: "hibernated", since: "2026-03-01T00:00:00Z" } }),
+      cluster("idle", { phase: "Ready", sleep: { state: "hibernated", since: "2026-03-01T00:00:00Z", awakeSeconds: 5_400 } }),
       cluster("new", {}),
-      cluster("acme"),
+      cluster("acme", { phase: "Ready", sleep: { state: "awake", since: "2026-03-01T10:00:00Z", awakeSeconds: 3_600 } }),
     ],
     [
       claim("team.acme", "2026-03-01T10:00:00Z", { cpu: "64", "nvidia.com/gpu": "8" }),
@@ -32,11 +32,11 @@ test("nodes, GPUs and their hours, the largest first; what is measured is added"
       claim("other.acme", "2026-03-01T10:00:00Z", { "nvidia.com/gpu": "8" }),
     ],
     NOW,
-    new Map([["team.idle", { cpuSeconds: 3, memoryBytes: 5 }]]),
+    new Map([["team.idle", { cpuSeconds: 3, memoryBytes: 0, swappedBytes: 5 }]]),
   );
   expect(usage).toEqual([
-    { project: "team", name: "acme", phase: "Ready", sleep: "awake", nodes: 2, gpus: 12, nodeHours: 2.5, gpuHours: 18 },
-    { project: "team", name: "new", phase: "Creating", sleep: "awake", nodes: 1, gpus: 0, nodeHours: 0, gpuHours: 0 },
+    { project: "team", name: "acme", phase: "Ready", sleep: "awake", nodes: 2, gpus: 12, nodeHours: 2.5, gpuHours: 18, awakeHours: 3 },
+    { project: "team", name: "new", phase: "Creating", sleep: "awake", nodes: 1, gpus: 0, nodeHours: 0, gpuHours: 0, awakeHours: 0 },
     {
       project: "team",
       name: "idle",
@@ -46,8 +46,10 @@ test("nodes, GPUs and their hours, the largest first; what is measured is added"
       gpus: 0,
       nodeHours: 0,
       gpuHours: 0,
+      awakeHours: 1.5,
       cpuSeconds: 3,
-      memoryBytes: 5,
+      memoryBytes: 0,
+      swappedBytes: 5,
     },
   ]);
 });

@@ -1,7 +1,7 @@
 import { LABEL_TENANT, tenantText } from "../core/names.ts";
 import { ONE, parseResources } from "../core/quantity.ts";
 import type { NodeClaim, VirtualCluster } from "../core/resources.ts";
-import type { SleepState } from "../core/virtual-clusters.ts";
+import type { SleepState, SleepStatus } from "../core/virtual-clusters.ts";
 
 /** What a tenant has and takes. */
 export interface TenantUsage {
@@ -15,15 +15,20 @@ export interface TenantUsage {
   /** Of the nodes it has now, since each was claimed. */
   readonly nodeHours: number;
   readonly gpuHours: number;
+  /** Of its control plane. */
+  readonly awakeHours: number;
   /** Of its control plane; absent where nobody measured it. */
   readonly cpuSeconds?: number;
   readonly memoryBytes?: number;
+  readonly swappedBytes?: number;
 }
 
 /** What was measured of a control plane. */
 export interface ControlPlaneUse {
   readonly cpuSeconds: number;
+  /** Resident; what is swapped out is not. */
   readonly memoryBytes: number;
+  readonly swappedBytes: number;
 }
 
 const HOUR_MS = 3_600_000;
@@ -52,6 +57,7 @@ export function usageOf(
       gpus: total(held.map((one) => one.gpus)),
       nodeHours: total(held.map((one) => one.hours)),
       gpuHours: total(held.map((one) => one.hours * one.gpus)),
+      awakeHours: awakeHours(status?.sleep, metadata.creationTimestamp, now),
       ...measured.get(tenantText(ref)),
     };
   });
@@ -73,4 +79,12 @@ function total(numbers: readonly number[]): number {
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** A control plane that says nothing of sleep was awake since it was made. */
+function awakeHours(sleep: SleepStatus | undefined, created: string | undefined, now: Date): number {
+  const since = Date.parse(sleep?.since ?? created ?? "");
+  const running =
+    sleep !== undefined && sleep.state !== "awake" ? 0 : Math.max(0, now.getTime() - (Number.isNaN(since) ? now.getTime() : since));
+  return (running + (sleep?.awakeSeconds ?? 0) * 1_000) / HOUR_MS;
 }

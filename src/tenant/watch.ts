@@ -4,6 +4,7 @@ import { reasonOf } from "../core/errors.ts";
 import type { CellStatus, Supervisor } from "../supervise/index.ts";
 import type { Entrance } from "./entrance.ts";
 import type { TenantTraffic } from "./gateway/tenant.ts";
+import { idOfCell } from "./place.ts";
 
 /** What is seen of one control plane from outside. */
 export interface Seen {
@@ -22,6 +23,7 @@ export interface WatchOptions {
   readonly way: Entrance;
   readonly clock: Clock;
   readonly log: Logger;
+  onTraffic(traffic: readonly TenantTraffic[]): void;
   /** A control plane fell asleep, was woken by a caller, or a process of it ended. */
   onChange(cell: string): void;
 }
@@ -29,16 +31,17 @@ export interface WatchOptions {
 const EVERY_MS = 1_000;
 
 /** Looks at the supervisor and the gateway, which go on by themselves: neither knows who would want to hear of it. */
-export function watchPlanes({ supervisor, way, clock, log, onChange }: WatchOptions): PlaneWatch {
+export function watchPlanes({ supervisor, way, clock, log, onTraffic, onChange }: WatchOptions): PlaneWatch {
   const ending = new AbortController();
   let last: ReadonlyMap<string, Seen> = new Map();
 
   async function look(): Promise<void> {
     const [cells, traffic] = await Promise.all([supervisor.cells(), way.traffic()]);
+    onTraffic(traffic);
     const byId = new Map(traffic.map((one) => [one.id, one]));
     const now = new Map<string, Seen>();
     for (const cell of cells) {
-      const there = byId.get(cell.name.replace(/^tenant-/, ""));
+      const there = byId.get(idOfCell(cell.name));
       now.set(cell.name, { cell, ...(there ? { traffic: there } : {}) });
     }
     const before = last;

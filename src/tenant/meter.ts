@@ -1,0 +1,79 @@
+import type { Logger } from "pino";
+import type { Clock } from "../core/clock.ts";
+import { reasonOf } from "../core/errors.ts";
+import { NODE_CLAIM, VIRTUAL_CLUSTER } from "../core/resources.ts";
+import type { Kube } from "../kube/index.ts";
+import type { Metrics } from "../observe/index.ts";
+import { type ControlPlaneUse, type TenantUsage, usageOf } from "./usage.ts";
+
+export interface UsageMeterOptions {
+  /** The host control plane. */
+  readonly kube: Kube;
+  /** What was measured of control planes last, by `project.name` of the tenant. */
+  measured(): ReadonlyMap<string, ControlPlaneUse>;
+  readonly metrics: Pick<
+    Metrics,
+    "tenantCpuSeconds" | "tenantMemory" | "tenantAwakeSeconds" | "tenantNodes" | "tenantGpus" | "tenantNodeSeconds" | "tenantGpuSeconds"
+  >;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What tenants have and take: asked for, and kept up to date as metrics. */
+export interface UsageMeter {
+  usage(): Promise<readonly TenantUsage[]>;
+  stop(): Promise<void>;
+}
+
+const EVERY_MS = 15_000;
+
+export function usageMeter({ kube, measured, metrics, clock, log }: UsageMeterOptions): UsageMeter {
+  const ending = new AbortController();
+  let countedAt = clock.now().getTime();
+
+  async function usage(): Promise<readonly TenantUsage[]> {
+    const [clusters, claims] = await Promise.all([kube.list(VIRTUAL_CLUSTER), kube.list(NODE_CLAIM)]);
+    return usageOf(clusters.items, claims.items, clock.now(), measured());
+  }
+
+  async function count(): Promise<void> {
+    const all = await usage();
+    const now = clock.now().getTime();
+    const seconds = Math.max(0, now - countedAt) / 1000;
+    countedAt = now;
+    for (const gauge of [
+      metrics.tenantCpuSeconds,
+      metrics.tenantMemory,
+      metrics.tenantAwakeSeconds,
+      metrics.tenantNodes,
+      metrics.tenantGpus,
+    ])
+      gauge.reset();
+    for (const one of all) {
+      const tenant = `${one.project}.${one.name}`;
+      metrics.tenantNodes.set({ tenant }, one.nodes);
+      metrics.tenantGpus.set({ tenant }, one.gpus);
+      metrics.tenantNodeSeconds.inc({ tenant }, one.nodes * seconds);
+      metrics.tenantGpuSeconds.inc({ tenant }, one.gpus * seconds);
+      metrics.tenantAwakeSeconds.set({ tenant }, one.awakeHours * 3_600);
+      if (one.cpuSeconds !== undefined) metrics.tenantCpuSeconds.set({ tenant }, one.cpuSeconds);
+      if (one.memoryBytes !== undefined) metrics.tenantMemory.set({ tenant, what: "resident" }, one.memoryBytes);
+      if (one.swappedBytes !== undefined) metrics.tenantMemory.set({ tenant, what: "swapped" }, one.swappedBytes);
+    }
+  }
+
+  const counting = (async () => {
+    while (!ending.signal.aborted) {
+      await count().catch((error: unknown) => log.debug({ reason: reasonOf(error) }, "what tenants take could not be counted"));
+      await clock.sleep(EVERY_MS, ending.signal).catch(() => {});
+    }
+  })();
+
+  return {
+    usage,
+    async stop() {
+      ending.abort(new Error("the meter of tenants ends"));
+      await counting;
+    },
+  };
+}
