@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,8 +72,21 @@ func findHierarchies(mountinfo string, v2Controllers func(root string) string) (
 	return found, nil
 }
 
+// hostCgroups finds what is mounted or, where nothing is, mounts it for this process alone: under `ip netns exec` /sys is a new one, with
+// nothing mounted below.
 func hostCgroups() (cgroup, error) {
-	mountinfo, err := os.ReadFile("/proc/self/mountinfo")
+	groups, err := mountedCgroups()
+	if err == nil {
+		return groups, nil
+	}
+	if mountErr := mountCgroups(); mountErr != nil {
+		return nil, fmt.Errorf("%w; and none can be mounted: %v", err, mountErr)
+	}
+	return mountedCgroups()
+}
+
+func mountedCgroups() (cgroup, error) {
+	mountinfo, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +94,45 @@ func hostCgroups() (cgroup, error) {
 		text, _ := os.ReadFile(filepath.Join(root, "cgroup.controllers")) // unreadable is empty: it has none for us
 		return string(text)
 	})
+}
+
+const cgroupMounts = "/sys/fs/cgroup"
+
+// mountCgroups mounts every hierarchy as the kernel has it, in a mount namespace of this thread's own, which it stays in.
+func mountCgroups() error {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount("ironwright", cgroupMounts, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755"); err != nil {
+		return err
+	}
+	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		// cgroups(7): ID:CONTROLLERS:PATH; version 2 names no controllers, and a named hierarchy has none
+		parts := strings.SplitN(line, ":", 3)
+		if len(parts) < 3 || strings.HasPrefix(parts[1], "name=") {
+			continue
+		}
+		kind, dir := "cgroup", parts[1]
+		if dir == "" {
+			kind, dir = "cgroup2", "unified"
+		}
+		at := filepath.Join(cgroupMounts, dir)
+		if err := os.Mkdir(at, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount("none", at, kind, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, parts[1]); err != nil {
+			return fmt.Errorf("%s: %w", at, err)
+		}
+	}
+	return nil
 }
 
 func (c cgroup) dir(controller, name string) string {
