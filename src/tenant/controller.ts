@@ -27,6 +27,7 @@ import { cellName, idOfCell } from "./place.ts";
 import type { DatastoreLimits } from "./placement.ts";
 import { choosePort, type PortRange } from "./ports.ts";
 import { processRuntime } from "./process.ts";
+import { madeBefore } from "./queue.ts";
 import { datastoreFull } from "./quota.ts";
 import { type ControlPlane, idOf } from "./runtime.ts";
 import { tenantSecrets } from "./secrets.ts";
@@ -117,11 +118,17 @@ export function tenantController(options: TenantOptions): TenantController {
     onTamper: (key) => control.nudge(key),
   });
   const ready = new Map<string, TenantRef>();
+  /** Until when somebody needs it awake who is no caller. */
+  const needed = new Map<string, number>();
   const listeners: (() => void)[] = [];
 
   function attachment(ref: TenantRef): Attachment {
-    const one = held.of(keyOfRef(ref));
+    const key = keyOfRef(ref);
+    const one = held.of(key);
     if (one) return one;
+    // whoever asks for a sleeper's control plane has a machine of its to give back: it is woken for that
+    needed.set(key, clock.now().getTime() + NEEDED_MS);
+    control.nudge(key);
     throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(ref), reason: "it has not answered yet" });
   }
 
@@ -137,7 +144,7 @@ export function tenantController(options: TenantOptions): TenantController {
   });
   const certificates = approver({ admissions, joins: { spend }, attachments: () => held.all(), clock, log });
   const clusters = reflector({ kube, kind: VIRTUAL_CLUSTER, log, clock, onChange: (key) => control.nudge(key) });
-  const control = reconciler({ name: "tenants", log, clock, concurrency: 4, keys: () => clusters.keys(), reconcile });
+  const control = reconciler({ name: "tenants", log, clock, concurrency: 16, keys: () => clusters.keys(), reconcile });
 
   const plain = tenantSpec(NAMELESS, kubeVersion, []);
   const pool = warmPool({
@@ -175,7 +182,12 @@ export function tenantController(options: TenantOptions): TenantController {
     const alive = await declared.live(cluster, spec.ttlMs);
     if (!alive) return undefined;
     const placed = await allocate(await holdFinalizer(alive.cluster), spec);
-    const judged = await sleeping.judge(placed, spec.sleep, held.of(key)?.kube);
+    const before = madeBefore(placed, clusters.list());
+    if (before >= COLD_STARTS) {
+      await report(kube, clock, placed, { phase: "Creating", set: [pending("Ready", "Queued", `${before} others are made before it`)] });
+      return { afterMs: QUEUED_MS };
+    }
+    const judged = await sleeping.judge(placed, spec.sleep, held.of(key)?.kube, needed.get(key));
     const { afterMs } =
       judged.decision.state === "awake" ? await run(placed, spec, judged, signal) : await rest(placed, spec, judged, signal);
     const lookMs = (judged.decision.lookAgainAt ?? Number.POSITIVE_INFINITY) - clock.now().getTime();
@@ -199,7 +211,11 @@ export function tenantController(options: TenantOptions): TenantController {
       ...networks,
     ];
     try {
-      return tenantSpec(meant(cluster), kubeVersion, taken, options.keyTimes?.shortestOverlapMs);
+      const spec = tenantSpec(meant(cluster), kubeVersion, taken, options.keyTimes?.shortestOverlapMs);
+      if (!spec.sleep || isolation) return spec;
+      const resource = `VirtualCluster ${tenantText(refOf(cluster))}`;
+      const problems = "spec.sleep: tenants.isolation is none, and only what is in a cell sleeps";
+      return new IronwrightError("IRW_RESOURCE_INVALID", { resource, problems });
     } catch (error) {
       if (isError(error, "IRW_RESOURCE_INVALID") || isError(error, "IRW_VERSION_UNSUPPORTED")) return error;
       throw error;
@@ -329,7 +345,8 @@ export function tenantController(options: TenantOptions): TenantController {
     const { plane, report: kept } = await planeOf(cluster, spec, access);
     await runtime.refresh(plane);
     await way.rest(plane, await admissions.read(plane.ref), signal);
-    const { state, why } = judged.state === decision.state ? decision : await putDown(id, decision);
+    const { state, why } =
+      judged.state === decision.state ? decision : await stage(cluster, "ControlPlaneReady", signal, () => putDown(id, decision));
     // who called in between was told that it is awake
     if ((await way.traffic()).some((one) => one.id === id && one.woken)) {
       await runtime.wake(id);
@@ -363,7 +380,7 @@ export function tenantController(options: TenantOptions): TenantController {
       sans: [...commonNames(spec), ...names],
       datastore: { ca: access.ca, certificate: (days: number) => datastore.certificate(id, days) },
     };
-    const { bundle, report } = await keys.keep(cluster, parts, held.of(keyOfRef(ref)));
+    const { bundle, report } = await keys.keep(meant(cluster), parts, held.of(keyOfRef(ref)));
     const plane = { ref, id, spec, port, address: listen.nodes, bundle, datastore: access, ...(user === undefined ? {} : { user }) };
     return { plane, report };
   }
@@ -416,7 +433,9 @@ export function tenantController(options: TenantOptions): TenantController {
       set: [
         datastoreFull(datastore.usage(id), clock.now()),
         kept.condition,
-        met("DatastoreReady", "InShard", "its objects are in a shared etcd, in a range of its own"),
+        spec.datastore.kind === "dedicated"
+          ? met("DatastoreReady", "Dedicated", "its objects are in an etcd of its own")
+          : met("DatastoreReady", "InShard", "its objects are in a shared etcd, in a range of its own"),
         isolation
           ? met("Isolated", "Cell", "its processes have a user, a cgroup, a network and a file system of their own")
           : pending("Isolated", "IsolationOff", "tenants.isolation is none: its apiserver reaches what this host reaches"),
@@ -527,8 +546,12 @@ export function tenantController(options: TenantOptions): TenantController {
   };
 }
 
+/** Started from nothing at once: each keeps a core busy for seconds. */
+const COLD_STARTS = 2;
+const QUEUED_MS = 1_000;
 /** Machines are given back meanwhile, which takes minutes on metal. */
 const GIVING_BACK_MS = 1_000;
+const NEEDED_MS = 10 * 60_000;
 /** A tenant that asks for nothing. */
 const NAMELESS: VirtualCluster = {
   apiVersion: "ironwright.dev/v1alpha1",

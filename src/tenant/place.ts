@@ -11,8 +11,6 @@ export interface Place {
   readonly etcd: string;
   pki(file: string): string;
   config(file: string): string;
-  /** Where the apiserver may write what was asked of it. */
-  audit(file: string): string;
   program(name: string): string;
   /** Through which the apiserver dials webhooks, kubelets, pods and services; without it, by the host's network. */
   readonly egressSocket?: string;
@@ -35,7 +33,6 @@ const CELL = {
   native: "/opt/ironwright-native",
   pki: "/tenant/pki",
   config: "/tenant/config",
-  audit: "/tenant/audit",
   doorDir: "/run/door",
   etcdDir: "/run/etcd",
   egressDir: "/run/egress",
@@ -65,7 +62,6 @@ export function openPlace({ port, datastore }: ControlPlane, home: string, kubeB
     etcd: datastore.endpoint,
     pki: (file) => join(home, "pki", file),
     config: (file) => join(home, "config", file),
-    audit: (file) => join(auditDir(home), file),
     program: (name) => join(kubeBin, name),
     around: () => ({ cwd: home }),
     asks: (path, files) => ({ http: { url: `https://127.0.0.1:${port}${path}`, ...files } }),
@@ -107,7 +103,6 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
     etcd: `https://${addressOf(CELL.etcd)}`,
     pki: (file) => `${CELL.pki}/${file}`,
     config: (file) => `${CELL.config}/${file}`,
-    audit: (file) => `${CELL.audit}/${file}`,
     program: (name) => `${CELL.bin}/${name}`,
     egressSocket: `${CELL.egressDir}/egress.sock`,
     around: (mounts = []) => ({ cwd: "/tmp", cell: place(false, [...files, ...mounts]) }),
@@ -129,18 +124,8 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
   };
 }
 
-export function auditDir(home: string): string {
-  return join(home, "audit");
-}
-
-/** What the apiserver alone is given: its log of calls to write, and its way out. */
-export function apiserverMounts(home: string, user: number, isolation: Isolation): readonly CellMount[] {
-  const audit = { source: auditDir(home), target: CELL.audit, writable: true, owner: { uid: user, gid: user } };
-  return [egressMount(home, user, isolation), audit];
-}
-
 /** The gateway makes the socket, and the tenant's group may connect to it. */
-function egressMount(home: string, user: number, isolation: Isolation): CellMount {
+export function egressMount(home: string, user: number, isolation: Isolation): CellMount {
   return { source: dirname(egressSocket(home)), target: CELL.egressDir, owner: { uid: gatewayUser(isolation), gid: user } };
 }
 

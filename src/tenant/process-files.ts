@@ -22,7 +22,7 @@ export async function writeControlPlane(home: string, { bundle }: ControlPlane, 
   const pki = (file: string) => join(home, "pki", file);
   const config = (file: string) => join(home, "config", file);
   const write = (path: string, contents: string) => writePrivate(path, contents, SHARED);
-  for (const dir of ["pki", "config", "log", "outside", "audit"]) await makePrivate(join(home, dir));
+  for (const dir of ["pki", "config", "log", "outside"]) await makePrivate(join(home, dir));
   for (const file of TRUST) await write(pki(file), bundle[file] ?? "");
   for (const name of PAIRS) {
     const { certificate, key } = keyedOf(bundle, name);

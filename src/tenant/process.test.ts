@@ -85,14 +85,9 @@ describe("in a cell", () => {
   test("they see programs, keys and settings, and each socket only who needs it", () => {
     const targets = all.map((spec) => spec.cell?.mounts.map((mount) => mount.target));
     const files = ["/opt/kube", "/tenant/pki", "/tenant/config"];
-    expect(targets).toEqual([
-      ["/opt/ironwright-native", "/run/etcd", "/run/door"],
-      [...files, "/run/egress", "/tenant/audit"],
-      files,
-      files,
-    ]);
+    expect(targets).toEqual([["/opt/ironwright-native", "/run/etcd", "/run/door"], [...files, "/run/egress"], files, files]);
     const writable = all.flatMap((spec) => spec.cell?.mounts.filter((mount) => mount.writable) ?? []);
-    expect(writable.map((mount) => mount.target)).toEqual(["/run/door", "/tenant/audit"]);
+    expect(writable.map((mount) => mount.target)).toEqual(["/run/door"]);
   });
 
   test("the apiserver listens to its cell alone, and what it dials leaves by the gateway", () => {

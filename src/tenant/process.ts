@@ -1,15 +1,14 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, rm } from "node:fs/promises";
+import { chmod, mkdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { IronwrightError } from "../core/errors.ts";
 import type { ChildSpec, ChildStatus, Supervisor } from "../supervise/index.ts";
 import type { Isolation } from "./isolation.ts";
 import type { Bundle } from "./pki.ts";
-import { apiserverMounts, cellName, cellPlace, openPlace, type Place } from "./place.ts";
+import { cellName, cellPlace, egressMount, openPlace, type Place } from "./place.ts";
 import { outsidePem, writeControlPlane } from "./process-files.ts";
 import type { ControlPlane, Runtime } from "./runtime.ts";
-import { AUDIT_LOG } from "./sleep/audit-log.ts";
 import { NODE_CIDR_BITS } from "./spec.ts";
 
 export interface ProcessRuntimeOptions {
@@ -43,7 +42,10 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
     const { home, place } = placeOf(plane);
     await mkdir(home, { recursive: true });
     // the gateway, without rights, has sockets further down; what else is there is closed by itself
-    if (isolation) for (const path of [dirname(dir), dir, home]) await chmod(path, PASSABLE);
+    if (isolation) {
+      for (const path of [dirname(dir), dir, home]) await chmod(path, PASSABLE);
+      await passable(home);
+    }
     await writeControlPlane(home, plane, place);
   }
 
@@ -117,6 +119,16 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
 
 const PASSABLE = 0o711;
 
+/** @throws IRW_ISOLATION naming the directory on the way that only its owner may pass */
+async function passable(path: string): Promise<void> {
+  const { mode } = await stat(path);
+  if ((mode & 0o001) === 0) {
+    const reason = `users of tenants cannot pass ${path}; let others pass it (chmod o+x), or choose a dataDir elsewhere`;
+    throw new IronwrightError("IRW_ISOLATION", { reason });
+  }
+  if (dirname(path) !== path) await passable(dirname(path));
+}
+
 /** Why it last ended, with its last words. */
 function lastOf({ reason, lastLog }: ChildStatus): string {
   return `${reason ? `: ${reason}` : ""}${lastLog ? `; its last lines:\n${lastLog}` : ""}`;
@@ -126,19 +138,24 @@ export function childName(id: string, part: (typeof PARTS)[number]): string {
   return `tenant-${id}-${part}`;
 }
 
+/** The log of one program, by paths of the host; the apiserver's has its calls in it. */
+export function logOf(home: string, program: Program): string {
+  return join(home, "log", `${program}.log`);
+}
+
 /** What runs for a tenant, besides its door: pure, so that the same tenant is always the same three children. */
 export function childSpecs(plane: ControlPlane, place: Place, home: string, isolation?: Isolation): [ChildSpec, ChildSpec, ChildSpec] {
   const cpuMillis = plane.spec.limits?.cpuMillis ?? isolation?.limits.cpuMillis;
   // it cannot see its cgroup to know
   const cores = cpuMillis === undefined ? {} : { GOMAXPROCS: String(Math.ceil(cpuMillis / 1000)) };
-  const mounts = isolation && plane.user !== undefined ? apiserverMounts(home, plane.user, isolation) : [];
+  const egress = isolation && plane.user !== undefined ? [egressMount(home, plane.user, isolation)] : [];
   const child = (program: Program, flags: readonly string[], reads: readonly string[] = []): ChildSpec => ({
     name: childName(plane.id, program),
     command: [place.program(program), ...flags],
     env: { ...ENVIRONMENT, ...cores, ...restartedBy(plane.bundle, reads) },
-    logFile: join(home, "log", `${program}.log`),
+    logFile: logOf(home, program),
     stopTimeoutS: 10,
-    ...place.around(program === "kube-apiserver" ? mounts : []),
+    ...place.around(program === "kube-apiserver" ? egress : []),
   });
   const caFile = join(home, "pki", "ca-bundle.crt");
   return [
@@ -167,7 +184,7 @@ function restartedBy(bundle: Bundle, files: readonly string[]): Record<string, s
 }
 
 function apiserverFlags({ spec, address, datastore }: ControlPlane, place: Place): string[] {
-  const { pki, config, audit, api, etcd, egressSocket } = place;
+  const { pki, config, api, etcd, egressSocket } = place;
   return [
     `--bind-address=${api.address}`,
     `--secure-port=${api.port}`,
@@ -210,10 +227,8 @@ function apiserverFlags({ spec, address, datastore }: ControlPlane, place: Place
     `--kubelet-client-key=${pki("kubelet-client.pem")}`,
     "--kubelet-preferred-address-types=InternalIP,Hostname",
     `--audit-policy-file=${config("audit.yaml")}`,
-    `--audit-log-path=${audit(AUDIT_LOG)}`,
-    // megabytes: it is read as it grows
-    "--audit-log-maxsize=1",
-    "--audit-log-maxbackup=1",
+    // its standard output, which is the supervisor's file: a tenant has no file of ours to write in
+    "--audit-log-path=-",
     "--profiling=false",
   ];
 }

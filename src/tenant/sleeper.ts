@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
+import { reasonOf } from "../core/errors.ts";
 import { LABEL_TENANT, tenantText } from "../core/names.ts";
 import { NODE_CLAIM, type VirtualCluster } from "../core/resources.ts";
 import type { SleepState, SleepStatus } from "../core/virtual-clusters.ts";
 import type { Kube } from "../kube/index.ts";
-import { auditDir } from "./place.ts";
+import { logOf } from "./process.ts";
 import { idOf, type Runtime } from "./runtime.ts";
-import { auditLogs } from "./sleep/audit-log.ts";
+import { callLogs } from "./sleep/call-log.ts";
 import { nextSleep, type SleepDecision, type SleepFacts } from "./sleep/decide.ts";
 import { type Work, workOf } from "./sleep/facts.ts";
 import type { SleepPolicy } from "./sleep/policy.ts";
@@ -29,15 +30,18 @@ export interface Judgement {
 
 /** Finds out how a tenant is doing, and what follows for its sleep. */
 export interface Sleeper {
-  /** @param tenant its own control plane, when it is awake and known */
-  judge(cluster: VirtualCluster, policy: SleepPolicy | undefined, tenant: Kube | undefined): Promise<Judgement>;
+  /**
+   * @param tenant its own control plane, when it is awake and known
+   * @param neededUntil it is awake until then, whatever its policy says: a machine of its is being given back
+   */
+  judge(cluster: VirtualCluster, policy: SleepPolicy | undefined, tenant: Kube | undefined, neededUntil?: number): Promise<Judgement>;
   /** Asks for the tenant's machines back, as its policy says, and names the claims that still hold one. */
   giveBack(cluster: VirtualCluster, policy: SleepPolicy | undefined): Promise<readonly string[]>;
   forget(id: string): void;
 }
 
 export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Sleeper {
-  const logs = auditLogs((id) => auditDir(join(dataDir, "tenants", id)));
+  const logs = callLogs((id) => logOf(join(dataDir, "tenants", id), "kube-apiserver"));
 
   async function factsOf(cluster: VirtualCluster, policy: SleepPolicy, tenant: Kube | undefined, now: number) {
     const id = idOf(cluster);
@@ -47,7 +51,7 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
     // only a call wakes what was not woken by us: ours write the status first
     const called = before !== undefined && before.state !== "awake" && state === "awake" ? now : undefined;
     const lastCall = latest(called, await logs.lastCall(id), before?.lastCallAt);
-    const work: Work = state === "awake" && tenant ? await workOf(tenant, now) : keptWork(before);
+    const work = state === "awake" ? await workNow(tenant, now, before) : keptWork(before);
     const orderedAt = policy.order === "Asleep" ? (before?.orderedAt ? Date.parse(before.orderedAt) : now) : undefined;
     const facts: SleepFacts = {
       state,
@@ -67,8 +71,9 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
   }
 
   return {
-    async judge(cluster, policy, tenant) {
+    async judge(cluster, asked, tenant, neededUntil = 0) {
       const now = clock.now().getTime();
+      const policy = asked && neededUntil > now ? { ...asked, awakeUntil: Math.max(asked.awakeUntil ?? 0, neededUntil) } : asked;
       if (!policy) {
         const state = cluster.status?.sleep ? await stateOf(idOf(cluster)) : "awake";
         const decision = nextSleep(now, undefined, { state, since: now, canHibernate: true });
@@ -93,6 +98,16 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
 
 function sinceOf({ status }: VirtualCluster, state: SleepState, now: number): number {
   return status?.sleep?.state === state ? Date.parse(status.sleep.since) : now;
+}
+
+/** Nobody falls asleep over work that could not be looked at: after a start of the daemon, or while it does not answer. */
+async function workNow(tenant: Kube | undefined, now: number, before: SleepStatus | undefined): Promise<Work> {
+  if (!tenant) return { ...keptWork(before), busy: "it was not asked yet what it does" };
+  try {
+    return await workOf(tenant, now);
+  } catch (error) {
+    return { ...keptWork(before), busy: `it does not say what it does: ${reasonOf(error).slice(0, 200)}` };
+  }
 }
 
 /** A sleeper's CronJobs do not change. */

@@ -4,6 +4,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { STAGE_DIR } from "./stage.ts";
 
 const demo = fileURLToPath(new URL("demo.ts", import.meta.url));
 const repository = fileURLToPath(new URL("../..", import.meta.url));
@@ -82,7 +83,7 @@ test("both servers: powered off → GPU pod → given back and wiped, with the d
   expect(timeline.history.map((entry) => entry.phase)).toContain("InUse");
   expect(run.left()).toEqual([]);
   expect(traces()).toEqual(before);
-  expect(existsSync(join(cache, "demo"))).toBe(false);
+  expect(existsSync(STAGE_DIR)).toBe(false);
 });
 
 test("Ctrl-C in the middle: the reason, the log's place, a non-zero exit, and nothing left", async () => {
@@ -121,5 +122,5 @@ test("--keep leaves it running, and every command it prints works; --down ends i
   }
   expect(run.left()).toEqual([]);
   expect(traces()).toEqual(before);
-  expect(existsSync(join(cache, "demo"))).toBe(false);
+  expect(existsSync(STAGE_DIR)).toBe(false);
 });

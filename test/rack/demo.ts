@@ -36,7 +36,7 @@ npm run demo -- --down
   show.say("--early says when --keep stops: npm run demo -- --keep --early");
   process.exitCode = 2;
 } else if (options.down) {
-  await tearDownLeftovers(cache, show.say);
+  await tearDownLeftovers(show.say);
 } else {
   process.exitCode = await demo();
 }
@@ -58,7 +58,7 @@ async function demo(): Promise<number> {
     report(error);
   }
   if (!stage) {
-    await tearDownLeftovers(cache, () => {});
+    await tearDownLeftovers(() => {});
     return 1;
   }
   if (kept) return 0;

@@ -29,15 +29,17 @@ export interface Stage {
 const STOP_MS = 30_000;
 const READY_MS = 180_000;
 const PID_FILE = "daemon.pid";
+/** Not in somebody's home, which nobody else may pass: tenants' processes and their gateway have users of their own. */
+export const STAGE_DIR = "/var/tmp/ironwright-demo";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const cli = join(repository, "src", "cli", "main.ts");
 
 export async function buildStage(cache: string, onStep: (line: string) => void): Promise<Stage> {
   const artifacts = readArtifacts(join(cache, "artifacts.json"));
-  const dir = join(cache, "demo");
-  await tearDownLeftovers(cache, onStep);
-  mkdirSync(join(dir, "data"), { recursive: true, mode: 0o700 });
+  const dir = STAGE_DIR;
+  await tearDownLeftovers(onStep);
+  mkdirSync(join(dir, "data"), { recursive: true, mode: 0o711 });
   const spec = rackOf(dir);
   const netns = `iw-${spec.name}`;
   const rack = await rackUp(spec, { ovmf: artifacts.ovmf, onStep });
@@ -119,7 +121,7 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
         (error: unknown) => error,
       );
       const kept = (keepLog || late) && existsSync(daemonLog) ? keep(daemonLog, cache) : undefined;
-      await tearDownLeftovers(cache, onStep);
+      await tearDownLeftovers(onStep);
       if (late) throw late;
       return kept;
     },
@@ -127,8 +129,8 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
 }
 
 /** Ends and removes what an earlier, kept or broken, run left. */
-export async function tearDownLeftovers(cache: string, onStep: (line: string) => void): Promise<void> {
-  const dir = join(cache, "demo");
+export async function tearDownLeftovers(onStep: (line: string) => void): Promise<void> {
+  const dir = STAGE_DIR;
   await endLeftDaemon(dir);
   const socket = join(dir, "data", "run", "supervisor.sock");
   if (existsSync(socket)) await connectSupervisor(socket).shutdown();

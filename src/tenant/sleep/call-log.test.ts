@@ -2,15 +2,15 @@ import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { AUDIT_LOG, type AuditLogs, auditLogs } from "./audit-log.ts";
+import { type CallLogs, callLogs } from "./call-log.ts";
 
 let dir: string;
-let logs: AuditLogs;
-const log = () => join(dir, AUDIT_LOG);
+let logs: CallLogs;
+const log = () => join(dir, "kube-apiserver.log");
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), "iw-audit-"));
-  logs = auditLogs(() => dir);
+  logs = callLogs(log);
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
@@ -21,7 +21,7 @@ function call(at: string): string {
 
 test("a log that grows is read on, a line at a time, however it is cut", async () => {
   expect(await logs.lastCall("a")).toBeUndefined();
-  writeFileSync(log(), call("2026-01-01T00:00:01Z"));
+  writeFileSync(log(), `I0101 00:00:00.000000       1 server.go:1] serving\n${call("2026-01-01T00:00:01Z")}`);
   expect(await logs.lastCall("a")).toBe(Date.parse("2026-01-01T00:00:01Z"));
   const later = call("2026-01-01T00:00:02Z");
   appendFileSync(log(), later.slice(0, 40));

@@ -1,9 +1,8 @@
 import { open } from "node:fs/promises";
-import { join } from "node:path";
 import { callReader } from "./calls.ts";
 
-/** Who called each tenant, by the audit logs that their apiservers write. */
-export interface AuditLogs {
+/** Who called each tenant, by the logs of their apiservers, which have the audit events in them. */
+export interface CallLogs {
   /** When people or pods last called, in milliseconds; undefined while none is known. Reads on where it ended the last time. */
   lastCall(id: string): Promise<number | undefined>;
   forget(id: string): void;
@@ -17,17 +16,17 @@ interface Reading {
   last?: number;
 }
 
-export const AUDIT_LOG = "audit.log";
 const CHUNK_BYTES = 256 * 1024;
+/** A tenant that logs faster than it is looked at is awake anyhow. */
+const MOST_BYTES = 16 * 1024 * 1024;
 
-/** @param dirOf where a tenant's apiserver writes it */
-export function auditLogs(dirOf: (id: string) => string): AuditLogs {
+/** @param logOf the file of a tenant's apiserver; the supervisor empties one that grew large */
+export function callLogs(logOf: (id: string) => string): CallLogs {
   const readings = new Map<string, Reading>();
 
   return {
     async lastCall(id) {
-      const file = await open(join(dirOf(id), AUDIT_LOG), "r").catch((error: NodeJS.ErrnoException) => {
-        // the first call makes it
+      const file = await open(logOf(id), "r").catch((error: NodeJS.ErrnoException) => {
         if (error.code === "ENOENT") return undefined;
         throw error;
       });
@@ -38,6 +37,7 @@ export function auditLogs(dirOf: (id: string) => string): AuditLogs {
         const reading: Reading = before ?? { reader: callReader(), inode: ino, offset: 0 };
         readings.set(id, reading);
         if (reading.inode !== ino || size < BigInt(reading.offset)) [reading.inode, reading.offset] = [ino, 0];
+        if (size - BigInt(reading.offset) > BigInt(MOST_BYTES)) reading.offset = Number(size) - MOST_BYTES;
         const chunk = Buffer.alloc(CHUNK_BYTES);
         while (BigInt(reading.offset) < size) {
           const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES, reading.offset);
