@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-/** Two projects, so that each may have its own pace: what is quick runs first. `test/rack` needs minutes and the machine to itself. */
+/** Files about control planes of tenants: each waits more than it works, and has ports and users of its own, so two run at once. */
+const TENANTS = ["backup", "datastore", "gateway", "hibernate", "tenant*", "upstream", "warm-pool"].map((name) => `test/flow/${name}.test.ts`);
+
+/** Projects, so that each may have its own pace: what is quick runs first. `test/rack` needs minutes and the machine to itself. */
 export default defineConfig({
   test: {
     // a machine of two cores runs this; real etcds and apiservers are started beside the workers
@@ -19,10 +22,20 @@ export default defineConfig({
         test: {
           name: "flow",
           include: ["test/flow/**/*.test.ts"],
+          exclude: TENANTS,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: "tenants",
+          include: TENANTS,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 2 },
         },
       },
       {
@@ -32,7 +45,7 @@ export default defineConfig({
           testTimeout: 30 * 60_000,
           hookTimeout: 5 * 60_000,
           fileParallelism: false,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],
