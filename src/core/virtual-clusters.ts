@@ -48,7 +48,7 @@ export interface SleepTimes {
 export interface DatastoreSpec {
   /** `shared`: a range of keys of a shared etcd; `dedicated`: an etcd of its own. */
   readonly kind?: "shared" | "dedicated";
-  /** How much it may write: a quantity of bytes. */
+  /** What its objects may weigh, a quantity of bytes; a full one creates nothing new, and no other notices. */
   readonly quota?: string | number;
 }
 

@@ -5,8 +5,8 @@ import { lifetime } from "./lifetime.ts";
 const HOUR = 3_600_000;
 
 test.each([
-  [0, "young", 71 * HOUR],
-  [71 * HOUR - 1, "young", 71 * HOUR],
+  [0, "fresh", 71 * HOUR],
+  [71 * HOUR - 1, "fresh", 71 * HOUR],
   [71 * HOUR, "warned", 72 * HOUR],
   [72 * HOUR, "expired", undefined],
   [100 * HOUR, "expired", undefined],
@@ -20,7 +20,7 @@ test.each([
 
 test("a short one is warned in its last quarter", () => {
   expect(lifetime(0, 60_000, 45_000).now).toBe("warned");
-  expect(lifetime(0, 60_000, 44_999)).toMatchObject({ now: "young", lookAgainAt: 45_000 });
+  expect(lifetime(0, 60_000, 44_999)).toMatchObject({ now: "fresh", lookAgainAt: 45_000 });
 });
 
 test("it is warned before it ends, and who looks again when told misses nothing", () => {
@@ -33,7 +33,7 @@ test("it is warned before it ends, and who looks again when told misses nothing"
         if (life.lookAgainAt !== undefined) expect(life.lookAgainAt).toBeGreaterThan(now);
         now = life.lookAgainAt;
       }
-      expect(seen).toEqual(["young", "warned", "expired"]);
+      expect(seen).toEqual(["fresh", "warned", "expired"]);
     }),
   );
 });

@@ -3,7 +3,7 @@ export interface Lifetime {
   readonly expiresAt: number;
   /** From then on its people are warned. */
   readonly warnAt: number;
-  readonly now: "young" | "warned" | "expired";
+  readonly now: "fresh" | "warned" | "expired";
   /** When this says something else; absent when it has expired. */
   readonly lookAgainAt?: number;
 }
@@ -16,5 +16,5 @@ export function lifetime(born: number, ttlMs: number, now: number): Lifetime {
   const warnAt = expiresAt - Math.min(WARNING_MS, ttlMs / 4);
   if (now >= expiresAt) return { expiresAt, warnAt, now: "expired" };
   if (now >= warnAt) return { expiresAt, warnAt, now: "warned", lookAgainAt: expiresAt };
-  return { expiresAt, warnAt, now: "young", lookAgainAt: warnAt };
+  return { expiresAt, warnAt, now: "fresh", lookAgainAt: warnAt };
 }

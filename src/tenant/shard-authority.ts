@@ -15,9 +15,9 @@ export interface ShardAuthority {
   readonly chain: string;
 }
 
-/** When the next one is made and trusted, and when it issues, in parts of life that are left. etcd and apiservers read authorities at start alone, */
+/** The next one is made and trusted when so much of life is left. */
 const TRUSTED_AT = 1 / 4;
-/** so each has these years to be started once. */
+/** It issues when so much is left. etcd and apiservers read authorities at start alone: each has the years in between to be started once. */
 const ISSUES_AT = 1 / 10;
 
 export type AuthorityStep = "keep" | "make the next" | "let the next issue";
