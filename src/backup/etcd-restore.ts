@@ -1,11 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, fsyncSync, mkdirSync, openSync, readSync, writeFileSync, writeSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
-import { createCa, issue } from "../supervise/index.ts";
+import { createCa, freePort, issue } from "../supervise/index.ts";
 import { connectEtcd, type Etcd } from "../tenant/index.ts";
 import { type Entry, type KeyValue, readContent } from "./content.ts";
 
@@ -216,12 +215,4 @@ function revisionOf(answer: Readonly<Record<string, unknown>>): bigint {
 
 function base64(text: string): string {
   return Buffer.from(text).toString("base64");
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address ? address.port : 0;
 }

@@ -1,5 +1,4 @@
 import { mkdirSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { readIfThere, writeAtomically } from "./files.ts";
@@ -14,6 +13,7 @@ import {
   serverUrl,
 } from "./host-children.ts";
 import { encryptionConfiguration, type HostPki, hostPki, kubeconfigOf, serverOf } from "./host-pki.ts";
+import { freePort, isFree } from "./ports.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 export interface HostOptions {
@@ -142,25 +142,4 @@ async function keptPorts(file: string, wanted: number, supervisor: Supervisor): 
   };
   writeAtomically(file, JSON.stringify(ports));
   return ports;
-}
-
-async function isFree(port: number, address: string): Promise<boolean> {
-  return (await listenOnce(port, address)) !== undefined;
-}
-
-async function freePort(address: string): Promise<number> {
-  const port = await listenOnce(0, address);
-  if (port === undefined) throw new Error(`no free port on ${address}`);
-  return port;
-}
-
-function listenOnce(port: number, host: string): Promise<number | undefined> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(undefined));
-    server.listen({ port, host }, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" ? address?.port : undefined));
-    });
-  });
 }

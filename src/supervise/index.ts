@@ -15,6 +15,7 @@ export {
   publicKeyHash,
   renewalTime,
 } from "./pki.ts";
+export { freePort } from "./ports.ts";
 export { supervise } from "./server.ts";
 export type {
   CellMount,

@@ -1,9 +1,8 @@
 import { chmod, mkdir, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { IronwrightError } from "../core/errors.ts";
-import { type ChildSpec, type issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
+import { type ChildSpec, freePort, type issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
 import { BELIEVE_MS } from "./certificates.ts";
 import type { DatastoreAccess } from "./datastore.ts";
 import { connectEtcd, type Etcd, type KeyRange, type Permission } from "./etcd.ts";
@@ -254,12 +253,4 @@ function childOf({ name, dir, etcdPath, quotaBytes }: ShardOptions, endpoint: st
     ready: { http: { url: `${endpoint}/health`, caFile: pki("ca-bundle.crt"), certFile: pki("daemon.crt"), keyFile: pki("daemon.key") } },
     stopTimeoutS: 20,
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address ? address.port : 0;
 }

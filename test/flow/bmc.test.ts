@@ -6,7 +6,7 @@ import { createLog } from "../../src/observe/index.ts";
 import { selfSigned } from "../../src/rack/certificate.ts";
 import { bootOf, NO_OVERRIDE, type Override, type PowerUnit } from "../../src/rack/power.ts";
 import { type RedfishService, redfishService } from "../../src/rack/redfish.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "../../src/supervise/index.ts";
 
 /** A server in memory: everything of a BMC is real but the machine behind it. */
 function memoryUnit(): PowerUnit & { readonly booted: string[] } {

@@ -7,8 +7,7 @@ import { afterAll, expect, test } from "vitest";
 import { parse } from "yaml";
 import { readArtifacts } from "../../src/config/artifacts.ts";
 import { loadConfig } from "../../src/config/index.ts";
-import { connectSupervisor } from "../../src/supervise/index.ts";
-import { freePort } from "./free-port.ts";
+import { connectSupervisor, freePort } from "../../src/supervise/index.ts";
 
 /** docker-compose.yml is held against the configuration's schema, and its commands are started as they stand there, without Docker. */
 

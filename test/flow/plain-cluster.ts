@@ -1,8 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { createCa, createSigningKeys, issue, type KeyedCertificate } from "../../src/supervise/index.ts";
-import { freePort } from "./free-port.ts";
+import { createCa, createSigningKeys, freePort, issue, type KeyedCertificate } from "../../src/supervise/index.ts";
 import type { HostControlPlane } from "./host-control-plane.ts";
 
 /**

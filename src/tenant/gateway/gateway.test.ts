@@ -2,8 +2,9 @@ import { existsSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { freePort } from "../../supervise/index.ts";
 import { tlsAlert } from "./client-hello.ts";
-import { callPeople, dial, drain, eventually, freePort, type GatewayWorld, gatewayWorld } from "./gateway.fixture.ts";
+import { callPeople, dial, drain, eventually, type GatewayWorld, gatewayWorld } from "./gateway.fixture.ts";
 
 let world: GatewayWorld;
 beforeEach(async () => {
