@@ -3,6 +3,7 @@ import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writ
 import { Duplex } from "node:stream";
 import { z } from "zod";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { turns } from "../core/turns.ts";
 import type { Logger } from "../observe/index.ts";
 import { FIRST_GPU_FD, gpuIdentity, qemuArguments } from "./argv.ts";
 import { type Rack, type Server, serialOf, uuidOf } from "./config.ts";
@@ -54,14 +55,8 @@ export function qemuServer({ rack, server, paths, tap, ovmf, log }: QemuServerSe
   let state = readState(paths.state);
   let running: Running | undefined;
   let failure: string | undefined;
-  let queue: Promise<unknown> = Promise.resolve();
-
   /** One power action at a time, as on a real BMC. */
-  const inTurn = <T>(action: () => Promise<T>): Promise<T> => {
-    const turn = queue.then(action);
-    queue = turn.catch(() => {});
-    return turn;
-  };
+  const inTurn = turns();
 
   const save = (next: z.output<typeof stateSchema>) => {
     state = next;

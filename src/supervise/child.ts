@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { turns } from "../core/turns.ts";
 import { type CellMember, entryOf, hasEntered } from "./cell.ts";
 import { openDoor } from "./door.ts";
 import { writeAtomically } from "./files.ts";
@@ -78,14 +79,8 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
   /** Ends with the present run: of the process, or of the wait for the next try. */
   let run = new AbortController();
   /** Calls one after the other: a stop never overtakes a start. */
-  let line: Promise<void> = Promise.resolve();
+  const inTurn = turns();
   const waiting = new Set<() => void>();
-
-  function inTurn(call: () => Promise<void>): Promise<void> {
-    const mine = line.then(call);
-    line = mine.catch(() => {});
-    return mine;
-  }
 
   function remember(change: Partial<ChildRecord>): void {
     record = { ...record, ...change };

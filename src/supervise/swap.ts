@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { reasonOf } from "../core/errors.ts";
+import { turns } from "../core/turns.ts";
 import { readIfThere, writeAtomically } from "./files.ts";
 import { runNative } from "./native.ts";
 import type { SwapStatus } from "./supervisor.ts";
@@ -27,13 +28,7 @@ export function swapKeeper(dir: string, log: Logger): Swap {
   const file = join(dir, "swap", "cells.swap");
   const record = join(dir, "swap", "wanted.json");
   /** One thing at a time. */
-  let line: Promise<unknown> = Promise.resolve();
-
-  function inTurn<T>(call: () => Promise<T>): Promise<T> {
-    const mine = line.then(call);
-    line = mine.catch(() => {});
-    return mine;
-  }
+  const inTurn = turns();
 
   async function keepNow(wanted: SwapWanted): Promise<SwapStatus> {
     const { bytes, native } = wanted;

@@ -1,5 +1,6 @@
 import { Agent, request } from "undici";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { turns } from "../core/turns.ts";
 import { type Grpc, openGrpc } from "./etcd-grpc.ts";
 import { type Weight, type Write, watchWrites, weigh } from "./etcd-watch.ts";
 
@@ -79,13 +80,7 @@ export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd 
   const patient = new Agent({ connect: { ...tls }, bodyTimeout: LONGEST_MS, headersTimeout: LONGEST_MS });
   let token: string | undefined;
   /** One change of users and roles at a time: each makes etcd refuse what was decided under an older revision of them. */
-  let last: Promise<unknown> = Promise.resolve();
-
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = last.then(work, work);
-    last = mine;
-    return mine;
-  }
+  const inTurn = turns();
 
   async function post(path: string, body: object, authorization?: string): Promise<Answer> {
     try {

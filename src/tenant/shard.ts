@@ -2,6 +2,7 @@ import { chmod, mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { IronwrightError } from "../core/errors.ts";
+import { turns } from "../core/turns.ts";
 import { type ChildSpec, freePort, type issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
 import { BELIEVE_MS } from "./certificates.ts";
 import type { DatastoreAccess } from "./datastore.ts";
@@ -55,11 +56,9 @@ export function etcdShard(options: ShardOptions): Shard {
   let running: Promise<{ readonly etcd: Etcd; readonly endpoint: string; readonly certificate: string }> | undefined;
 
   /** One look at a time, for a look may make the next one. */
-  let looking: Promise<unknown> = Promise.resolve();
+  const looking = turns();
   function authority(): Promise<ShardAuthority> {
-    const mine = looking.then(async () => shardAuthority(dir, `ironwright ${name}`, options.now(), await clockIsGood()));
-    looking = mine.catch(() => {});
-    return mine;
+    return looking(async () => shardAuthority(dir, `ironwright ${name}`, options.now(), await clockIsGood()));
   }
 
   /** By time that no clock's leap touches. */
@@ -137,11 +136,9 @@ export function etcdShard(options: ShardOptions): Shard {
   }
 
   /** One start at a time: tenants are reconciled side by side. */
-  let turn: Promise<unknown> = Promise.resolve();
+  const starting = turns();
   function started(signal: AbortSignal): ReturnType<typeof start> {
-    const mine = turn.then(() => current(signal));
-    turn = mine.catch(() => {});
-    return mine;
+    return starting(() => current(signal));
   }
 
   async function close(): Promise<void> {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError } from "../core/errors.ts";
+import { turns } from "../core/turns.ts";
 import type { Metrics } from "../observe/index.ts";
 import type { Supervisor } from "../supervise/index.ts";
 import type { Datastore } from "./datastore.ts";
@@ -203,16 +204,6 @@ function childName(shard: string): string {
 export function shardDirectories(dir: string): Readonly<Record<string, string>> {
   const names = existsSync(dir) ? readdirSync(dir) : [];
   return Object.fromEntries(names.map((name) => [childName(name), join(dir, name)]));
-}
-
-/** One piece of work at a time. */
-function turns(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const mine = last.then(work);
-    last = mine.catch(() => {});
-    return mine;
-  };
 }
 
 async function namesIn(directory: string): Promise<readonly string[]> {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../core/clock.ts";
 import { IronwrightError, reasonOf } from "../../core/errors.ts";
+import { turns } from "../../core/turns.ts";
 import { sameAddress } from "../cidr.ts";
 import { type ConnectNode, dialer } from "./dialer.ts";
 import { keepListening, type Listening } from "./listening.ts";
@@ -133,12 +134,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   /** A route is opened when the one before it of that name is closed. */
-  let line: Promise<unknown> = Promise.resolve();
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = line.then(work);
-    line = mine.catch(() => {});
-    return mine;
-  }
+  const inTurn = turns();
 
   for (const held of store.read()) open(held);
   const people = servePeople({ find: (name) => byName.get(name), log });
