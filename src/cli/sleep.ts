@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { timestamp } from "../core/clock.ts";
 import { isTrue } from "../core/conditions.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import type { SleepSpec } from "../core/virtual-clusters.ts";
@@ -46,7 +47,7 @@ export function wakeCommand(global: () => GlobalOptions): Command {
     .action(async (name: string, options) => {
       await withHost(global(), options.kubeconfig, async (kube) => {
         const at = { project: options.namespace as string, name };
-        const until = new Date(Date.now() + options.for).toISOString().replace(/\.\d+Z$/, "Z");
+        const until = timestamp(new Date(Date.now() + options.for));
         await order(kube, at, options.stay ? { state: "Awake", awakeUntil: null } : { state: "Auto", awakeUntil: until });
         console.log(`virtual cluster ${at.project}/${name} is to be awake${options.stay ? "" : ` until ${until} at least`}`);
         if (options.wait) await wait(kube, at, "awake", options.timeout);

@@ -7,6 +7,11 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** As Kubernetes writes times: whole seconds, cut off. */
+export function timestamp(at: Date): string {
+  return at.toISOString().replace(/\.\d+Z$/, "Z");
+}
+
 export const systemClock: Clock = {
   now: () => new Date(),
   async sleep(ms, signal) {

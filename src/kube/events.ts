@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
-import type { Clock } from "../core/clock.ts";
+import { type Clock, timestamp } from "../core/clock.ts";
 import { isError, reasonOf } from "../core/errors.ts";
 import type { Resource } from "../core/resources.ts";
 import type { Kube } from "./kube.ts";
@@ -153,11 +153,6 @@ function eventOf({ object, type, reason, message, count, first, last }: Series, 
     source: { component },
     reportingComponent: component,
   };
-}
-
-/** metav1.Time has whole seconds. */
-function timestamp(at: Date): string {
-  return at.toISOString().replace(/\.\d+Z$/, "Z");
 }
 
 /** Puts it last, and forgets what was not touched for longest. */

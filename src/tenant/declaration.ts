@@ -1,4 +1,4 @@
-import type { Clock } from "../core/clock.ts";
+import { type Clock, timestamp } from "../core/clock.ts";
 import { formatDuration } from "../core/duration.ts";
 import { IronwrightError } from "../core/errors.ts";
 import { SYSTEM_NAMESPACE } from "../core/names.ts";
@@ -65,7 +65,7 @@ export function declarations({ kube, clock, events }: DeclarationOptions): Decla
       }
       const now = clock.now().getTime();
       const life = lifetime(Date.parse(creationTimestamp), ttlMs, now);
-      const expiresAt = new Date(life.expiresAt).toISOString().replace(".000Z", "Z");
+      const expiresAt = timestamp(new Date(life.expiresAt));
       if (life.now === "expired") {
         warned.delete(uid);
         events.record(cluster, "Normal", "Expired", `its ttl of ${formatDuration(ttlMs)} ended at ${expiresAt}: it is deleted`);

@@ -1,3 +1,4 @@
+import { timestamp } from "../../core/clock.ts";
 import type { SleepState } from "../../core/virtual-clusters.ts";
 import type { SleepPolicy } from "./policy.ts";
 
@@ -159,7 +160,6 @@ function earliest(moments: readonly (number | undefined)[]): number | undefined 
   return known.length === 0 ? undefined : Math.min(...known);
 }
 
-/** To the second, and shorter than any moment that a Date cannot hold. */
 function text(at: number): string {
-  return new Date(Math.floor(at / 1_000) * 1_000).toISOString().replace(".000Z", "Z");
+  return timestamp(new Date(at));
 }
