@@ -8,7 +8,7 @@ import { readIndex } from "../../src/config/artifacts.ts";
 import { isError } from "../../src/core/errors.ts";
 import { createLog } from "../../src/observe/index.ts";
 import { type ChildSpec, type ChildStatus, type Supervisor, startEmbeddedSupervisor } from "../../src/supervise/index.ts";
-import { eventually } from "./tenant-world.ts";
+import { eventually } from "./eventually.ts";
 
 /** Names of cells, so that tests beside one another do not meet. */
 let made = 0;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isError } from "../../src/core/errors.ts";
 import { type CellWorld, cellWorld, groupsOf, networkOf, statusField } from "./cell-world.ts";
-import { eventually } from "./tenant-world.ts";
+import { eventually } from "./eventually.ts";
 
 const isRoot = process.getuid?.() === 0;
 let world: CellWorld;

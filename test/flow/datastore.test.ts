@@ -4,11 +4,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { createMetrics, type Metrics } from "../../src/observe/index.ts";
 import type { Datastore } from "../../src/tenant/datastore.ts";
+import { encode, type GrpcField } from "../../src/tenant/etcd-grpc.ts";
 import { etcdShards } from "../../src/tenant/shards.ts";
 import { PACE } from "../../src/tenant/upkeep.ts";
 import { type Bench, random, relayTo, withSupervisor } from "./datastore-world.ts";
-import { type EtcdIdentity, etcdCall, type Field, message, watchEnded } from "./etcd-grpc.ts";
-import { eventually } from "./tenant-world.ts";
+import { type EtcdIdentity, etcdCall, watchEnded } from "./etcd-grpc.ts";
+import { eventually } from "./eventually.ts";
 
 const MIB = 2 ** 20;
 const signal = new AbortController().signal;
@@ -64,7 +65,7 @@ async function identityOf(id: string, of = store): Promise<EtcdIdentity> {
 }
 
 function put(key: string, value: string | Buffer = "v") {
-  return message([1, key], [2, value]);
+  return encode([1, key], [2, value]);
 }
 
 function shardChildren(): Promise<readonly string[]> {
@@ -93,97 +94,93 @@ describe("a stolen certificate of one tenant opens nothing of another's", () => 
     thief = await identityOf("plane-a");
     victim = await identityOf("plane-b");
     for (const request of [put("/plane-b/secret", "s3cr3t"), put("/plane-b/secret", "n3w")]) await etcdCall(victim, "KV/Put", request);
-    await etcdCall(victim, "Lease/LeaseGrant", message([1, 600], [2, LEASE]));
-    await etcdCall(victim, "KV/Put", message([1, "/plane-b/events/e"], [2, "e"], [3, LEASE]));
+    await etcdCall(victim, "Lease/LeaseGrant", encode([1, 600], [2, LEASE]));
+    await etcdCall(victim, "KV/Put", encode([1, "/plane-b/events/e"], [2, "e"], [3, LEASE]));
   });
 
-  const range = (first: string, end: string) => message([1, first], [2, end]);
+  const range = (first: string, end: string) => encode([1, first], [2, end]);
   const [own, theirs, end] = ["/plane-a/", "/plane-b/", "/plane-b0"];
-  const txn = (op: Buffer) => message([2, op]);
-  const nested = (op: Buffer) => txn(message([4, txn(op)]));
-  const twice = (op: Buffer) => txn(message([4, message([3, message([4, txn(op)])])]));
-  const watch = (...fields: readonly Field[]) => message([1, message(...fields)]);
+  const txn = (op: Buffer) => encode([2, op]);
+  const nested = (op: Buffer) => txn(encode([4, txn(op)]));
+  const twice = (op: Buffer) => txn(encode([4, encode([3, encode([4, txn(op)])])]));
+  const watch = (...fields: readonly GrpcField[]) => encode([1, encode(...fields)]);
 
   const tries: [string, string, Buffer][] = [
     ["read", "KV/Range", range(theirs, end)],
-    ["count", "KV/Range", message([1, theirs], [2, end], [9, 1])],
-    ["read keys only", "KV/Range", message([1, theirs], [2, end], [8, 1])],
-    ["read the past", "KV/Range", message([1, `${theirs}secret`], [4, 3])],
-    ["read this member's copy", "KV/Range", message([1, `${theirs}secret`], [7, 1])],
+    ["count", "KV/Range", encode([1, theirs], [2, end], [9, 1])],
+    ["read keys only", "KV/Range", encode([1, theirs], [2, end], [8, 1])],
+    ["read the past", "KV/Range", encode([1, `${theirs}secret`], [4, 3])],
+    ["read this member's copy", "KV/Range", encode([1, `${theirs}secret`], [7, 1])],
     ["read everything", "KV/Range", range("\0", "\0")],
     ["read on from one's own, open ended", "KV/Range", range(own, "\0")],
     ["read on from the one readable key outside", "KV/Range", range("compact_rev_key", "\0")],
     ["a range whose ends are swapped", "KV/Range", range(end, own)],
     ["write", "KV/Put", put(`${theirs}x`)],
     ["write the compaction's key", "KV/Put", put("compact_rev_key")],
-    ["see the value before a write", "KV/Put", message([1, `${theirs}secret`], [2, "x"], [4, 1])],
-    ["keep another's value", "KV/Put", message([1, `${theirs}secret`], [5, 1])],
-    ["hang a key of one's own on another's lease", "KV/Put", message([1, `${own}x`], [2, "x"], [3, LEASE])],
+    ["see the value before a write", "KV/Put", encode([1, `${theirs}secret`], [2, "x"], [4, 1])],
+    ["keep another's value", "KV/Put", encode([1, `${theirs}secret`], [5, 1])],
+    ["hang a key of one's own on another's lease", "KV/Put", encode([1, `${own}x`], [2, "x"], [3, LEASE])],
     ["delete", "KV/DeleteRange", range(theirs, end)],
-    ["see the values before a deletion", "KV/DeleteRange", message([1, theirs], [2, end], [3, 1])],
+    ["see the values before a deletion", "KV/DeleteRange", encode([1, theirs], [2, end], [3, 1])],
     ["delete everything", "KV/DeleteRange", range("\0", "\0")],
-    ["compare", "KV/Txn", message([1, message([3, `${theirs}secret`])])],
-    ["compare a range", "KV/Txn", message([1, message([3, theirs], [64, end])])],
-    ["compare in a nested transaction", "KV/Txn", txn(message([4, message([1, message([3, `${theirs}secret`])])]))],
-    ["read in a transaction", "KV/Txn", txn(message([1, range(theirs, end)]))],
-    ["read in a nested transaction", "KV/Txn", nested(message([1, range(theirs, end)]))],
-    ["read in the failure of one nested twice", "KV/Txn", twice(message([1, range(theirs, end)]))],
-    ["write in a nested transaction", "KV/Txn", nested(message([2, put(`${theirs}x`)]))],
-    ["see a value before a nested write", "KV/Txn", nested(message([2, message([1, `${theirs}secret`], [2, "x"], [4, 1])]))],
-    ["use another's lease in a nested write", "KV/Txn", nested(message([2, message([1, `${own}x`], [2, "x"], [3, LEASE])]))],
-    ["delete in a nested transaction", "KV/Txn", nested(message([3, range(theirs, end)]))],
-    ["see values before a nested deletion", "KV/Txn", nested(message([3, message([1, theirs], [2, end], [3, 1])]))],
+    ["compare", "KV/Txn", encode([1, encode([3, `${theirs}secret`])])],
+    ["compare a range", "KV/Txn", encode([1, encode([3, theirs], [64, end])])],
+    ["compare in a nested transaction", "KV/Txn", txn(encode([4, encode([1, encode([3, `${theirs}secret`])])]))],
+    ["read in a transaction", "KV/Txn", txn(encode([1, range(theirs, end)]))],
+    ["read in a nested transaction", "KV/Txn", nested(encode([1, range(theirs, end)]))],
+    ["read in the failure of one nested twice", "KV/Txn", twice(encode([1, range(theirs, end)]))],
+    ["write in a nested transaction", "KV/Txn", nested(encode([2, put(`${theirs}x`)]))],
+    ["see a value before a nested write", "KV/Txn", nested(encode([2, encode([1, `${theirs}secret`], [2, "x"], [4, 1])]))],
+    ["use another's lease in a nested write", "KV/Txn", nested(encode([2, encode([1, `${own}x`], [2, "x"], [3, LEASE])]))],
+    ["delete in a nested transaction", "KV/Txn", nested(encode([3, range(theirs, end)]))],
+    ["see values before a nested deletion", "KV/Txn", nested(encode([3, encode([1, theirs], [2, end], [3, 1])]))],
     ["watch", "Watch/Watch", watch([1, theirs], [2, end])],
     ["watch one key, with what it was", "Watch/Watch", watch([1, `${theirs}secret`], [6, 1])],
     ["watch, open ended", "Watch/Watch", watch([1, own], [2, "\0"])],
     ["watch on from the one readable key outside", "Watch/Watch", watch([1, "compact_rev_key"], [2, "\0"])],
     ["watch the past", "Watch/Watch", watch([1, theirs], [2, end], [3, 1])],
     ["watch everything", "Watch/Watch", watch([1, ""], [2, "\0"])],
-    ["end another's lease", "Lease/LeaseRevoke", message([1, LEASE])],
-    ["keep another's lease alive", "Lease/LeaseKeepAlive", message([1, LEASE])],
-    ["see another's lease with its keys", "Lease/LeaseTimeToLive", message([1, LEASE], [2, 1])],
-    ["list leases while others have some", "Lease/LeaseLeases", message()],
-    ["compact", "KV/Compact", message([1, 2])],
-    ["defragment", "Maintenance/Defragment", message()],
-    ["take a snapshot", "Maintenance/Snapshot", message()],
-    ["hash", "Maintenance/Hash", message()],
-    ["hash keys", "Maintenance/HashKV", message()],
-    ["move the leader", "Maintenance/MoveLeader", message([1, 1])],
-    ["raise an alarm", "Maintenance/Alarm", message([1, 1], [3, 1])],
-    ["end an alarm", "Maintenance/Alarm", message([1, 2], [3, 1])],
-    ["downgrade", "Maintenance/Downgrade", message([1, 1], [2, "3.5.0"])],
-    ["add a member", "Cluster/MemberAdd", message([1, "http://127.0.0.1:1"])],
-    ["remove a member", "Cluster/MemberRemove", message([1, 1])],
-    ["change a member", "Cluster/MemberUpdate", message([1, 1], [2, "http://127.0.0.1:1"])],
-    ["promote a member", "Cluster/MemberPromote", message([1, 1])],
-    ["turn authentication off", "Auth/AuthDisable", message()],
-    ["see how authentication stands", "Auth/AuthStatus", message()],
-    ["list users", "Auth/UserList", message()],
-    ["list roles", "Auth/RoleList", message()],
-    ["see root", "Auth/UserGet", message([1, "root"])],
-    ["see another user", "Auth/UserGet", message([1, "plane-b"])],
-    ["see another role", "Auth/RoleGet", message([1, "plane-b"])],
-    ["make a user", "Auth/UserAdd", message([1, "mallory"], [2, "x"])],
-    ["make a role", "Auth/RoleAdd", message([1, "mallory"])],
-    ["delete another user", "Auth/UserDelete", message([1, "plane-b"])],
-    ["delete another role", "Auth/RoleDelete", message([1, "plane-b"])],
-    ["set root's password", "Auth/UserChangePassword", message([1, "root"], [2, "x"])],
-    ["set its own password", "Auth/UserChangePassword", message([1, "plane-a"], [2, "x"])],
-    ["grant itself root", "Auth/UserGrantRole", message([1, "plane-a"], [2, "root"])],
-    ["grant itself another's role", "Auth/UserGrantRole", message([1, "plane-a"], [2, "plane-b"])],
-    ["take another's role away", "Auth/UserRevokeRole", message([1, "plane-b"], [2, "plane-b"])],
-    ["widen its role", "Auth/RoleGrantPermission", message([1, "plane-a"], [2, message([1, 2], [2, "\0"], [3, "\0"])])],
-    ["narrow another's role", "Auth/RoleRevokePermission", message([1, "plane-b"], [2, theirs], [3, end])],
-    ["take a lock among another's keys", "v3lockpb.Lock/Lock", message([1, `${theirs}secret`])],
-    ["end another's lock", "v3lockpb.Lock/Unlock", message([1, `${theirs}secret`])],
-    ["stand for election there", "v3electionpb.Election/Campaign", message([1, `${theirs}secret`], [3, "x"])],
-    ["ask who leads there", "v3electionpb.Election/Leader", message([1, theirs])],
-    ["resign for another", "v3electionpb.Election/Resign", message([1, message([1, theirs], [2, `${theirs}secret`], [3, 2])])],
-    [
-      "proclaim for another",
-      "v3electionpb.Election/Proclaim",
-      message([1, message([1, theirs], [2, `${theirs}secret`], [3, 2])], [2, "x"]),
-    ],
+    ["end another's lease", "Lease/LeaseRevoke", encode([1, LEASE])],
+    ["keep another's lease alive", "Lease/LeaseKeepAlive", encode([1, LEASE])],
+    ["see another's lease with its keys", "Lease/LeaseTimeToLive", encode([1, LEASE], [2, 1])],
+    ["list leases while others have some", "Lease/LeaseLeases", encode()],
+    ["compact", "KV/Compact", encode([1, 2])],
+    ["defragment", "Maintenance/Defragment", encode()],
+    ["take a snapshot", "Maintenance/Snapshot", encode()],
+    ["hash", "Maintenance/Hash", encode()],
+    ["hash keys", "Maintenance/HashKV", encode()],
+    ["move the leader", "Maintenance/MoveLeader", encode([1, 1])],
+    ["raise an alarm", "Maintenance/Alarm", encode([1, 1], [3, 1])],
+    ["end an alarm", "Maintenance/Alarm", encode([1, 2], [3, 1])],
+    ["downgrade", "Maintenance/Downgrade", encode([1, 1], [2, "3.5.0"])],
+    ["add a member", "Cluster/MemberAdd", encode([1, "http://127.0.0.1:1"])],
+    ["remove a member", "Cluster/MemberRemove", encode([1, 1])],
+    ["change a member", "Cluster/MemberUpdate", encode([1, 1], [2, "http://127.0.0.1:1"])],
+    ["promote a member", "Cluster/MemberPromote", encode([1, 1])],
+    ["turn authentication off", "Auth/AuthDisable", encode()],
+    ["see how authentication stands", "Auth/AuthStatus", encode()],
+    ["list users", "Auth/UserList", encode()],
+    ["list roles", "Auth/RoleList", encode()],
+    ["see root", "Auth/UserGet", encode([1, "root"])],
+    ["see another user", "Auth/UserGet", encode([1, "plane-b"])],
+    ["see another role", "Auth/RoleGet", encode([1, "plane-b"])],
+    ["make a user", "Auth/UserAdd", encode([1, "mallory"], [2, "x"])],
+    ["make a role", "Auth/RoleAdd", encode([1, "mallory"])],
+    ["delete another user", "Auth/UserDelete", encode([1, "plane-b"])],
+    ["delete another role", "Auth/RoleDelete", encode([1, "plane-b"])],
+    ["set root's password", "Auth/UserChangePassword", encode([1, "root"], [2, "x"])],
+    ["set its own password", "Auth/UserChangePassword", encode([1, "plane-a"], [2, "x"])],
+    ["grant itself root", "Auth/UserGrantRole", encode([1, "plane-a"], [2, "root"])],
+    ["grant itself another's role", "Auth/UserGrantRole", encode([1, "plane-a"], [2, "plane-b"])],
+    ["take another's role away", "Auth/UserRevokeRole", encode([1, "plane-b"], [2, "plane-b"])],
+    ["widen its role", "Auth/RoleGrantPermission", encode([1, "plane-a"], [2, encode([1, 2], [2, "\0"], [3, "\0"])])],
+    ["narrow another's role", "Auth/RoleRevokePermission", encode([1, "plane-b"], [2, theirs], [3, end])],
+    ["take a lock among another's keys", "v3lockpb.Lock/Lock", encode([1, `${theirs}secret`])],
+    ["end another's lock", "v3lockpb.Lock/Unlock", encode([1, `${theirs}secret`])],
+    ["stand for election there", "v3electionpb.Election/Campaign", encode([1, `${theirs}secret`], [3, "x"])],
+    ["ask who leads there", "v3electionpb.Election/Leader", encode([1, theirs])],
+    ["resign for another", "v3electionpb.Election/Resign", encode([1, encode([1, theirs], [2, `${theirs}secret`], [3, 2])])],
+    ["proclaim for another", "v3electionpb.Election/Proclaim", encode([1, encode([1, theirs], [2, `${theirs}secret`], [3, 2])], [2, "x"])],
   ];
 
   test.each(tries)("it cannot %s", async (_, method, request) => {
@@ -194,22 +191,22 @@ describe("a stolen certificate of one tenant opens nothing of another's", () => 
 
   test("watching who leads there shows nothing", async () => {
     // etcd ends the stream and keeps the reason to itself
-    expect((await etcdCall(thief, "v3electionpb.Election/Observe", message([1, theirs]))).body.length).toBe(0);
+    expect((await etcdCall(thief, "v3electionpb.Election/Observe", encode([1, theirs]))).body.length).toBe(0);
   });
 
   test("nothing of the victim's changed, and its lease lives", async () => {
-    const secret = await etcdCall(victim, "KV/Range", message([1, "/plane-b/secret"]));
+    const secret = await etcdCall(victim, "KV/Range", encode([1, "/plane-b/secret"]));
     expect(secret.body.toString("latin1")).toContain("n3w");
-    const lease = await etcdCall(victim, "Lease/LeaseTimeToLive", message([1, LEASE], [2, 1]));
+    const lease = await etcdCall(victim, "Lease/LeaseTimeToLive", encode([1, LEASE], [2, 1]));
     expect(lease.body.toString("latin1")).toContain("/plane-b/events/e");
   });
 
   test("what is nobody's secret it may ask: the member, the alarms, how far it was compacted", async () => {
     for (const [method, request] of [
-      ["Maintenance/Status", message()],
-      ["Cluster/MemberList", message()],
-      ["Maintenance/Alarm", message()],
-      ["KV/Range", message([1, "compact_rev_key"])],
+      ["Maintenance/Status", encode()],
+      ["Cluster/MemberList", encode()],
+      ["Maintenance/Alarm", encode()],
+      ["KV/Range", encode([1, "compact_rev_key"])],
     ] as const)
       expect(await etcdCall(thief, method, request)).toMatchObject({ status: 0 });
   });
@@ -298,7 +295,7 @@ describe("a tenant fills its datastore", () => {
     expect(told.filter((id) => id === "plane-a")).toHaveLength(2);
     expect(told).not.toContain("plane-b");
     expect((await etcdCall(full, "KV/Put", put("/plane-a/one-more"))).message).toMatch(/permission denied/);
-    expect(await etcdCall(full, "KV/Range", message([1, "/plane-a/fill/0"]))).toMatchObject({ status: 0 });
+    expect(await etcdCall(full, "KV/Range", encode([1, "/plane-a/fill/0"]))).toMatchObject({ status: 0 });
     expect(await etcdCall(neighbour, "KV/Put", put("/plane-b/undisturbed"))).toMatchObject({ status: 0 });
   });
 
@@ -314,7 +311,7 @@ describe("a tenant fills its datastore", () => {
   test("it is let in again to delete, and is open once it has room", async () => {
     aheadMs += 6 * 60_000;
     await eventually("it may write", () => expect(state()).toBe("full"));
-    expect(await etcdCall(full, "KV/DeleteRange", message([1, "/plane-a/fill/"], [2, "/plane-a/fill0"]))).toMatchObject({ status: 0 });
+    expect(await etcdCall(full, "KV/DeleteRange", encode([1, "/plane-a/fill/"], [2, "/plane-a/fill0"]))).toMatchObject({ status: 0 });
     await eventually("it has room", () => expect(state()).toBe("open"));
   });
 
@@ -361,9 +358,9 @@ describe("the shard is looked after", () => {
       aheadMs += 5 * 60_000;
       await eventually("the window ends", async () => expect(await compactions()).toBeGreaterThan(before));
     }
-    const late = await etcdCall(sleeper, "Watch/Watch", message([1, message([1, "/plane-b/"], [2, "/plane-b0"], [3, 1])]));
+    const late = await etcdCall(sleeper, "Watch/Watch", encode([1, encode([1, "/plane-b/"], [2, "/plane-b0"], [3, 1])]));
     expect(watchEnded(late.body)).toBe(true);
-    expect((await etcdCall(sleeper, "KV/Range", message([1, "/plane-b/secret"]))).body.toString("latin1")).toContain("round 2");
+    expect((await etcdCall(sleeper, "KV/Range", encode([1, "/plane-b/secret"]))).body.toString("latin1")).toContain("round 2");
   });
 
   test("one that ran out of space is given some, and takes writes again", async () => {
@@ -399,12 +396,12 @@ describe("the shard is looked after", () => {
     const pid = (await bench.supervisor.list()).find((child) => child.name === "tenants-etcd-0")?.pid ?? 0;
     process.kill(pid, "SIGKILL");
     await eventually("all are there", async () => {
-      const counted = await etcdCall(identity, "KV/Range", message([1, "/plane-b/kept/"], [2, "/plane-b/kept0"]));
+      const counted = await etcdCall(identity, "KV/Range", encode([1, "/plane-b/kept/"], [2, "/plane-b/kept0"]));
       expect(counted.body.toString("latin1").match(/kept\/\d+/g)).toHaveLength(50);
     });
     await etcdCall(identity, "KV/Put", put("/plane-b/big", Buffer.alloc(MIB + 2 ** 17, 1)));
     await eventually("its weight is known again", () => expect(store.usage("plane-b")?.state).toBe("full"));
-    await etcdCall(identity, "KV/DeleteRange", message([1, "/plane-b/big"]));
+    await etcdCall(identity, "KV/DeleteRange", encode([1, "/plane-b/big"]));
     await eventually("it has room", () => expect(store.usage("plane-b")?.state).toBe("open"));
   });
 });

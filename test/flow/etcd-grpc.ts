@@ -8,9 +8,6 @@ export interface EtcdIdentity {
   readonly key: string;
 }
 
-/** A field of a protobuf message: bytes, text, a nested message's bytes, or a number. */
-export type Field = readonly [number: number, value: Buffer | string | number];
-
 /** What etcd answered: status 0 is success. */
 export interface GrpcAnswer {
   readonly status: number;
@@ -21,17 +18,6 @@ export interface GrpcAnswer {
 /** Whether a watch was refused, or cancelled (field 4) because of a compaction (field 5). */
 export function watchEnded(body: Buffer): boolean {
   return body.includes("permission denied") || body.includes(Buffer.of(0x20, 1, 0x28));
-}
-
-/** Encodes a message by its field numbers in etcd's rpc.proto. */
-export function message(...fields: readonly Field[]): Buffer {
-  return Buffer.concat(
-    fields.map(([number, value]) => {
-      if (typeof value === "number") return Buffer.concat([varint(number << 3), varint(value)]);
-      const bytes = Buffer.from(value);
-      return Buffer.concat([varint((number << 3) | 2), varint(bytes.length), bytes]);
-    }),
-  );
 }
 
 /**
@@ -75,14 +61,4 @@ export async function etcdCall(identity: EtcdIdentity, method: string, request: 
   } finally {
     session.destroy();
   }
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest > 0x7f) {
-    bytes.push((rest & 0x7f) | 0x80);
-    rest >>>= 7;
-  }
-  return Buffer.from([...bytes, rest]);
 }

@@ -26,8 +26,8 @@ import {
 } from "../../src/tenant/gateway/client.ts";
 import type { RouteInput } from "../../src/tenant/gateway/route.ts";
 import { createTestNetwork } from "./boot-network.ts";
+import { eventually } from "./eventually.ts";
 import type { Standing } from "./gateway-node.ts";
-import { eventually } from "./tenant-world.ts";
 
 export const HOST = "10.178.0.1";
 export const NODE = "10.178.0.11";

@@ -3,8 +3,8 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { eventually } from "./eventually.ts";
 import { type GatewayWorld, gatewayWorld, HOST, NAME, NODE, OTHER, POD, SERVICE } from "./gateway-world.ts";
-import { eventually } from "./tenant-world.ts";
 
 let world: GatewayWorld;
 beforeAll(async () => {

@@ -10,8 +10,9 @@ import { bootstrapTenant } from "../../src/tenant/bootstrap.ts";
 import { type TenantController, tenantController } from "../../src/tenant/index.ts";
 import { serviceEndpoints } from "../../src/tenant/service-endpoints.ts";
 import { groupsOf, statusField } from "./cell-world.ts";
+import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
-import { eventually, kubeOfPeople } from "./tenant-world.ts";
+import { kubeOfPeople } from "./tenant-world.ts";
 
 const isRoot = process.getuid?.() === 0;
 const ACME = { namespace: "default", name: "acme" };

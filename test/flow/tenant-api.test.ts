@@ -26,8 +26,8 @@ import {
 import { declarations } from "../../src/tenant/declaration.ts";
 import { type TenantController, tenantController } from "../../src/tenant/index.ts";
 import { ACTIVITY_POLICY, callOf, callReader } from "../../src/tenant/sleep/calls.ts";
+import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
-import { eventually } from "./tenant-world.ts";
 
 /** What people declare of virtual clusters, against a real host control plane. No tenant is started but where one must be. */
 

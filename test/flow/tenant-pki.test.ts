@@ -10,8 +10,9 @@ import { CONFIG_MAP, CSR, connectKube, eventRecorder, type Kube, NAMESPACE, NODE
 import { createMetrics } from "../../src/observe/index.ts";
 import { createCa } from "../../src/supervise/index.ts";
 import { KEY_TIMES, type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
-import { bundleOf, eventually, kubeconfigText, kubeOfPeople, newKeys, pem, submit } from "./tenant-world.ts";
+import { bundleOf, kubeconfigText, kubeOfPeople, newKeys, pem, submit } from "./tenant-world.ts";
 
 const ACME = { namespace: "default", name: "acme" };
 const OWN = { namespace: "default", name: "own" };

@@ -9,8 +9,9 @@ import type { SleepSpec } from "../../src/core/virtual-clusters.ts";
 import { CONFIG_MAP, connectKube } from "../../src/kube/index.ts";
 import { startEmbeddedSupervisor } from "../../src/supervise/index.ts";
 import type { TenantController } from "../../src/tenant/index.ts";
+import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
-import { cellsOf, controllerOf, createTenant, eventually, kubeconfigText, readyTenant } from "./tenant-world.ts";
+import { cellsOf, controllerOf, createTenant, kubeconfigText, readyTenant } from "./tenant-world.ts";
 
 const ACME = { namespace: "default", name: "acme" };
 const PORTS = { from: 21_481, to: 21_489 };

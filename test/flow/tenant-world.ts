@@ -9,6 +9,7 @@ import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.t
 import { type CertificateSigningRequest, CSR, connectKube, eventRecorder, type Kube, SECRET } from "../../src/kube/index.ts";
 import { type JoinCredential, type TenantController, type TenantOptions, tenantController } from "../../src/tenant/index.ts";
 import type { EtcdIdentity } from "./etcd-grpc.ts";
+import { eventually } from "./eventually.ts";
 import type { HostControlPlane } from "./host-control-plane.ts";
 
 export async function secretOf(host: HostControlPlane, name: string): Promise<Record<string, string>> {
@@ -115,19 +116,6 @@ export function commandOf(pid: string): string {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8");
   } catch {
     return "";
-  }
-}
-
-/** Looks until it holds; says what did not when it never does. */
-export async function eventually<T>(what: string, look: () => T | Promise<T>, deadlineMs = 60_000): Promise<T> {
-  const end = Date.now() + deadlineMs;
-  for (;;) {
-    try {
-      return await look();
-    } catch (error) {
-      if (Date.now() > end) throw new Error(`${what}: not within ${deadlineMs / 1000} s`, { cause: error });
-      await systemClock.sleep(50);
-    }
   }
 }
 

@@ -16,8 +16,10 @@ import {
   SECRET,
   VALIDATING_ADMISSION_POLICY,
 } from "../../src/kube/index.ts";
+import { encode } from "../../src/tenant/etcd-grpc.ts";
 import type { JoinCredential, TenantController } from "../../src/tenant/index.ts";
-import { etcdCall, message } from "./etcd-grpc.ts";
+import { etcdCall } from "./etcd-grpc.ts";
+import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import {
   anonymousConfig,
@@ -28,7 +30,6 @@ import {
   createTenant,
   decisionOf,
   etcdIdentity,
-  eventually,
   kubeconfigText,
   kubeOfPeople,
   newKeys,
@@ -130,7 +131,7 @@ describe("a VirtualCluster becomes a control plane", () => {
       stringData: { a: "plain-as-day" },
     });
     const { identity, uid } = await etcdIdentity(host, ACME);
-    const answer = await etcdCall(identity, "KV/Range", message([1, `/${uid}/secrets/default/s`]));
+    const answer = await etcdCall(identity, "KV/Range", encode([1, `/${uid}/secrets/default/s`]));
     expect(answer.status).toBe(0);
     expect(answer.body.includes("k8s:enc:secretbox:v1:")).toBe(true);
     expect(answer.body.includes("plain-as-day")).toBe(false);
@@ -155,9 +156,9 @@ describe("two tenants", () => {
     const victim = `/${(await etcdIdentity(host, UMBRELLA)).uid}/`;
     const end = `${victim.slice(0, -1)}0`;
 
-    const range = (first: string, last?: string) => message([1, first], ...(last ? ([[2, last]] as const) : []));
-    const put = (key: string) => message([1, key], [2, "x"]);
-    const nested = (op: Buffer) => message([2, message([4, message([2, op])])]);
+    const range = (first: string, last?: string) => encode([1, first], ...(last ? ([[2, last]] as const) : []));
+    const put = (key: string) => encode([1, key], [2, "x"]);
+    const nested = (op: Buffer) => encode([2, encode([4, encode([2, op])])]);
     const tries: [string, string, Buffer][] = [
       ["read", "KV/Range", range(victim, end)],
       ["read one key", "KV/Range", range(`${victim}namespaces/default`)],
@@ -170,18 +171,18 @@ describe("two tenants", () => {
       ["write", "KV/Put", put(`${victim}x`)],
       ["write the compaction's key", "KV/Put", put("compact_rev_key")],
       ["delete", "KV/DeleteRange", range(victim, end)],
-      ["read in a transaction", "KV/Txn", message([2, message([1, range(victim, end)])])],
-      ["read in a nested transaction", "KV/Txn", nested(message([1, range(victim, end)]))],
-      ["write in a nested transaction", "KV/Txn", nested(message([2, put(`${victim}x`)]))],
-      ["delete in a nested transaction", "KV/Txn", nested(message([3, range(victim, end)]))],
-      ["compare", "KV/Txn", message([1, message([3, `${victim}namespaces/default`])])],
-      ["watch", "Watch/Watch", message([1, message([1, victim], [2, end])])],
-      ["watch, open ended", "Watch/Watch", message([1, message([1, own], [2, "\0"])])],
-      ["compact", "KV/Compact", message([1, 2])],
-      ["make a user", "Auth/UserAdd", message([1, "mallory"], [2, "x"])],
-      ["grant itself root", "Auth/UserGrantRole", message([1, own.slice(1, -1)], [2, "root"])],
-      ["turn authentication off", "Auth/AuthDisable", message()],
-      ["take a snapshot", "Maintenance/Snapshot", message()],
+      ["read in a transaction", "KV/Txn", encode([2, encode([1, range(victim, end)])])],
+      ["read in a nested transaction", "KV/Txn", nested(encode([1, range(victim, end)]))],
+      ["write in a nested transaction", "KV/Txn", nested(encode([2, put(`${victim}x`)]))],
+      ["delete in a nested transaction", "KV/Txn", nested(encode([3, range(victim, end)]))],
+      ["compare", "KV/Txn", encode([1, encode([3, `${victim}namespaces/default`])])],
+      ["watch", "Watch/Watch", encode([1, encode([1, victim], [2, end])])],
+      ["watch, open ended", "Watch/Watch", encode([1, encode([1, own], [2, "\0"])])],
+      ["compact", "KV/Compact", encode([1, 2])],
+      ["make a user", "Auth/UserAdd", encode([1, "mallory"], [2, "x"])],
+      ["grant itself root", "Auth/UserGrantRole", encode([1, own.slice(1, -1)], [2, "root"])],
+      ["turn authentication off", "Auth/AuthDisable", encode()],
+      ["take a snapshot", "Maintenance/Snapshot", encode()],
     ];
     expect((await etcdCall(thief, "KV/Range", range(`${own}namespaces/default`))).status).toBe(0);
     for (const [name, method, request] of tries) {
@@ -370,7 +371,7 @@ describe("a deleted VirtualCluster", () => {
     const secrets = await host.kube.list(SECRET, { namespace: "default" });
     expect(secrets.items.filter((one) => one.metadata.name.startsWith("acme-"))).toEqual([]);
     expect((await host.kube.list(NODE_POOL)).items).toEqual([]);
-    const stolen = await etcdCall(identity, "KV/Range", message([1, `/${uid}/`], [2, `/${uid}0`]));
+    const stolen = await etcdCall(identity, "KV/Range", encode([1, `/${uid}/`], [2, `/${uid}0`]));
     expect(stolen.message).toMatch(/permission denied/);
     await tenants.revoke(ACME, BIOS);
     // its neighbour did not notice

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { expect } from "vitest";
 import { CONFIG_MAP, type ConfigMap, CRD, type Kube } from "../../src/kube/index.ts";
-import { eventually } from "./tenant-world.ts";
+import { eventually } from "./eventually.ts";
 
 /** A control plane as its administrator sees it. */
 export interface Target {

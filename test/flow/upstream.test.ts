@@ -7,9 +7,10 @@ import { CRD, type CustomResourceDefinition, connectKube } from "../../src/kube/
 import { createCa, issue } from "../../src/supervise/index.ts";
 import type { TenantController } from "../../src/tenant/index.ts";
 import { ended } from "./boot-network.ts";
+import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import { plainCluster } from "./plain-cluster.ts";
-import { cellsOf, controllerOf, createTenant, eventually, kubeconfigText, readyTenant } from "./tenant-world.ts";
+import { cellsOf, controllerOf, createTenant, kubeconfigText, readyTenant } from "./tenant-world.ts";
 import { CALLS, type Target } from "./upstream-calls.ts";
 
 const ACME = { namespace: "default", name: "acme" };

@@ -4,8 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NODE_CLAIM, VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
 import { connectKube, NAMESPACE, SECRET, type Secret } from "../../src/kube/index.ts";
 import type { TenantController } from "../../src/tenant/index.ts";
+import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
-import { bundleOf, cellsOf, controllerOf, createTenant, eventually, kubeconfigText, readyTenant } from "./tenant-world.ts";
+import { bundleOf, cellsOf, controllerOf, createTenant, kubeconfigText, readyTenant } from "./tenant-world.ts";
 
 const PORTS = { from: 21_491, to: 21_499 };
 const MIB = 2 ** 20;

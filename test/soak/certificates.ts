@@ -5,8 +5,9 @@ import { isTrue } from "../../src/core/conditions.ts";
 import { VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
 import { eventRecorder, NAMESPACE, NODE, POD } from "../../src/kube/index.ts";
 import { KEY_TIMES, type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { eventually } from "../flow/eventually.ts";
 import { withHost } from "../flow/host-control-plane.ts";
-import { eventually, kubeOfPeople } from "../flow/tenant-world.ts";
+import { kubeOfPeople } from "../flow/tenant-world.ts";
 
 /**
  * A control plane frozen until every certificate its processes hold has ended: when it goes on, do they work again by
