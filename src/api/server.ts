@@ -64,7 +64,7 @@ export async function startApi(parts: ApiParts, listen: ApiListen): Promise<Api>
 }
 
 /** The routes alone, for who injects requests. */
-export function createRoutes(parts: ApiParts): FastifyInstance {
+function createRoutes(parts: ApiParts): FastifyInstance {
   const { boot, metrics, log } = parts;
   const app = Fastify({ forceCloseConnections: true });
   addMetrics(app, metrics);

@@ -20,7 +20,7 @@ export function topCommand(global: () => GlobalOptions): Command {
 }
 
 /** The answer as people read it. */
-export function topText(items: TopAnswer["items"]): string {
+function topText(items: TopAnswer["items"]): string {
   if (items.length === 0) return "There are no virtual clusters.";
   return table(
     ["PROJECT", "NAME", "PHASE", "SLEEP", "NODES", "GPUS", "NODE-HOURS", "GPU-HOURS", "AWAKE-HOURS", "CPU", "MEMORY"],

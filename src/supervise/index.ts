@@ -12,7 +12,6 @@ export {
   issue,
   type KeyedCertificate,
   needsRenewal,
-  publicKeyHash,
   renewalTime,
 } from "./pki.ts";
 export { freePort } from "./ports.ts";

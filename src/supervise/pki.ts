@@ -133,12 +133,6 @@ export function fingerprint(certificate: string): string {
   return sha256(new X509Certificate(certificate).raw);
 }
 
-/** `sha256:<hex of the public key info>`, as kubeadm's discovery hash has it. */
-export function publicKeyHash(certificate: string): string {
-  const spki = new X509Certificate(certificate).publicKey.export({ type: "spki", format: "der" });
-  return `sha256:${sha256(spki)}`;
-}
-
 /** Whether less than a third of its life is left, or it is over. */
 export function needsRenewal(certificate: string, now: Date): boolean {
   return now > renewalTime(certificate);

@@ -15,7 +15,7 @@ export interface Circumstances {
 
 /** Why an expectation does not hold; nothing when it does; `unjudged` when its form is not known. */
 export type Check = (expected: unknown, outcome: Outcome, around: Circumstances) => string | undefined | typeof UNJUDGED;
-export const UNJUDGED = Symbol("unjudged");
+const UNJUDGED = Symbol("unjudged");
 
 const LEVELS = ["zone", "site", "region", "block", "rack", "leaf", "nvl", "type", "pool", "tenant", "host"];
 

@@ -13,7 +13,7 @@ export interface Server {
   readonly state: string;
 }
 
-export const PLACES = ["zone", "region", "block", "rack", "leaf", "nvl"] as const;
+const PLACES = ["zone", "region", "block", "rack", "leaf", "nvl"] as const;
 type Placed = Partial<Record<(typeof PLACES)[number] | "site", string | undefined>>;
 
 /** The labels of a place, and the place of labels. */

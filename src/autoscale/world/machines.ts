@@ -9,8 +9,8 @@ import type { MachineSupply } from "../plan/index.ts";
 export const ANNOTATION_CLAIM_FAILED = "ironwright.dev/claim-failed-at";
 const AVOIDED_MS = 10 * 60_000;
 
-export const LABEL_GPU_COUNT = "ironwright.dev/gpu-count";
-export const LABEL_GPU_MODEL = "ironwright.dev/gpu-model";
+const LABEL_GPU_COUNT = "ironwright.dev/gpu-count";
+const LABEL_GPU_MODEL = "ironwright.dev/gpu-model";
 
 const MEBIBYTE = 2n ** 20n * ONE;
 /** What firmware and kernel keep of the memory an inspection sees, generously: a node promised too large takes pods that never fit. */

@@ -5,7 +5,7 @@ import type { ResourceQuota } from "../../kube/index.ts";
 import type { MachineSupply, Project } from "../plan/index.ts";
 
 /** In a ResourceQuota's `spec.hard`: nodes of all the project's tenants. NodeClaims are in no namespace, so upstream counts none. */
-export const QUOTA_NODES = "count/nodeclaims.karpenter.sh";
+const QUOTA_NODES = "count/nodeclaims.karpenter.sh";
 /** Before the name of a resource of nodes, such as `nvidia.com/gpu`; upstream counts what pods of the host ask for, of which there are none. */
 const REQUESTS = "requests.";
 

@@ -30,7 +30,7 @@ export interface SleepDecision {
 /** A sleeper is awake so long before its CronJob is due. */
 export const CRON_LEAD_MS = 30_000;
 /** Whoever woke it out of hours, or against an order to sleep, has so long between two calls. */
-export const GRACE_MS = 10 * 60_000;
+const GRACE_MS = 10 * 60_000;
 /** A CronJob that is due and does not begin, for whatever reason of its own, holds nobody awake for longer. */
 const CRON_PATIENCE_MS = 5 * 60_000;
 /** No schedule is looked at further back: a year and its leap day, for those of once a year. */
