@@ -3,9 +3,9 @@ import { stringify } from "yaml";
 import { condition, isTrue } from "../core/conditions.ts";
 import { formatDuration } from "../core/duration.ts";
 import { IronwrightError, isError } from "../core/errors.ts";
-import { SYSTEM_NAMESPACE } from "../core/names.ts";
-import { VIRTUAL_CLUSTER, VIRTUAL_CLUSTER_TEMPLATE, type VirtualCluster } from "../core/resources.ts";
+import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import { type Kube, pathOf } from "../kube/index.ts";
+import { findTemplate } from "../tenant/template/find.ts";
 import { templateStatus } from "../tenant/template/resolve.ts";
 import { withHost } from "./host.ts";
 import { virtualClusterCommand } from "./kinds.ts";
@@ -95,13 +95,7 @@ async function checkAgainstTemplate(kube: Kube, wanted: VirtualCluster): Promise
   const { templateRef } = wanted.spec;
   if (!templateRef) return;
   const { namespace = "" } = wanted.metadata;
-  const template =
-    (await kube.get(VIRTUAL_CLUSTER_TEMPLATE, templateRef.name, namespace)) ??
-    (await kube.get(VIRTUAL_CLUSTER_TEMPLATE, templateRef.name, SYSTEM_NAMESPACE));
-  if (!template) {
-    const what = `VirtualClusterTemplate ${templateRef.name}`;
-    throw new IronwrightError("IRW_REFERENCE", { what, wanted: `--template, in ${namespace} or ${SYSTEM_NAMESPACE}` });
-  }
+  const template = await findTemplate(kube, templateRef.name, namespace, "--template");
   templateStatus(wanted, templateRef, template);
 }
 

@@ -1,11 +1,11 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { formatDuration, parseDuration } from "../core/duration.ts";
-import { IronwrightError } from "../core/errors.ts";
 import { type Kind, VIRTUAL_CLUSTER } from "../core/resources.ts";
 import { KEY_TIMES } from "../tenant/index.ts";
 import { withHost } from "./host.ts";
 import { hostCommand, parseKind } from "./kinds.ts";
 import type { GlobalOptions } from "./options.ts";
+import { existing } from "./virtual-cluster.ts";
 
 export function rotateCaCommand(global: () => GlobalOptions): Command {
   return hostCommand("rotate-ca", "change a virtual cluster's certificate authorities, the old ones accepted for a while")
@@ -15,11 +15,7 @@ export function rotateCaCommand(global: () => GlobalOptions): Command {
     .option("--overlap <duration>", "how long what old keys issued is accepted beside the new, e.g. 168h", duration)
     .action(async (_kind: Kind, name: string, options) => {
       await withHost(global(), options.kubeconfig, async (kube) => {
-        const cluster = await kube.get(VIRTUAL_CLUSTER, name, options.namespace);
-        if (!cluster) {
-          const tenant = `${options.namespace}.${name}`;
-          throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant, reason: "there is no such VirtualCluster" });
-        }
+        const cluster = await existing(kube, { project: options.namespace, name });
         const part = options.serviceAccountKeys ? "serviceAccountKeys" : "authorities";
         const there = cluster.status?.pki?.[part];
         if (there && there.stage !== "Settled") {

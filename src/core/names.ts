@@ -29,6 +29,11 @@ export interface TenantRef {
   readonly name: string;
 }
 
+/** Who a VirtualCluster is. */
+export function refOf({ metadata }: { readonly metadata: { readonly namespace?: string; readonly name: string } }): TenantRef {
+  return { namespace: metadata.namespace ?? "", name: metadata.name };
+}
+
 export function tenantText(ref: TenantRef): string {
   return `${ref.namespace}.${ref.name}`;
 }

@@ -1,11 +1,10 @@
 import { type Clock, timestamp } from "../core/clock.ts";
 import { formatDuration } from "../core/duration.ts";
-import { IronwrightError } from "../core/errors.ts";
-import { SYSTEM_NAMESPACE } from "../core/names.ts";
-import { VIRTUAL_CLUSTER, VIRTUAL_CLUSTER_TEMPLATE, type VirtualCluster } from "../core/resources.ts";
+import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import type { EventRecorder, Kube } from "../kube/index.ts";
 import { lifetime } from "./lifetime.ts";
 import { report } from "./status.ts";
+import { findTemplate } from "./template/find.ts";
 import { templateStatus, templateToAsk } from "./template/resolve.ts";
 
 export interface DeclarationOptions {
@@ -38,13 +37,7 @@ export function declarations({ kube, clock, events }: DeclarationOptions): Decla
       const asked = templateToAsk(cluster);
       if (!asked) return cluster;
       const { namespace = "" } = cluster.metadata;
-      const template =
-        (await kube.get(VIRTUAL_CLUSTER_TEMPLATE, asked.name, namespace)) ??
-        (await kube.get(VIRTUAL_CLUSTER_TEMPLATE, asked.name, SYSTEM_NAMESPACE));
-      if (!template) {
-        const wanted = `spec.templateRef.name, in ${namespace} or ${SYSTEM_NAMESPACE}`;
-        throw new IronwrightError("IRW_REFERENCE", { what: `VirtualClusterTemplate ${asked.name}`, wanted });
-      }
+      const template = await findTemplate(kube, asked.name, namespace, "spec.templateRef.name");
       const status = templateStatus(cluster, asked, template);
       events.record(
         cluster,

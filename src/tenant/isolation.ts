@@ -1,6 +1,7 @@
 import { IronwrightError } from "../core/errors.ts";
 import type { NumberRange } from "./ports.ts";
 import { lowestFree } from "./ports.ts";
+import type { ControlPlaneLimits } from "./spec.ts";
 
 /** How control planes are kept apart from the host and from one another. */
 export interface Isolation {
@@ -9,7 +10,7 @@ export interface Isolation {
   /** The first is the gateway's, each other one a tenant's. */
   readonly uids: NumberRange;
   /** Of one control plane. */
-  readonly limits: { readonly cpuMillis?: number; readonly memoryBytes?: number; readonly pids?: number };
+  readonly limits: ControlPlaneLimits;
   /** Size of the swap file that sleepers are frozen into; 0 is none, and without it what is on already stays. */
   readonly swapBytes?: number;
   /** Where people of all tenants come in. */

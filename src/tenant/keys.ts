@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { condition, type NewCondition } from "../core/conditions.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
-import { type TenantRef, tenantText } from "../core/names.ts";
+import { refOf, type TenantRef, tenantText } from "../core/names.ts";
 import type { VirtualCluster } from "../core/resources.ts";
 import type { VirtualClusterPkiStatus } from "../core/virtual-clusters.ts";
 import { CONFIG_MAP, connectKube, type EventRecorder, type Kube, NODE } from "../kube/index.ts";
@@ -93,7 +93,7 @@ export function tenantKeys({ kube, clock, random, log, events, ending, times = K
   /** A warning, once for each reason. */
   function tell(cluster: VirtualCluster, said: KeyReport["condition"]): void {
     if (said.status === "True" || said.reason === condition(cluster.status?.conditions, said.type)?.reason) return;
-    log.warn({ tenant: `${cluster.metadata.namespace}.${cluster.metadata.name}`, reason: said.reason }, said.message);
+    log.warn({ tenant: tenantText(refOf(cluster)), reason: said.reason }, said.message);
     events.record(cluster, "Warning", said.reason, said.message);
   }
 
@@ -111,7 +111,7 @@ export function tenantKeys({ kube, clock, random, log, events, ending, times = K
 
   return {
     async keep(cluster, parts, awake) {
-      const ref: TenantRef = { namespace: cluster.metadata.namespace ?? "", name: cluster.metadata.name };
+      const ref = refOf(cluster);
       const [tenant, now] = [tenantText(ref), clock.now()];
       const secrets = tenantSecrets(kube, ref, cluster.metadata.uid ?? "");
       const before = await secrets.readBundle();

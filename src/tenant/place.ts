@@ -1,5 +1,6 @@
 import { dirname, join } from "node:path";
 import { IronwrightError } from "../core/errors.ts";
+import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import type { CellMount, CellPlace, ChildSpec, ReadyProbe } from "../supervise/index.ts";
 import { gatewayUser, type Isolation } from "./isolation.ts";
 import type { ControlPlane } from "./runtime.ts";
@@ -21,9 +22,6 @@ export interface Place {
   /** What is started first, and carries bytes in and out. */
   readonly door?: ChildSpec;
 }
-
-/** sun_path of unix(7), less the final zero. */
-const LONGEST_SOCKET_PATH = 107;
 
 /** Inside a cell. */
 const CELL = {

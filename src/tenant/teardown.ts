@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
-import { FINALIZER_TENANT, LABEL_TENANT, type TenantRef, tenantText } from "../core/names.ts";
+import { FINALIZER_TENANT, LABEL_TENANT, refOf, type TenantRef, tenantText } from "../core/names.ts";
 import { MACHINE, NODE_CLAIM, NODE_POOL, VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import type { EventRecorder, Kube } from "../kube/index.ts";
 import { pending, report, unmet } from "./status.ts";
@@ -27,7 +27,7 @@ const LOOK_AGAIN_MS = 1000;
  */
 export async function tearDown(cluster: VirtualCluster, part: TearDown): Promise<{ readonly afterMs: number } | undefined> {
   const { kube, clock, events, log } = part;
-  const ref: TenantRef = { namespace: cluster.metadata.namespace ?? "", name: cluster.metadata.name };
+  const ref = refOf(cluster);
   if (!cluster.metadata.finalizers?.includes(FINALIZER_TENANT)) return undefined;
 
   const held = await releaseMachines(kube, ref);

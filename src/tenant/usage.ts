@@ -1,4 +1,4 @@
-import { LABEL_TENANT, tenantText } from "../core/names.ts";
+import { LABEL_TENANT, refOf, tenantText } from "../core/names.ts";
 import { ONE, parseResources } from "../core/quantity.ts";
 import type { NodeClaim, VirtualCluster } from "../core/resources.ts";
 import type { SleepState, SleepStatus } from "../core/virtual-clusters.ts";
@@ -45,8 +45,9 @@ export function usageOf(
   measured: ReadonlyMap<string, ControlPlaneUse> = new Map(),
 ): TenantUsage[] {
   const byTenant = Map.groupBy(claims, (claim) => claim.metadata.labels?.[LABEL_TENANT]);
-  const usages = clusters.map(({ metadata, status }): TenantUsage => {
-    const ref = { namespace: metadata.namespace ?? "", name: metadata.name };
+  const usages = clusters.map((cluster): TenantUsage => {
+    const { metadata, status } = cluster;
+    const ref = refOf(cluster);
     const held = (byTenant.get(tenantText(ref)) ?? []).map((claim) => ({ gpus: gpusOf(claim), hours: hoursOf(claim, now) }));
     return {
       project: ref.namespace,

@@ -82,7 +82,7 @@ test("what is not there is said, and the exit is not zero", () => {
 });
 
 test("kubeconfig of a tenant: not there, not ready, and then its own", async () => {
-  expect(ironwright("kubeconfig", "acme").stderr).toContain("IRW_TENANT_NOT_READY");
+  expect(ironwright("kubeconfig", "acme").stderr).toContain("IRW_TENANT_UNKNOWN");
   const metadata = { name: "acme", namespace: "default" };
   await host.kube.create(VIRTUAL_CLUSTER, { apiVersion: "ironwright.dev/v1alpha1", kind: "VirtualCluster", metadata, spec: {} });
   expect(ironwright("kubeconfig", "acme").stderr).toContain("it is being created");
@@ -103,7 +103,7 @@ test("rotate-ca asks for the next authorities, and says no to what cannot be", a
     stderr: expect.stringContaining("at least 1h5m"),
   });
   expect(ironwright("rotate-ca", "machine", "gpu-1")).toMatchObject({ code: 1, stderr: expect.stringContaining("only virtual clusters") });
-  expect(ironwright("rotate-ca", "vc", "globex").stderr).toContain("there is no such VirtualCluster");
+  expect(ironwright("rotate-ca", "vc", "globex").stderr).toContain("IRW_TENANT_UNKNOWN");
   expect(await pki()).toBeUndefined();
   expect(ironwright("rotate-ca", "vc", "acme", "--overlap", "72h")).toMatchObject({
     code: 0,

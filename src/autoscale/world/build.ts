@@ -1,5 +1,5 @@
 import { isTrue } from "../../core/conditions.ts";
-import { ANNOTATION_MACHINE, LABEL_NODEPOOL, LABEL_TENANT, parseTenant, TAINT_DISRUPTED, tenantText } from "../../core/names.ts";
+import { ANNOTATION_MACHINE, LABEL_NODEPOOL, LABEL_TENANT, parseTenant, refOf, TAINT_DISRUPTED, tenantText } from "../../core/names.ts";
 import { add, ONE, parseResources, type Resources, sum } from "../../core/quantity.ts";
 import type { Machine, MachineClass, NodeClaim, NodePool, OSImage, Taint, VirtualCluster } from "../../core/resources.ts";
 import type { DaemonSet, Namespace, Node, Pod, PodDisruptionBudget, ResourceQuota } from "../../kube/index.ts";
@@ -63,9 +63,7 @@ export function surroundings(known: Pick<Known, "classes" | "images" | "clusters
   const byName = <T extends { metadata: { name: string } }>(list: readonly T[]) => new Map(list.map((one) => [one.metadata.name, one]));
   const classes = byName(known.classes);
   const images = byName(known.images);
-  const clusters = new Map(
-    known.clusters.map((one) => [tenantText({ namespace: one.metadata.namespace ?? "", name: one.metadata.name }), one]),
-  );
+  const clusters = new Map(known.clusters.map((one) => [tenantText(refOf(one)), one]));
   return {
     machineClass: (name) => classes.get(name),
     image: (name) => images.get(name),

@@ -2,10 +2,8 @@ import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { IronwrightError } from "../../core/errors.ts";
 import { type TenantRef, tenantText } from "../../core/names.ts";
+import { LONGEST_SOCKET_PATH } from "../../core/unix-socket.ts";
 import { parseNetwork } from "../cidr.ts";
-
-/** sun_path of unix(7), less the final zero. */
-const LONGEST_SOCKET_PATH = 107;
 
 const path = z.string().startsWith("/", "must be an absolute path");
 const socketPath = path.refine(

@@ -1,0 +1,2 @@
+/** sun_path of unix(7), less the final zero. */
+export const LONGEST_SOCKET_PATH = 107;
