@@ -115,7 +115,10 @@ export function tenantController(options: TenantOptions): TenantController {
     clock,
     log,
     onRequest: ({ ref }, request) => certificates.nudge(`${tenantText(ref)}/${request}`),
-    onTamper: (key) => control.nudge(key),
+    onTamper: (key) => {
+      // what waits in the pool is no VirtualCluster's yet
+      if (clusters.get(key)) control.nudge(key);
+    },
   });
   const ready = new Map<string, TenantRef>();
   /** Until when somebody needs it awake who is no caller. */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NODE_CLAIM, VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
 import { connectKube, NAMESPACE, SECRET, type Secret } from "../../src/kube/index.ts";
+import { createLog } from "../../src/observe/index.ts";
 import type { TenantController } from "../../src/tenant/index.ts";
 import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
@@ -14,6 +15,8 @@ const isRoot = process.getuid?.() === 0;
 
 let host: HostControlPlane;
 let tenants: TenantController;
+/** What the daemon had to say against anything. */
+const warnings: string[] = [];
 
 beforeAll(async () => {
   if (!isRoot) return;
@@ -27,7 +30,8 @@ afterAll(async () => {
 });
 
 async function begin(warm: number): Promise<void> {
-  tenants = controllerOf(host, PORTS, { ...cellsOf(host, 2_964_000, PORTS.from - 1, 1536 * MIB), warm });
+  const log = createLog("warn", { write: (line) => void warnings.push(line) });
+  tenants = controllerOf(host, PORTS, { ...cellsOf(host, 2_964_000, PORTS.from - 1, 1536 * MIB), warm, log });
   await tenants.start();
 }
 
@@ -62,6 +66,8 @@ describe.skipIf(!isRoot)("control planes that wait for tenants", () => {
       data?.["ca.crt"],
     ];
     expect(new Set(all.flatMap(own)).size).toBe(8);
+    // nobody took what is nobody's yet for a tenant's
+    expect(warnings).toEqual([]);
   });
 
   test("a tenant gets one, by its own name, and the next is made; one that asks for more gets one of its own", async () => {
