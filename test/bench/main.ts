@@ -9,6 +9,10 @@ const benches: Readonly<Record<string, { readonly file: string; readonly says: s
   },
   demo: { file: "../rack/demo.ts", says: "both roads on the virtual rack; the timeline of the first server as JSON" },
   boot: { file: "boot.ts", says: "DHCP, TFTP and HTTP of the boot plane beside the servers people use today" },
+  tenants: {
+    file: "tenants/main.ts",
+    says: "tenants' control planes: creating one, memory awake and asleep, waking, sixty of them, two hundred come and gone",
+  },
 };
 
 const [name = "", ...options] = process.argv.slice(2);
@@ -18,6 +22,8 @@ if (!bench) {
   console.error(`npm run bench -- NAME [PART …] [--json FILE]\n${list.join("\n")}`);
   process.exitCode = 2;
 } else {
+  // it cleans up after itself
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => {});
   const program = fileURLToPath(new URL(bench.file, import.meta.url));
   process.exitCode = spawnSync(process.execPath, [program, ...options], { stdio: "inherit" }).status ?? 1;
 }

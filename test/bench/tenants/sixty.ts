@@ -1,0 +1,69 @@
+import { systemClock } from "../../../src/core/clock.ts";
+import { CONFIG_MAP, type ConfigMap, type Kube } from "../../../src/kube/index.ts";
+import { settledMemory } from "./machine-memory.ts";
+import { spread, spreadFigures, type TenantsOptions, type TenantsPart, tenths } from "./part.ts";
+import { wake } from "./wake.ts";
+
+const AWAKE = 5;
+const PAUSE_MS = 100;
+
+/** Many tenants, few of them awake and in use: the machine's memory, and how the awake are answered. */
+export async function benchSixty({ world, count, quick, say }: TenantsOptions): Promise<TenantsPart> {
+  const names = await world.fleet(count);
+  const awake = names.slice(-Math.min(AWAKE, Math.ceil(count / 2)));
+  for (const name of awake) {
+    await wake(world, name);
+    await world.awake(name);
+  }
+  const seconds = quick ? 5 : 30;
+  say(`waiting ${seconds} s while ${awake.length} of ${count} are called`);
+  const until = Date.now() + seconds * 1000;
+  const [reads, writes]: [number[], number[]] = [[], []];
+  const used = (async () => {
+    await systemClock.sleep((seconds * 1000) / 3);
+    return (await settledMemory()).used - world.before;
+  })();
+  await Promise.all(
+    awake.map(async (name) => {
+      const kube = await world.connect(name);
+      try {
+        while (Date.now() < until) await load(kube, reads, writes);
+      } finally {
+        await kube.close();
+      }
+    }),
+  );
+  const usedMiB = tenths(await used);
+  await world.sleep(awake);
+  return {
+    figures: {
+      sixtyTenants: count,
+      sixtyAwake: awake.length,
+      sixtyMiB: usedMiB,
+      sixtyCalls: reads.length + writes.length,
+      ...spreadFigures("sixtyRead", reads),
+      ...spreadFigures("sixtyWrite", writes),
+    },
+    table: [
+      [`${count} tenants, ${awake.length} of them awake and called`, ""],
+      ["memory of all of it, host control plane included, MiB", String(usedMiB)],
+      [`lists, ms, p50 / p99 of ${reads.length}`, spread(reads)],
+      [`writes, ms, p50 / p99 of ${writes.length}`, spread(writes)],
+    ],
+  };
+}
+
+async function load(kube: Kube, reads: number[], writes: number[]): Promise<void> {
+  const metadata = { name: "load", namespace: "default" };
+  const object: ConfigMap = { apiVersion: "v1", kind: "ConfigMap", metadata, data: { at: String(performance.now()) } };
+  writes.push(await timed(() => kube.apply(CONFIG_MAP, object)));
+  reads.push(await timed(() => kube.list(CONFIG_MAP, { namespace: "kube-system" })));
+  reads.push(await timed(() => kube.get(CONFIG_MAP, "load", "default")));
+  await systemClock.sleep(PAUSE_MS);
+}
+
+async function timed(call: () => Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await call();
+  return performance.now() - began;
+}
