@@ -7,11 +7,12 @@ import { shutDoor } from "./door.ts";
 import { runNative } from "./native.ts";
 import { isReady } from "./probe.ts";
 import { isAlive, type ProcessIdentity } from "./process.ts";
-import type { CellPlace, CellStatus, CellUsage, Slept, Woken } from "./supervisor.ts";
+import type { CellPlace, CellState, CellStatus, CellUsage, Slept, Woken } from "./supervisor.ts";
 
 /** Cells put to sleep and woken, as a whole. */
 export interface Cells {
   list(): Promise<readonly CellStatus[]>;
+  states(): readonly CellState[];
   status(name: string): Promise<CellStatus | undefined>;
   freeze(name: string): Promise<Slept>;
   stop(name: string): Promise<Slept>;
@@ -56,7 +57,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
   }
 
   async function statusOf(name: string, members: readonly Child[], place: CellPlace): Promise<CellStatus> {
-    return { name, state: stateOf(members), children: members.map((child) => child.status()), ...(await usageOf(members, place)) };
+    return { ...lookAt(name, members), ...(await usageOf(members, place)) };
   }
 
   async function freezeNow(name: string): Promise<Slept> {
@@ -159,10 +160,18 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
     return mine;
   }
 
+  function names(): readonly string[] {
+    return [...new Set([...children()].flatMap((child) => child.spec().cell?.name ?? []))];
+  }
+
+  function lookAt(name: string, members: readonly Child[]): CellState {
+    return { name, state: stateOf(members), children: members.map((child) => child.status()) };
+  }
+
   return {
+    states: () => names().map((name) => lookAt(name, membersOf(name))),
     async list() {
-      const names = new Set([...children()].flatMap((child) => child.spec().cell?.name ?? []));
-      const all = await Promise.all([...names].map((name) => this.status(name)));
+      const all = await Promise.all(names().map((name) => this.status(name)));
       return all.filter((one) => one !== undefined);
     },
     async status(name) {

@@ -25,6 +25,7 @@ export function connectSupervisor(socket: string): Supervisor {
     remove: (name) => call("DELETE", pathOf(name)),
     tail: (name, lines) => call<string>("GET", pathOf(name, `/log?lines=${lines}`)),
     cells: () => call("GET", "/cells"),
+    cellStates: () => call("GET", "/cell-states"),
     async cell(name) {
       const status = await call<Partial<CellStatus>>("GET", cellPath(name));
       return status.name === undefined ? undefined : (status as CellStatus);

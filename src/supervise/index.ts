@@ -19,6 +19,7 @@ export { supervise } from "./server.ts";
 export type {
   CellMount,
   CellPlace,
+  CellState,
   CellStatus,
   ChildSpec,
   ChildStatus,

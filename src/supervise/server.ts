@@ -154,6 +154,7 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
       tailLog(known(name).status().logFile, Number(query.get("lines") ?? 20)),
     ),
     route("GET", /^\/cells$/, async () => cells.list()),
+    route("GET", /^\/cell-states$/, async () => cells.states()),
     ...cellRoutes,
     route("POST", /^\/cells\/([^/]+)\/freeze$/, async ({ name }) => cells.freeze(name)),
     route("POST", /^\/cells\/([^/]+)\/stop$/, async ({ name }) => cells.stop(name)),

@@ -89,12 +89,14 @@ export interface CellUsage {
   readonly cpuSeconds: number;
 }
 
-export interface CellStatus extends CellUsage {
+export interface CellState {
   readonly name: string;
   /** `mixed`: it is on its way, or a child of it failed. */
   readonly state: "awake" | "frozen" | "stopped" | "mixed";
   readonly children: readonly ChildStatus[];
 }
+
+export interface CellStatus extends CellState, CellUsage {}
 
 export interface Slept extends CellUsage {
   readonly state: "frozen" | "stopped";
@@ -150,6 +152,8 @@ export interface Supervisor {
   /** Its last log lines. */
   tail(name: string, lines: number): Promise<string>;
   cells(): Promise<readonly CellStatus[]>;
+  /** The same without what they use, which a process of its own has to look up for each of them. */
+  cellStates(): Promise<readonly CellState[]>;
   /** Undefined when no child is in it. */
   cell(name: string): Promise<CellStatus | undefined>;
   /**

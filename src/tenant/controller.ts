@@ -84,8 +84,8 @@ export interface Tenants {
 }
 
 export interface TenantController extends Tenants {
-  /** What control planes take, as last seen, by `project.name`. */
-  measured(): ReadonlyMap<string, ControlPlaneUse>;
+  /** What control planes take, by `project.name`. */
+  measured(): Promise<ReadonlyMap<string, ControlPlaneUse>>;
   start(): Promise<void>;
   /** Ends the controller's own work. Control planes go on: they are the supervisor's. */
   stop(): Promise<void>;
@@ -517,11 +517,11 @@ export function tenantController(options: TenantOptions): TenantController {
     kube: (ref) => attachment(ref).kube,
     admit,
     revoke,
-    measured() {
-      const seen = watch?.seen() ?? new Map();
+    async measured() {
+      const cells = new Map((await supervisor.cells()).map((cell) => [cell.name, cell]));
       return new Map(
         clusters.list().flatMap((cluster) => {
-          const cell = seen.get(cellName(idOf(cluster)))?.cell;
+          const cell = cells.get(cellName(idOf(cluster)));
           if (!cell) return [];
           const { cpuSeconds, residentBytes, swappedBytes } = cell;
           return [[tenantText(refOf(cluster)), { cpuSeconds, memoryBytes: residentBytes, swappedBytes }] as const];

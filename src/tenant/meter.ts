@@ -9,8 +9,8 @@ import { type ControlPlaneUse, type TenantUsage, usageOf } from "./usage.ts";
 export interface UsageMeterOptions {
   /** The host control plane. */
   readonly kube: Kube;
-  /** What was measured of control planes last, by `project.name` of the tenant. */
-  measured(): ReadonlyMap<string, ControlPlaneUse>;
+  /** What control planes take, by `project.name` of the tenant. */
+  measured(): Promise<ReadonlyMap<string, ControlPlaneUse>>;
   readonly metrics: Pick<
     Metrics,
     "tenantCpuSeconds" | "tenantMemory" | "tenantAwakeSeconds" | "tenantNodes" | "tenantGpus" | "tenantNodeSeconds" | "tenantGpuSeconds"
@@ -32,8 +32,8 @@ export function usageMeter({ kube, measured, metrics, clock, log }: UsageMeterOp
   let countedAt = clock.now().getTime();
 
   async function usage(): Promise<readonly TenantUsage[]> {
-    const [clusters, claims] = await Promise.all([kube.list(VIRTUAL_CLUSTER), kube.list(NODE_CLAIM)]);
-    return usageOf(clusters.items, claims.items, clock.now(), measured());
+    const [clusters, claims, taken] = await Promise.all([kube.list(VIRTUAL_CLUSTER), kube.list(NODE_CLAIM), measured()]);
+    return usageOf(clusters.items, claims.items, clock.now(), taken);
   }
 
   async function count(): Promise<void> {

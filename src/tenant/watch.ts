@@ -1,20 +1,18 @@
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
-import type { CellStatus, Supervisor } from "../supervise/index.ts";
+import type { CellState, Supervisor } from "../supervise/index.ts";
 import type { Entrance } from "./entrance.ts";
 import type { TenantTraffic } from "./gateway/tenant.ts";
 import { idOfCell } from "./place.ts";
 
 /** What is seen of one control plane from outside. */
-export interface Seen {
-  readonly cell: CellStatus;
+interface Seen {
+  readonly cell: CellState;
   readonly traffic?: TenantTraffic;
 }
 
 export interface PlaneWatch {
-  /** What was seen last, by the cell's name. */
-  seen(): ReadonlyMap<string, Seen>;
   stop(): Promise<void>;
 }
 
@@ -36,7 +34,7 @@ export function watchPlanes({ supervisor, way, clock, log, onTraffic, onChange }
   let last: ReadonlyMap<string, Seen> = new Map();
 
   async function look(): Promise<void> {
-    const [cells, traffic] = await Promise.all([supervisor.cells(), way.traffic()]);
+    const [cells, traffic] = await Promise.all([supervisor.cellStates(), way.traffic()]);
     onTraffic(traffic);
     const byId = new Map(traffic.map((one) => [one.id, one]));
     const now = new Map<string, Seen>();
@@ -61,7 +59,6 @@ export function watchPlanes({ supervisor, way, clock, log, onTraffic, onChange }
   })();
 
   return {
-    seen: () => last,
     async stop() {
       ending.abort(new Error("the watch of control planes ends"));
       await watching;

@@ -59,6 +59,7 @@ describe.skipIf(!isRoot)("control planes that wait for tenants", () => {
     const all = await full(2);
     const cells = await host.supervisor.cells();
     expect(cells.map((cell) => cell.state)).toEqual(["frozen", "frozen"]);
+    expect(await host.supervisor.cellStates()).toEqual(cells.map(({ name, state, children }) => ({ name, state, children })));
     const own = ({ metadata, data }: Secret) => [
       metadata.annotations?.["ironwright.dev/port"],
       metadata.annotations?.["ironwright.dev/user"],

@@ -1,7 +1,7 @@
 import { systemClock } from "../../../src/core/clock.ts";
 import { DEPLOYMENT, type Kube, NAMESPACE, POD } from "../../../src/kube/index.ts";
 import { idOf } from "../../../src/tenant/runtime.ts";
-import { eventually } from "../../flow/tenant-world.ts";
+import { eventually } from "../../flow/eventually.ts";
 import { MIB } from "./machine-memory.ts";
 import { list, spread, spreadFigures, type TenantsOptions, type TenantsPart, tenths } from "./part.ts";
 

@@ -3,7 +3,8 @@ import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../../src/core/resource
 import { connectKube, type Kube, NAMESPACE, SECRET } from "../../../src/kube/index.ts";
 import type { TenantController } from "../../../src/tenant/index.ts";
 import { type HostControlPlane, withHost } from "../../flow/host-control-plane.ts";
-import { cellsOf, controllerOf, createTenant, eventually, kubeconfigText, readyTenant } from "../../flow/tenant-world.ts";
+import { eventually } from "../../flow/eventually.ts";
+import { cellsOf, controllerOf, createTenant, kubeconfigText, readyTenant } from "../../flow/tenant-world.ts";
 import { MIB, machineMemory } from "./machine-memory.ts";
 
 /** A host with its tenants, as the daemon runs them: cells, TLS, a shared etcd that lets in by name, a swap file of its own. */
