@@ -88,12 +88,13 @@ function sleepers(): number {
   return Math.max(made, ...wanted);
 }
 
-const world = await openWorld({ tenants: sleepers(), say, ...(values.log === undefined ? {} : { logLevel: values.log }) });
+const opening = openWorld({ tenants: sleepers(), say, ...(values.log === undefined ? {} : { logLevel: values.log }) });
 for (const signal of ["SIGINT", "SIGTERM"] as const)
   process.once(signal, () => {
     say(`${signal}: waiting until everything is removed`);
-    void world.close().finally(() => process.exit(130));
+    void opening.then((opened) => opened.close()).finally(() => process.exit(130));
   });
+const world = await opening;
 try {
   await measureAll(world);
 } finally {
