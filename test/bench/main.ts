@@ -25,5 +25,5 @@ if (!bench) {
   // it cleans up after itself
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => {});
   const program = fileURLToPath(new URL(bench.file, import.meta.url));
-  process.exitCode = spawnSync(process.execPath, [program, ...options], { stdio: "inherit" }).status ?? 1;
+  process.exitCode = spawnSync(process.execPath, ["--expose-gc", program, ...options], { stdio: "inherit" }).status ?? 1;
 }

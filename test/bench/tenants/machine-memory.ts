@@ -57,7 +57,7 @@ export async function settledMemory(looks = 9): Promise<MachineMemory> {
 }
 
 export async function snapshot(host: HostControlPlane): Promise<Snapshot> {
-  // its own garbage is no tenant's; without --expose-gc it is counted
+  // its own garbage is no tenant's
   globalThis.gc?.();
   const machine = await settledMemory();
   const children = await host.supervisor.list();
