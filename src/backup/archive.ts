@@ -7,7 +7,7 @@ import { z } from "zod";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import { AgeProblem, decrypt, encrypt } from "./age.ts";
 import type { Lock, Unlock } from "./age-header.ts";
-import { readTar, TarProblem, tarEnd, tarHeader, tarPadding } from "./tar.ts";
+import { fitsTar, readTar, TarProblem, tarEnd, tarHeader, tarPadding } from "./tar.ts";
 
 /** What a reader must know to read it; goes up when an older one would read it wrongly. */
 export const FORMAT = 1;
@@ -183,6 +183,11 @@ async function readManifest(entry: { name: string; size: number }, body: AsyncIt
 /** Below the directory it is unpacked in, and nothing but letters a file of ours has. */
 export function isSafeName(name: string): boolean {
   return name.length <= 255 && name.split("/").every((step) => /^[A-Za-z0-9_@+:-][A-Za-z0-9._@+:-]*$/.test(step));
+}
+
+/** One that can be written, and will be read. */
+export function isPartName(name: string): boolean {
+  return isSafeName(name) && fitsTar(name);
 }
 
 function isOfZlib(error: unknown): boolean {

@@ -1,7 +1,9 @@
-import { closeSync, constants, createReadStream, createWriteStream, fstatSync, lstatSync, mkdirSync, openSync, readdirSync } from "node:fs";
+import { closeSync, createReadStream, createWriteStream, fstatSync, lstatSync, mkdirSync, openSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { backup, DatabaseSync } from "node:sqlite";
 import { pipeline } from "node:stream/promises";
+import { isPartName } from "./archive.ts";
+import { type Allowance, openFiles, unlimited } from "./open-files.ts";
 
 /**
  * What a data directory holds that cannot be made anew. Redis is work in progress and comes back from the control plane; images,
@@ -11,16 +13,25 @@ const TREES = ["pki", "ssh", "boot-pki", "host", "datastore", "tenants"] as cons
 const OF_TENANTS: ReadonlySet<string> = new Set(["datastore", "tenants"]);
 /** Data of an etcd goes by its content; logs are no state. */
 const LEFT_OUT = /^(host\/etcd|datastore\/[^/]+\/data)(\/|$)|\.(log|sock|new|part)$|(^|\/)logs(\/|$)|(^|\/)\./;
+/** What a tenant's own processes may write is no state of ours, and holds whatever the tenant likes. */
+const OF_PROCESSES = /^tenants\/[^/]+\/(audit|door|egress|log|outside|run)$/;
 const SQLITE = ["boot.sqlite", "attempts.sqlite"] as const;
 const LEASES = "leases";
 /** State beside a control plane is certificates and settings; what is larger is not state that we know. */
 const MOST_BYTES = 16 << 20;
+/** A tenant's home holds some thirty files of a few kilobytes. */
+const MOST_OF_A_TENANT = { entries: 1_000, bytes: 32 << 20, depth: 4 } as const;
 
 export interface Copied {
   /** Names below the data directory. */
   readonly files: readonly string[];
-  /** Left out for their size: somebody should hear of it. */
-  readonly skipped: readonly string[];
+  /** Left out, and why: somebody should hear of it. */
+  readonly skipped: readonly Skipped[];
+}
+
+export interface Skipped {
+  readonly name: string;
+  readonly why: string;
 }
 
 /** Whether a name below the data directory is one that a backup may bring back. */
@@ -30,58 +41,61 @@ export function belongs(name: string): boolean {
   return TREES.some((tree) => name.startsWith(`${tree}/`)) && !LEFT_OUT.test(name);
 }
 
-/** Copies certificates, keys, settings, the boot plane's memory and the leases, while all of them are in use. */
+/**
+ * Copies certificates, keys, settings, the boot plane's memory and the leases, while all of them are in use. What is below a
+ * tenant's home is never a reason to fail: it is left out, and said.
+ */
 export async function copyContents(dataDir: string, into: string, options: { readonly tenants: boolean }): Promise<Copied> {
   const files: string[] = [];
-  const skipped: string[] = [];
-  for (const tree of TREES) {
-    if (OF_TENANTS.has(tree) && !options.tenants) continue;
-    for (const name of filesUnder(dataDir, tree)) {
-      if (!belongs(name)) continue;
-      const copied = await copyFile(join(dataDir, name), join(into, name));
-      if (copied === "copied") files.push(name);
-      if (copied === "too large") skipped.push(name);
+  const skipped: Skipped[] = [];
+  const copyTree = async (tree: string, allowance: Allowance, refuse: (one: Skipped) => void) => {
+    for (const found of openFiles(dataDir, tree, (name) => !LEFT_OUT.test(name) && !OF_PROCESSES.test(name), allowance)) {
+      const { name } = found;
+      if ("why" in found) refuse(found);
+      else if (!belongs(name)) continue;
+      else if (!isPartName(partName(name))) refuse({ name, why: "it is no name of ours" });
+      else if (found.size > MOST_BYTES) skipped.push({ name, why: "it is too large to be state of ours" });
+      else if (found.size > allowance.bytes) refuse({ name, why: "there is more beside it than a tenant's state is" });
+      else {
+        allowance.bytes -= found.size;
+        await copyBytes(found.fd, join(into, name), found.size);
+        files.push(name);
+      }
     }
-  }
+  };
+  for (const tree of TREES) if (!OF_TENANTS.has(tree) || (tree === "datastore" && options.tenants)) await copyTree(tree, unlimited(), fail);
+  if (options.tenants) for (const home of homesIn(dataDir)) await copyTree(home, { ...MOST_OF_A_TENANT }, (one) => void skipped.push(one));
   for (const name of SQLITE) if (await copySqlite(join(dataDir, name), join(into, name))) files.push(name);
   for (const name of await copyLeases(join(dataDir, LEASES), join(into, LEASES))) files.push(`${LEASES}/${name}`);
   return { files, skipped };
 }
 
-/** Regular files alone: a link could lead anywhere. */
-function filesUnder(dataDir: string, tree: string): string[] {
+/** In a tree that only we write, what cannot be taken along is a backup that is not whole. */
+function fail({ name, why }: Skipped): never {
+  throw new Error(`${JSON.stringify(name)} in the data directory: ${why}`);
+}
+
+function homesIn(dataDir: string): readonly string[] {
   try {
-    return readdirSync(join(dataDir, tree), { withFileTypes: true })
-      .flatMap((entry) => {
-        const name = `${tree}/${entry.name}`;
-        if (LEFT_OUT.test(name)) return [];
-        return entry.isDirectory() ? filesUnder(dataDir, name) : entry.isFile() ? [name] : [];
-      })
-      .sort();
+    const homes = readdirSync(join(dataDir, "tenants")).sort();
+    return homes.map((home) => `tenants/${home}`).filter((home) => !LEFT_OUT.test(home));
   } catch (error) {
     if (isGone(error)) return [];
     throw error;
   }
 }
 
-async function copyFile(from: string, to: string): Promise<"copied" | "gone" | "too large"> {
-  try {
-    const found = lstatSync(from);
-    if (!found.isFile()) return "gone";
-    if (found.size > MOST_BYTES) return "too large";
-    await copyBytes(from, to, found.size);
-    return "copied";
-  } catch (error) {
-    if (isGone(error)) return "gone";
-    throw error;
-  }
+/** Of a file of the data directory, in the archive. */
+export function partName(name: string): string {
+  return `data/${name}`;
 }
 
-async function copyBytes(from: string, to: string, length: number): Promise<void> {
+/** The file is open, and stays so: it is the reader's to close. */
+async function copyBytes(fd: number, to: string, length: number, flags: "w" | "wx" = "wx"): Promise<void> {
   mkdirSync(dirname(to), { recursive: true, mode: 0o700 });
-  const out = createWriteStream(to, { flags: "wx", mode: 0o600 });
+  const out = createWriteStream(to, { flags, mode: 0o600 });
   if (length === 0) return void (await pipeline([Buffer.alloc(0)], out));
-  await pipeline(createReadStream("", { fd: openSync(from, constants.O_RDONLY | constants.O_NOFOLLOW), start: 0, end: length - 1 }), out);
+  await pipeline(createReadStream("", { fd, start: 0, end: length - 1, autoClose: false }), out);
 }
 
 /** SQLite's own online copy: one state of the database, its log included. */
@@ -136,10 +150,7 @@ async function copyLeasesOnce(from: string, to: string): Promise<readonly string
       held.push({ name, fd: openSync(join(from, name), "r") });
     for (const { name, fd } of held) {
       const { size } = fstatSync(fd);
-      mkdirSync(to, { recursive: true, mode: 0o700 });
-      const out = createWriteStream(join(to, name), { flags: "w", mode: 0o600 });
-      if (size === 0) await pipeline([Buffer.alloc(0)], out);
-      else await pipeline(createReadStream("", { fd, start: 0, end: size - 1, autoClose: false }), out);
+      await copyBytes(fd, join(to, name), size, "w");
     }
     return names;
   } finally {

@@ -16,7 +16,9 @@ const MOST_OCTAL = 8 ** 11 - 1;
 /** The header of a regular file, readable by its owner alone. @throws RangeError for a name that does not fit */
 export function tarHeader({ name, size }: TarEntry, mtime: Date): Buffer {
   const block = Buffer.alloc(BLOCK);
-  const { prefix, base } = splitName(name);
+  const split = splitName(name);
+  if (!split) throw new RangeError(`a name in the archive is ASCII and not long: ${JSON.stringify(name)}`);
+  const { prefix, base } = split;
   block.write(base, 0);
   block.write("0000600\0", 100);
   block.write("0000000\0", 108);
@@ -85,12 +87,16 @@ function parseHeader(block: Buffer): TarEntry {
   return { name, size };
 }
 
-function splitName(name: string): { prefix: string; base: string } {
-  if (/[^ -~]/.test(name)) throw new RangeError(`a name in the archive is ASCII: ${JSON.stringify(name)}`);
+/** Whether a header can hold the name. */
+export function fitsTar(name: string): boolean {
+  return splitName(name) !== undefined;
+}
+
+function splitName(name: string): { prefix: string; base: string } | undefined {
+  if (/[^ -~]/.test(name)) return undefined;
   if (name.length <= NAME) return { prefix: "", base: name };
   const at = name.indexOf("/", name.length - NAME - 1);
-  if (at < 0 || at > PREFIX) throw new RangeError(`the name is too long for the archive: ${name}`);
-  return { prefix: name.slice(0, at), base: name.slice(at + 1) };
+  return at < 0 || at > PREFIX ? undefined : { prefix: name.slice(0, at), base: name.slice(at + 1) };
 }
 
 /** The checksum field itself counts as blanks. */
