@@ -1,9 +1,14 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { type Clock, systemClock } from "../core/clock.ts";
+import { createLog, createMetrics } from "../observe/index.ts";
+import { newIdentity } from "./age-header.ts";
 import { backupsIn, prune } from "./backup.ts";
-import { nextBackup } from "./schedule.ts";
+import { backupSchedule, nextBackup } from "./schedule.ts";
 
 const daily = { schedule: "15 3 * * *", timeZone: "Europe/Berlin" };
 const now = new Date("2026-07-01T12:00:00Z");
@@ -44,6 +49,76 @@ test("the oldest of this host's backups go, nobody else's files", () => {
     expect(prune(dir, `${mine}ffff`, 2)).toEqual(names.slice(0, 1));
     expect(readdirSync(dir).sort()).toEqual([...names.slice(1), ...others].sort());
     expect(backupsIn(dir, mine)).toEqual(names.slice(1));
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+/** Time goes by as it is slept. */
+function hastyClock(from: Date): Clock {
+  let at = from.getTime();
+  return {
+    now: () => new Date(at),
+    async sleep(ms, signal) {
+      await setImmediate();
+      signal?.throwIfAborted();
+      at += ms;
+    },
+  };
+}
+
+/** Of a host whose data directory is empty: no etcd runs. */
+function scheduleOf(dir: string, clock: Clock) {
+  const told: string[] = [];
+  const metrics = createMetrics();
+  const directory = join(dir, "backups");
+  const schedule = backupSchedule({
+    dataDir: join(dir, "data"),
+    plan: { ...daily, directory, keep: 2, recipients: [newIdentity().recipient] },
+    tenants: true,
+    config: {},
+    versions: { ironwright: "0", kubernetes: "v0" },
+    metrics,
+    events: { record: (_, type, reason, message) => void told.push(`${type} ${reason}: ${message}`), flush: async () => {} },
+    about: { apiVersion: "v1", kind: "Namespace", metadata: { name: "n" } },
+    clock,
+    random: randomBytes,
+    log: createLog("fatal"),
+  });
+  return { schedule, told, metrics, directory };
+}
+
+test("a directory that is a file is a failed backup, told and tried again, and never the end of the process", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "iwd-"));
+  const { schedule, told, metrics, directory } = scheduleOf(dir, hastyClock(now));
+  try {
+    writeFileSync(directory, "");
+    schedule.start();
+    await expect.poll(() => told.length, { timeout: 10_000 }).toBeGreaterThan(2);
+    expect(told.every((one) => /^Warning BackupFailed: .*backups.*ENOTDIR/.test(one))).toBe(true);
+    expect((await metrics.backups.get()).values).toMatchObject([{ labels: { end: "failed" } }]);
+    rmSync(directory);
+    mkdirSync(directory);
+    await expect.poll(() => backupsThere(directory), { timeout: 10_000 }).toBeGreaterThan(0);
+  } finally {
+    await schedule.stop();
+    rmSync(dir, { recursive: true });
+  }
+  expect(told.some((one) => one.startsWith("Normal BackupWritten"))).toBe(true);
+});
+
+function backupsThere(directory: string): number {
+  return readdirSync(directory).filter((name) => name.endsWith(".age")).length;
+}
+
+test("one that is told to stop while it waits for its directory stops", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "iwd-"));
+  try {
+    const { schedule, told, directory } = scheduleOf(dir, systemClock);
+    writeFileSync(directory, "");
+    schedule.start();
+    await expect.poll(() => told.length).toBe(1);
+    await schedule.stop();
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -58,45 +58,74 @@ export function backupSchedule(options: ScheduleOptions): BackupSchedule {
   const ending = new AbortController();
   let loop: Promise<void> | undefined;
 
+  /** Ends by `stop` alone: what fails is tried again, and nothing of it reaches the process. */
   async function run(): Promise<void> {
-    let last = lastOf(plan.directory, hostOf(options.dataDir));
-    if (last) metrics.backupLastSuccess.set(last.getTime() / 1000);
-    let due = nextBackup(plan, last, clock.now());
+    let due: Date | undefined;
     while (!ending.signal.aborted) {
-      const left = due.getTime() - clock.now().getTime();
-      await clock.sleep(Math.min(Math.max(0, left), LONGEST_MS), ending.signal).catch(() => {});
-      if (ending.signal.aborted) return;
-      if (clock.now() < due) continue;
-      const began = clock.now();
-      if (await once()) {
-        last = began;
-        due = nextBackup(plan, last, clock.now());
-      } else {
-        due = new Date(Math.min(nextBackup(plan, undefined, clock.now()).getTime(), clock.now().getTime() + RETRY_MS));
+      due ??= await attempt(firstDue);
+      if (!due) {
+        await reached(soon());
+        continue;
       }
+      if (!(await reached(due))) return;
+      const began = clock.now();
+      const isDone = await attempt(write);
+      const next = nextBackup(plan, isDone ? began : undefined, clock.now());
+      due = isDone ? next : new Date(Math.min(next.getTime(), soon().getTime()));
     }
   }
 
-  async function once(): Promise<boolean> {
+  /** False when it is told to stop first. */
+  async function reached(due: Date): Promise<boolean> {
+    while (!ending.signal.aborted) {
+      const left = due.getTime() - clock.now().getTime();
+      await clock.sleep(Math.min(Math.max(0, left), LONGEST_MS), ending.signal).catch(() => {});
+      if (clock.now() >= due) return !ending.signal.aborted;
+    }
+    return false;
+  }
+
+  function soon(): Date {
+    return new Date(clock.now().getTime() + RETRY_MS);
+  }
+
+  /** By the newest backup there is; the directory may be of another machine, and away. */
+  function firstDue(): Date {
+    const last = lastOf(plan.directory, hostOf(options.dataDir));
+    if (last) metrics.backupLastSuccess.set(last.getTime() / 1000);
+    return nextBackup(plan, last, clock.now());
+  }
+
+  async function write(): Promise<true> {
+    const taken = await takeBackup({ ...options, to: `${plan.directory}/`, lock: { recipients: plan.recipients } });
+    metrics.backups.inc({ end: "done" });
+    metrics.backupLastSuccess.set(Date.parse(taken.manifest.takenAt) / 1000);
+    metrics.backupBytes.set(taken.bytes);
+    const removed = pruned(taken.manifest.host);
+    log.info({ file: taken.file, bytes: taken.bytes, ms: taken.ms, removed }, "a backup is written");
+    events.record(options.about, "Normal", "BackupWritten", `${taken.file}, ${taken.bytes} bytes in ${formatDuration(taken.ms)}`);
+    return true;
+  }
+
+  /** The backup is written all the same: another one at once would only fill the directory. */
+  function pruned(host: string): readonly string[] {
     try {
-      const taken = await takeBackup({ ...options, to: `${plan.directory}/`, lock: { recipients: plan.recipients } });
-      const removed = prune(plan.directory, taken.manifest.host, plan.keep);
-      metrics.backups.inc({ end: "done" });
-      metrics.backupLastSuccess.set(Date.parse(taken.manifest.takenAt) / 1000);
-      metrics.backupBytes.set(taken.bytes);
-      log.info({ file: taken.file, bytes: taken.bytes, ms: taken.ms, removed }, "a backup is written");
-      events.record(options.about, "Normal", "BackupWritten", `${taken.file}, ${taken.bytes} bytes in ${formatDuration(taken.ms)}`);
-      return true;
+      return prune(plan.directory, host, plan.keep);
+    } catch (error) {
+      log.warn({ err: error, directory: plan.directory }, "old backups were not removed");
+      return [];
+    }
+  }
+
+  async function attempt<T>(work: () => T | Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
     } catch (error) {
       metrics.backups.inc({ end: "failed" });
       log.error({ err: error }, "no backup was written");
-      events.record(
-        options.about,
-        "Warning",
-        "BackupFailed",
-        error instanceof IronwrightError ? `${error.message}; ${error.next}` : reasonOf(error),
-      );
-      return false;
+      const message = error instanceof IronwrightError ? `${error.message}; ${error.next}` : `${plan.directory}: ${reasonOf(error)}`;
+      events.record(options.about, "Warning", "BackupFailed", message);
+      return undefined;
     }
   }
 
