@@ -14,23 +14,30 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const base64 = (text: string) => Buffer.from(text).toString("base64");
-const keys = Array.from({ length: 300 }, (_, at) => ({
+interface Key {
+  readonly key: string;
+  readonly value: string;
+  readonly lease: string;
+}
+const keys: readonly Key[] = Array.from({ length: 300 }, (_, at) => ({
   key: base64(`k${String(at).padStart(4, "0")}`),
   value: base64("v".repeat(at)),
   lease: at % 3 ? "0" : "7",
 }));
 
 /** An etcd's answers by the gateway's rules: pages by key, 64-bit numbers as text. What real ones do is the flow test's. */
-function answers(refusals = 0): Etcd {
+function answers(refusals = 0, all = keys, onAnswer: (kvs: readonly Key[]) => void = () => {}): Etcd {
   let left = refusals;
   const call: Etcd["call"] = async (path, body) => {
     const asked = body as { key?: string; limit?: number; count_only?: boolean; ID?: string };
     if (path === "lease/timetolive") return { TTL: "100", grantedTTL: "3600" };
-    if (asked.count_only) return { header: { revision: "42" }, count: String(keys.length) };
+    if (asked.count_only) return { header: { revision: "42" }, count: String(all.length) };
     if (left-- > 0) throw new IronwrightError("IRW_DATASTORE", { endpoint: "e", reason: "required revision has been compacted" });
     const from = Buffer.from(asked.key ?? "", "base64");
-    const rest = keys.filter((one) => Buffer.compare(Buffer.from(one.key, "base64"), from) >= 0);
-    return { kvs: rest.slice(0, asked.limit), more: rest.length > (asked.limit ?? 0) };
+    const rest = all.filter((one) => Buffer.compare(Buffer.from(one.key, "base64"), from) >= 0);
+    const kvs = rest.slice(0, asked.limit);
+    onAnswer(kvs);
+    return { kvs, more: rest.length > kvs.length };
   };
   return { call } as Etcd;
 }
@@ -41,6 +48,30 @@ test("every key comes back in order, a lease before what goes with it", async ()
   const entries = await Array.fromAsync(readContent(file));
   expect(entries[0]).toEqual({ lease: 7n, seconds: 3600 });
   expect(entries.slice(1).map((one) => ("key" in one ? one.key.toString("base64") : ""))).toEqual(keys.map((one) => one.key));
+});
+
+test("values as large as etcd takes, after thousands of tiny ones, never make an answer that fills the memory", async () => {
+  const largest = 1.5 * 2 ** 20;
+  const tiny = Array.from({ length: 3_000 }, (_, at) => ({ key: base64(`a${String(at).padStart(4, "0")}`), value: "", lease: "0" }));
+  const value = base64("v".repeat(largest));
+  // of one string, so that the test itself is small
+  const large = Array.from({ length: 80 }, (_, at) => ({ key: base64(`b${String(at).padStart(4, "0")}`), value, lease: "0" }));
+  // a key is as good a place to put it
+  const long = { key: base64(`c${"k".repeat(largest)}`), value: "", lease: "0" };
+  const weights: number[] = [];
+  const etcd = answers(0, [...tiny, ...large, long], (kvs) =>
+    weights.push(kvs.reduce((sum, one) => sum + ((one.key.length + one.value.length) * 3) / 4, 0)),
+  );
+  const file = join(dir, "large");
+  expect((await dumpEtcd(etcd, file)).keys).toBe(3_081);
+  expect(Math.max(...weights)).toBeLessThanOrEqual(64 * (largest + 5));
+  // it learns: from the first heavy answer on, less and less is asked for
+  const heavy = weights.filter((one) => one > largest);
+  expect(heavy.slice(4).every((one) => one < 8 * 2 ** 20)).toBe(true);
+  let last = 0;
+  for await (const entry of readContent(file)) if ("key" in entry) last = entry.key.length;
+  expect(last).toBe(largest + 1);
+  rmSync(file);
 });
 
 test("a revision that is compacted while it is read is read anew, and not for ever", async () => {

@@ -25,13 +25,13 @@ const MAGIC = Buffer.from("IWKV1\n");
 const HEADER = 17;
 const KIND = { lease: 1, key: 2, end: 3 } as const;
 const EVERY_KEY = "AA==";
-const FIRST_PAGE = 64;
-const MOST_KEYS = 2_000;
+/** Nothing is known of the next keys: each may be of 1.5 MiB, so that an answer weighs 96 MiB at the very most. */
+const MOST_KEYS = 64;
 const PAGE_BYTES = 2 << 20;
 /** The apiserver compacts what is older than five minutes: a reading that is slower than that begins again. */
 const TRIES = 3;
-/** Far beyond what etcd takes in one request: a file that claims more would be read whole. */
-const LONGEST_KEY = 1 << 20;
+/** Far beyond what etcd takes in one request, keys as values: a file that claims more would be read whole. */
+const LONGEST_KEY = 16 << 20;
 const LONGEST_VALUE = 64 << 20;
 /** How far an apiserver got with compaction: of that etcd alone. */
 const LEFT_OUT = "compact_rev_key";
@@ -91,14 +91,14 @@ async function dumpOnce(etcd: Etcd, file: string): Promise<Dumped> {
 
 async function* pages(etcd: Etcd, revision: string): AsyncGenerator<readonly KeyValue[]> {
   let from = Buffer.from([0]);
-  for (let limit = FIRST_PAGE; ; ) {
+  for (let limit = MOST_KEYS; ; ) {
     const answer = await etcd.call("kv/range", { key: from.toString("base64"), range_end: EVERY_KEY, revision, limit });
     const page = ((answer.kvs ?? []) as WireKey[]).map(fromWire);
     yield page;
     const last = page.at(-1);
     if (!last || answer.more !== true) return;
     from = Buffer.concat([last.key, Buffer.from([0])]);
-    const bytes = page.reduce((sum, one) => sum + one.value.length, 0);
+    const bytes = page.reduce((sum, one) => sum + one.key.length + one.value.length, 0);
     limit = bytes < PAGE_BYTES ? Math.min(MOST_KEYS, limit * 2) : Math.max(1, limit >> 1);
   }
 }
