@@ -31,7 +31,7 @@ const manifest = z.object({
   /** Of Kubernetes on the host control plane. */
   kubernetes: z.string(),
   takenAt: z.iso.datetime(),
-  /** SHA-256 of the host control plane's authority: which host it is a backup of. */
+  /** Which host it is a backup of: SHA-256 of its control plane's authority, or its data directory's number. */
   host: z.string(),
   /** Absent where the host control plane is somebody else's cluster. */
   etcd: datastore.optional(),

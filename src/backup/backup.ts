@@ -1,4 +1,3 @@
-import { X509Certificate } from "node:crypto";
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
@@ -10,6 +9,7 @@ import type { Lock } from "./age-header.ts";
 import { type Datastore, type Manifest, type Source, writeArchive } from "./archive.ts";
 import { dumpEtcd } from "./content.ts";
 import { copyContents, partName } from "./contents.ts";
+import { hostOf } from "./host-id.ts";
 
 export interface BackupOptions {
   readonly dataDir: string;
@@ -54,7 +54,7 @@ export async function takeBackup(options: BackupOptions): Promise<Backup> {
     rmSync(scratch, { recursive: true, force: true });
     mkdirSync(scratch, { recursive: true, mode: 0o700 });
     const began = clock.now();
-    const host = hostOf(dataDir);
+    const host = hostOf(dataDir, options.random);
     file = fileFor(options.to, host, began);
     const manifest = await write(options, scratch, file, host, began);
     return { file, bytes: statSync(file).size, ms: clock.now().getTime() - began.getTime(), manifest };
@@ -144,13 +144,6 @@ function shardsOf(dataDir: string): readonly { name: string; etcd: EtcdOptions }
       const tls = { ca: read("ca.crt"), cert: read("daemon.crt"), key: read("daemon.key") };
       return { name, etcd: { endpoint: `https://127.0.0.1:${read("port").trim()}`, tls, rootPassword: read("root-password") } };
     });
-}
-
-/** Which host it is: the fingerprint of its own authority, made once. */
-export function hostOf(dataDir: string): string {
-  const authority = join(dataDir, "pki", "host", "server-ca.crt");
-  if (!isThere(authority)) return "external";
-  return new X509Certificate(readFileSync(authority)).fingerprint256.replaceAll(":", "").toLowerCase();
 }
 
 function fileFor(to: string, host: string, at: Date): string {

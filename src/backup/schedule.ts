@@ -4,7 +4,8 @@ import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { Resource } from "../core/resources.ts";
 import type { EventRecorder } from "../kube/index.ts";
 import type { Metrics } from "../observe/index.ts";
-import { type BackupOptions, backupsIn, hostOf, prune, takeBackup } from "./backup.ts";
+import { type BackupOptions, backupsIn, prune, takeBackup } from "./backup.ts";
+import { hostOf } from "./host-id.ts";
 
 export interface BackupPlan {
   /** Cron: five fields. */
@@ -91,7 +92,7 @@ export function backupSchedule(options: ScheduleOptions): BackupSchedule {
 
   /** By the newest backup there is; the directory may be of another machine, and away. */
   function firstDue(): Date {
-    const last = lastOf(plan.directory, hostOf(options.dataDir));
+    const last = lastOf(plan.directory, hostOf(options.dataDir, options.random));
     if (last) metrics.backupLastSuccess.set(last.getTime() / 1000);
     return nextBackup(plan, last, clock.now());
   }
