@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
-import { networkInterfaces } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import ipaddr from "ipaddr.js";
 import { startApi } from "./api/index.ts";
 import { type Autoscaler, autoscaler } from "./autoscale/index.ts";
-import { backupSchedule, nextBackup, readRestored, refuseUnfinished, writeRestored } from "./backup/index.ts";
+import { backupSchedule, nextBackup, readRestored, writeRestored } from "./backup/index.ts";
 import { bmcKeeper, connectBmc } from "./bmc/index.ts";
-import { type BootPlane, checkInterfaces, createBootPlane, netbootingFile } from "./boot/index.ts";
+import { type BootPlane, netbootingFile } from "./boot/index.ts";
+import type { First } from "./boot-first.ts";
 import type { Artifacts } from "./config/artifacts.ts";
 import { type Config, redacted } from "./config/index.ts";
 import { systemClock } from "./core/clock.ts";
@@ -19,7 +19,7 @@ import { ONE, parseQuantity, type Quantity } from "./core/quantity.ts";
 import { OS_IMAGE } from "./core/resources.ts";
 import { connectKube, type EventRecorder, eventRecorder, installCrds, installRoles, type Kube, NAMESPACE } from "./kube/index.ts";
 import { type MachineController, machineController, quarantineRestored } from "./machine/index.ts";
-import { addProcessMetrics, createMetrics, type Logger, type Metrics } from "./observe/index.ts";
+import type { Logger } from "./observe/index.ts";
 import {
   connectSupervisor,
   hostPkiDir,
@@ -44,15 +44,13 @@ import { type OperationJob, operationQueue, operationWorker, type RedisAddress }
 export interface Daemon {
   /** Admin kubeconfig of the host control plane, as a file. */
   readonly kubeconfig: string;
-  /** Ends the daemon's own work. Control planes go on: they are the supervisor's. */
+  /** Ends the daemon's own work, all but the boot plane. Control planes go on: they are the supervisor's. */
   stop(): Promise<void>;
 }
 
 export interface Surroundings {
   readonly config: Config;
   readonly artifacts: Artifacts;
-  /** Boot sockets by name, inherited from systemd or from `ironwright-native sockets`. */
-  readonly sockets: ReadonlyMap<string, number>;
   readonly log: Logger;
   /** Aborts to end a start that still waits for the host control plane or Redis; what is up already is stopped. */
   readonly stopping: AbortSignal;
@@ -61,26 +59,15 @@ export interface Surroundings {
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
 
-/**
- * Builds the parts and starts them in the order in which they need each other. The boot plane is first and waits for
- * nothing: a server that boots now may be one that carries the control plane.
- */
-export async function startDaemon(surroundings: Surroundings): Promise<Daemon> {
+/** Builds the parts and starts them in the order in which they need each other, when the boot plane is up. */
+export async function startDaemon(surroundings: Surroundings, { bootPlane, metrics }: First): Promise<Daemon> {
   const { config, artifacts, log, stopping } = surroundings;
   const stops: (() => Promise<void>)[] = [];
   const stop = async () => {
     for (const end of stops.reverse()) await end().catch((error: unknown) => log.error({ err: error }, "a part did not stop cleanly"));
   };
   try {
-    refuseUnfinished(config.dataDir);
     if (config.backup) nextBackup(config.backup, undefined, systemClock.now());
-    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-    const metrics = createMetrics();
-    addProcessMetrics(metrics);
-    const bootPlane = bootPlaneOf(surroundings, metrics);
-    // also when it does not start: what it has opened by then would keep the process
-    stops.push(() => bootPlane.stop());
-    await bootPlane.start();
     let scaler: Autoscaler | undefined;
     let usage: UsageMeter | undefined;
     const api = await startApi(
@@ -277,17 +264,6 @@ function unless<T>(signal: AbortSignal, awaited: Promise<T>): Promise<T> {
   });
 }
 
-function bootPlaneOf({ config, artifacts, sockets, log }: Surroundings, metrics: Metrics): BootPlane {
-  checkInterfaces(config.boot.interfaces, networkInterfaces());
-  return createBootPlane({
-    config: { ...config.boot, dataDir: config.dataDir },
-    sockets,
-    assets: { pxeDir: artifacts.pxe, kernel: artifacts.installer.kernel, initrd: artifacts.installer.initrd },
-    native: artifacts.native,
-    clock: systemClock,
-    log: log.child({ part: "boot" }),
-    metrics,
-  });
 }
 
 /** The networks machines boot on: a tenant whose pods had the same addresses could not be reached. */

@@ -1,16 +1,4 @@
-import {
-  closeSync,
-  createReadStream,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  statSync,
-} from "node:fs";
+import { closeSync, createReadStream, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
@@ -20,6 +8,7 @@ import { type Manifest, unpackArchive } from "./archive.ts";
 import { belongs } from "./contents.ts";
 import { restoreEtcd } from "./etcd-restore.ts";
 import { writeRestored } from "./restored.ts";
+import { UNFINISHED } from "./unfinished.ts";
 
 export interface RestoreOptions {
   readonly file: string;
@@ -38,9 +27,6 @@ export interface Restore {
   readonly id: string;
   readonly ms: number;
 }
-
-/** Holds what is not whole yet; a daemon does not start beside it. */
-export const UNFINISHED = "restoring";
 
 /**
  * Makes a data directory from a backup, offline. Everything is read, checked and made beside, and put in place at the end: a refusal
@@ -132,12 +118,6 @@ async function restoreDatastores(options: RestoreOptions, manifest: Manifest, un
       throw new IronwrightError("IRW_BACKUP_ARCHIVE", { file: options.file, reason: `${content} holds ${keys} keys of ${about.keys}` });
     log.info({ datastore: about.name, keys, from: about.revision, revision: String(revision) }, "a datastore is restored");
   }
-}
-
-/** A restore that was broken off left a directory that is not whole: nothing may start there. @throws IRW_RESTORE_TARGET */
-export function refuseUnfinished(dataDir: string): void {
-  if (existsSync(join(dataDir, UNFINISHED)))
-    throw new IronwrightError("IRW_RESTORE_TARGET", { directory: dataDir, reason: "a restore was broken off there, and it is not whole" });
 }
 
 function sync(directory: string): void {

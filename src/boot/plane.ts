@@ -9,7 +9,7 @@ import { createBootFiles } from "./boot-files.ts";
 import { type Carrier, startCarrier } from "./carrier.ts";
 import type { BootAssets, BootConfig, BootPlane, InstallerHello, LeaseView } from "./contract.ts";
 import { createBodySender } from "./http-body.ts";
-import { type BootIdentity, openBootIdentity } from "./https.ts";
+import type { BootIdentity } from "./https.ts";
 import { createJournal } from "./journal.ts";
 import { openLeaseLog } from "./lease-log.ts";
 import { createLoopGuard } from "./loop-guard.ts";
@@ -129,8 +129,11 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
       carrier = await startCarrier({ native: options.native, clock, log });
       const { https } = config;
       const listening = config.interfaces.filter(({ mode }) => mode !== "off").map(({ address }) => address.split("/")[0] ?? "");
-      identity =
-        https && (await openBootIdentity({ https, directory: join(config.dataDir, "boot-pki"), addresses: listening, clock, log }));
+      if (https) {
+        // certificates are much code: a plane without them answers sooner
+        const { openBootIdentity } = await import("./https.ts");
+        identity = await openBootIdentity({ https, directory: join(config.dataDir, "boot-pki"), addresses: listening, clock, log });
+      }
       const files = createBootFiles();
       const bodies = createBodySender({ carrier, files, clock });
       for (const at of config.interfaces) {

@@ -1,7 +1,5 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import { ApiProblem } from "../api/client.ts";
-import { IronwrightError } from "../core/errors.ts";
 import { collect, type GlobalOptions } from "./options.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
@@ -58,7 +56,8 @@ try {
   }
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof IronwrightError || error instanceof ApiProblem)
+  // a problem of our own or one the daemon tells of: neither's class is loaded for commands that have none
+  if (error instanceof Error && "code" in error && "next" in error)
     process.stderr.write(`${error.code}: ${error.message}\n  next: ${error.next}\n`);
   else process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;

@@ -22,7 +22,7 @@ const PEERS = new Set(["boot", "bmc", "machine", "autoscale", "tenant", "backup"
 /** What every layer may be configured by, and only these read it. */
 const READS_CONFIG = new Set(["cli", "rack", "api"]);
 /** May import any folder. */
-const SEES_ALL = new Set(["src/main.ts", "src/cli"]);
+const SEES_ALL = new Set(["src/main.ts", "src/boot-first.ts", "src/cli"]);
 
 /** What a folder's parts may import besides their own folder, where that is less than its layer allows. */
 const NARROWER: Readonly<Record<string, readonly string[]>> = { "src/autoscale/plan": ["core"] };
@@ -81,4 +81,28 @@ export function importsUnder(repo: string): Import[] {
     .map((entry) => relative(repo, join(entry.parentPath, entry.name)))
     .sort()
     .flatMap((file) => importsOf(file, readFileSync(join(repo, file), "utf8")));
+}
+
+/** What a file loads before its own first line runs: its imports and theirs, neither those of types nor dynamic ones. */
+export function loadedBy(repo: string, file: string, seen = new Set<string>()): Set<string> {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  const text = readFileSync(join(repo, file), "utf8")
+    .replace(/\/\*[\s\S]*?\*\//g, "")
+    .replace(/(^|\s)\/\/.*$/gm, "$1");
+  for (const [, isType, names = "", path = ""] of text.matchAll(
+    /\b(?:import|export)\b\s+(type\s+)?([^;"'()]*?)(?:\bfrom\s+)?["']([^"']+)["']/g,
+  )) {
+    if (isType || (names.includes("{") && bracedTypes(names))) continue;
+    if (path.startsWith(".")) loadedBy(repo, posix.join(dirname(file), path), seen);
+    else seen.add(path);
+  }
+  return seen;
+}
+
+/** `{ type A, type B }`: a file of which types alone are imported is not loaded. */
+function bracedTypes(names: string): boolean {
+  const inside = /^\s*\{([^}]*)\}\s*$/.exec(names)?.[1];
+  const list = inside?.split(",").filter((one) => one.trim() !== "") ?? [];
+  return list.length > 0 && list.every((one) => one.trim().startsWith("type "));
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { importsOf, importsUnder, objection } from "./graph.ts";
+import { importsOf, importsUnder, loadedBy, objection } from "./graph.ts";
 
 const repo = join(import.meta.dirname, "../..");
 
@@ -55,4 +55,21 @@ test("imports of every form are seen, and comments are not", () => {
   expect(importsOf("src/boot/x.ts", text).map((one) => one.to)).toEqual(
     ["boot/a", "kube/b", "boot/c", "boot/d", "boot/e", "boot/f", "boot/g"].map((name) => `src/${name}.ts`),
   );
+});
+
+// a killed daemon answers again when these are loaded, and no sooner
+test.each(["src/boot-first.ts", "src/cli/main.ts", "src/cli/serve.ts"])("%s loads little before the boot plane is up", (file) => {
+  const loaded = [...loadedBy(repo, file)];
+  const folders = new Set(loaded.map((one) => /^src\/([^/]+)\//.exec(one)?.[1]).filter((one) => one !== undefined));
+  const allowed = file === "src/boot-first.ts" ? ["backup", "boot", "core", "wire", "observe"] : ["boot", "cli", "config", "core", "wire"];
+  expect([...folders].filter((folder) => !allowed.includes(folder))).toEqual([]);
+  for (const heavy of ["@kubernetes/client-node", "@peculiar/x509", "bullmq", "fastify", "ssh2", "undici"])
+    expect(loaded).not.toContain(heavy);
+});
+
+test("what is loaded is told from what is a type, and from what is loaded later", () => {
+  expect(loadedBy(repo, "src/boot-first.ts")).toContain("src/boot/dhcp-server.ts");
+  expect(loadedBy(repo, "src/cli/serve.ts")).not.toContain("src/main.ts");
+  expect(loadedBy(repo, "src/main.ts")).toContain("fastify");
+  expect(loadedBy(repo, "src/boot/plane.ts")).not.toContain("src/boot/https.ts");
 });

@@ -2,6 +2,7 @@ import type { BootRecord } from "../../src/boot/index.ts";
 import { paperServers } from "../../src/rack/index.ts";
 import { layPaperWire, startPaperRack } from "../flow/paper-rack.ts";
 import { type BootPart, type BootPartOptions, percentile } from "./boot-part.ts";
+import { restartsOfServe } from "./boot-restart.ts";
 import { type BootProcess, layWire, startBootProcess, type Wire } from "./wire.ts";
 
 const AT = {
@@ -49,6 +50,19 @@ export async function benchPaper({ quick, say }: BootPartOptions): Promise<BootP
     await server.end();
     figures["answering again after SIGKILL p99 s"] = round(percentile(silences, 0.99));
     say(`answering again after SIGKILL: ${silences.map((one) => one.toFixed(2)).join(", ")} s`);
+
+    const restarts = await restartsOfServe(wire, AT, quick ? 2 : KILLS);
+    const [again, pauses] = [restarts.map(({ silence }) => silence), restarts.map(({ pause }) => pause)];
+    figures["ironwright serve answering again after SIGKILL p50 s"] = round(percentile(again, 0.5));
+    figures["ironwright serve answering again after SIGKILL p99 s"] = round(percentile(again, 0.99));
+    figures["ironwright serve CPU s to its first answer"] = round(
+      percentile(
+        restarts.map(({ cpu }) => cpu),
+        0.5,
+      ),
+    );
+    figures["ironwright serve longest pause while the rest is loaded s"] = round(Math.max(...pauses));
+    say(`ironwright serve after SIGKILL: ${again.map((one) => one.toFixed(2)).join(", ")} s`);
   } finally {
     wire.remove();
   }

@@ -2,8 +2,8 @@ import { SYSTEM_NAMESPACE } from "../../../src/core/names.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../../src/core/resources.ts";
 import { connectKube, type Kube, NAMESPACE, SECRET } from "../../../src/kube/index.ts";
 import type { TenantController } from "../../../src/tenant/index.ts";
-import { type HostControlPlane, withHost } from "../../flow/host-control-plane.ts";
 import { eventually } from "../../flow/eventually.ts";
+import { type HostControlPlane, withHost } from "../../flow/host-control-plane.ts";
 import { cellsOf, controllerOf, createTenant, kubeconfigText, readyTenant } from "../../flow/tenant-world.ts";
 import { MIB, machineMemory } from "./machine-memory.ts";
 
