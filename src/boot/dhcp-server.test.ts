@@ -241,6 +241,34 @@ describe("what proves nothing", () => {
     expect(ask(discoverFrom("52:54:00:00:00:02")).frame.yourAddress).toBe(held);
   });
 
+  test("a release and a decline that are replayed are counted, and change nothing of the next holder's", () => {
+    const one = segment({ pool: ["10.77.0.10", "10.77.0.10"] });
+    const take = (mac: string) => {
+      const { yourAddress } = one.ask(discoverFrom(mac)).frame;
+      one.ask(selecting(discoverFrom(mac), yourAddress));
+      return yourAddress;
+    };
+    const held = take("52:54:00:00:00:01");
+    const sayRelease = { [OPTION.messageType]: Uint8Array.of(MESSAGE.release), [OPTION.serverIdentifier]: bytes(OWN) };
+    const released = edit(discoverFrom("52:54:00:00:00:01"), sayRelease, { clientAddress: held });
+    const at = { address: ipv4Text(held), port: 68 };
+    one.server.answer(released, at);
+    expect(take("52:54:00:00:00:02")).toBe(held);
+    one.server.answer(released, at);
+    one.server.answer(released, at);
+    expect(one.refused()).toMatchObject({ "dhcp: a release of what it does not hold": 2 });
+    expect(one.dhcp.addresses.addressOf("52:54:00:00:00:02")).toBe(held);
+
+    const decline = { [OPTION.messageType]: Uint8Array.of(MESSAGE.decline), [OPTION.requestedAddress]: bytes(held) };
+    const declined = edit(discoverFrom("52:54:00:00:00:02"), decline);
+    one.server.answer(declined, peer);
+    one.server.answer(declined, peer);
+    expect(one.refused()).toMatchObject({
+      "dhcp: declined, the address is used by somebody else": 1,
+      "dhcp: a decline of what it was not given": 1,
+    });
+  });
+
   test("a decline of what was never given", () => {
     const { server, held, ask, refused } = holding();
     server.answer(

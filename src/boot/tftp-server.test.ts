@@ -122,6 +122,39 @@ test("a lost packet is sent again", async () => {
   expect((await client.next()).packet).toMatchObject({ kind: "data", block: 1 });
 });
 
+test("a request that comes again is counted, and begins no second transfer", async () => {
+  request("snponly.efi", {});
+  const { from } = await client.next();
+  request("snponly.efi", {});
+  await expect.poll(() => refusals.all()).toEqual({ "tftp: a request that was answered already": 1 });
+  expect(server.active).toBe(1);
+  client.send({ kind: "ack", block: 1 }, from);
+  expect((await client.next()).packet).toMatchObject({ kind: "data", block: 2 });
+});
+
+test("a client has eight transfers: the ninth is an error and counted, another client is served", async () => {
+  const read = encodeTftp({ kind: "read", file: "snponly.efi", mode: "octet", options: new Map() });
+  const ask = (one: Client) => one.socket.send(read, listening.address().port, SERVER);
+  const greedy: Client[] = [];
+  const other = await createClient("127.0.0.3");
+  try {
+    for (let transfer = 0; transfer < 8; transfer++) {
+      const one = await createClient();
+      greedy.push(one);
+      ask(one);
+      expect((await one.next()).packet).toMatchObject({ kind: "data", block: 1 });
+    }
+    request("snponly.efi", {});
+    expect((await client.next()).packet).toMatchObject({ kind: "error", code: 0, message: "too many transfers at once" });
+    expect(refusals.all()).toEqual({ "tftp: too many transfers at once": 1 });
+    ask(other);
+    expect((await other.next()).packet).toMatchObject({ kind: "data", block: 1 });
+    expect(server.active).toBe(9);
+  } finally {
+    for (const one of [...greedy, other]) one.socket.close();
+  }
+});
+
 function request(file: string, options: Record<string, string>): void {
   listeningSend(encodeTftp({ kind: "read", file, mode: "octet", options: new Map(Object.entries(options)) }));
 }
@@ -136,8 +169,8 @@ interface Client {
   send(packet: TftpPacket, to: RemoteInfo): void;
 }
 
-async function createClient(): Promise<Client> {
-  const socket = await udpSocket("client", { address: "127.0.0.1", port: 0 });
+async function createClient(address = "127.0.0.1"): Promise<Client> {
+  const socket = await udpSocket("client", { address, port: 0 });
   const came: { packet: TftpPacket; from: RemoteInfo }[] = [];
   let taker: (() => void) | undefined;
   socket.on("message", (datagram, from) => {

@@ -71,8 +71,8 @@ export function serveTftp(options: TftpServerOptions): { readonly active: number
     const file = options.grub(asked, peer.address) ?? program(asked);
     if (!file) return refuse(peer, TFTP_ERROR.notFound, "no such boot program");
     const key = `${peer.address}:${peer.port}`;
-    // the request came twice: its transfer is under way and answers by itself
-    if (running.has(key)) return;
+    // its transfer is under way and answers by itself
+    if (running.has(key)) return refusals.count("tftp: a request that was answered already", { from: peer.address });
     const own = ofClient.get(peer.address) ?? 0;
     if (own >= TRANSFERS_PER_CLIENT || running.size >= TRANSFERS) return refuse(peer, TFTP_ERROR.undefined, "too many transfers at once");
     const ending = new AbortController();

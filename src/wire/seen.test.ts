@@ -50,6 +50,17 @@ describe.each(seenRequests)("read request of $client for $file", (seen) => {
     expect([packet.file, packet.mode, [...packet.options]]).toEqual([seen.file, "octet", seen.options]);
     expect(hex(encodeTftp(packet))).toBe(hex(seen.bytes));
   });
+
+  test("cut anywhere, it is a reason or a shorter packet, and never read beyond its end", () => {
+    // what lies behind: zeros would end a string that has no end, other bytes prolong one
+    for (const behind of [0, 0x61]) {
+      for (let end = 0; end <= seen.bytes.length; end++) {
+        const around = new Uint8Array(end + 64).fill(behind);
+        around.set(seen.bytes.subarray(0, end), 32);
+        expect(parseTftp(around.subarray(32, 32 + end))).toEqual(parseTftp(Uint8Array.from(seen.bytes.subarray(0, end))));
+      }
+    }
+  });
 });
 
 /**

@@ -142,6 +142,24 @@ describe.each([
     await expect(curl(`${secure}/kernel`)).rejects.toThrow(/certificate/);
   });
 
+  test("firmware that boots by HTTP is offered our HTTPS address, and what it fetches there is the boot program", async () => {
+    ip("-n", there, "link", "set", "eth0", "address", MAC);
+    // option 60 as EDK2 writes it, option 93 its architecture: x64 UEFI HTTP
+    const asks = ["-V", "HTTPClient:Arch:00016:UNDI:003001", "-x", "0x5d:0010", "-O", "bootfile", "-O", "vendor"];
+    const script = join(directory, "udhcpc.sh");
+    writeFileSync(script, '#!/bin/sh\n[ "$1" = bound ] && echo "$boot_file|$vendor"\nexit 0\n', { mode: 0o755 });
+    const said = await inside("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "1", "-s", script, ...asks);
+    const [offered = "", vendorClass] =
+      said
+        .split("\n")
+        .find((line) => line.includes("|"))
+        ?.split("|") ?? [];
+    expect(offered).toBe(`https://10.77.0.1:8443/boot/${nonce}/snponly.efi`);
+    // UEFI 2.10 §24.7.3.1: without it the firmware drops the offer
+    expect(vendorClass).toBe("HTTPClient");
+    expect((await curl("--cacert", join(directory, "boot-pki", "boot-ca.crt"), offered)).equals(program)).toBe(true);
+  });
+
   test("a stranger in a transfer gets error 5, and the transfer goes on", async () => {
     const peer = fileURLToPath(new URL("peer-tftp-stranger.ts", import.meta.url));
     expect(JSON.parse(await inside(process.execPath, peer, "10.77.0.1", "snponly.efi"))).toEqual({ blocks: [1, 2], stranger: 5 });

@@ -5,6 +5,7 @@ import { fuzzBoot } from "../fuzz/boot.ts";
 import { createMatrixWorld, type MatrixWorld, SERVER, type TestMachine } from "./boot-matrix-world.ts";
 
 const sender = fileURLToPath(new URL("../fuzz/sender.ts", import.meta.url));
+const pxeClient = fileURLToPath(new URL("../fuzz/pxe-client.ts", import.meta.url));
 
 /** Another seed each time: what breaks is printed as bytes, and then becomes a test of its own. */
 const seed = Math.floor(Math.random() * 0x1_0000_0000);
@@ -27,6 +28,8 @@ let world: MatrixWorld;
 let known: TestMachine;
 let client: string;
 let stranger: string;
+/** Beside another DHCP server, with port 4011. */
+let beside: MatrixWorld;
 
 beforeAll(async () => {
   world = await createMatrixWorld("fz");
@@ -34,23 +37,44 @@ beforeAll(async () => {
   client = world.network.plug("c", [{ name: "eth0", bridge: "prov0", mac: known.mac }]);
   stranger = world.network.plug("s", [{ name: "eth0", bridge: "prov0", address: "10.77.0.240/24" }]);
 });
-afterAll(() => world.end());
+beforeAll(async () => {
+  beside = await createMatrixWorld("fp", undefined, { mode: "auto-proxy", pool: undefined, router: undefined });
+});
+afterAll(() => Promise.all([world, beside].map((one) => one?.end())));
 
 test("bent datagrams on the live sockets: no crash, no leak, and the next good client is served as before", async () => {
   const before = await served();
-  await storm(10_000, seed);
-  const settled = await footprint();
+  await storm(world, stranger, 10_000, seed);
+  const settled = footprint(world);
   expect(await served()).toEqual(before);
-  await storm(30_000, seed + 1);
+  await storm(world, stranger, 30_000, seed + 1);
   expect(await served()).toEqual(before);
 
   // transfers to nobody end by themselves; then as many descriptors are open as before
-  await expect
-    .poll(async () => (await footprint()).descriptors, { timeout: 60_000, interval: 500 })
-    .toBeLessThanOrEqual(settled.descriptors);
-  const after = await footprint();
+  await expect.poll(() => footprint(world).descriptors, { timeout: 60_000, interval: 500 }).toBeLessThanOrEqual(settled.descriptors);
+  const after = footprint(world);
   expect(after.residentMiB - settled.residentMiB, "grown by so many MiB").toBeLessThan(60);
   expect(Object.keys((await world.plane.call("refused")) as object).length).toBeGreaterThan(10);
+});
+
+test("and on port 4011, beside a DHCP server that stays", async () => {
+  const machine = await beside.machine("beside");
+  const booter = beside.network.plug("c", [{ name: "eth0", bridge: "prov0", mac: machine.mac, address: "10.77.0.50/24" }]);
+  const other = beside.network.plug("s", [{ name: "eth0", bridge: "prov0", address: "10.77.0.240/24" }]);
+  const told = async () =>
+    JSON.parse(await beside.network.run(booter, [process.execPath, pxeClient, SERVER, "10.77.0.50", machine.mac])) as object;
+  const before = await told();
+  expect(before).toEqual({ type: 5, file: "snponly.efi", next: SERVER, yours: "0.0.0.0", from: `${SERVER}:4011` });
+  await storm(beside, other, 4000, seed + 2);
+  const settled = footprint(beside);
+  expect(await told()).toEqual(before);
+  await storm(beside, other, 16_000, seed + 3);
+  expect(await told()).toEqual(before);
+  expect(footprint(beside).residentMiB - settled.residentMiB, "grown by so many MiB").toBeLessThan(60);
+  // 4011 was reached: these reasons are that port's alone
+  const refused = (await beside.plane.call("refused")) as Record<string, number>;
+  for (const reason of ["proxy: not a request", "proxy: sent from another address than it names"])
+    expect(refused[reason], reason).toBeGreaterThan(10);
 });
 
 /** What the known machine gets: its address and its boot program, by DHCP and TFTP. */
@@ -64,12 +88,11 @@ async function served() {
   return { ...lease, bytes: readFileSync(file).length };
 }
 
-function storm(inputs: number, seed: number): Promise<string> {
-  return world.network.run(stranger, [process.execPath, sender, SERVER, String(inputs), String(seed)], { timeoutMs: 60_000 });
+function storm({ network }: MatrixWorld, from: string, inputs: number, seed: number): Promise<string> {
+  return network.run(from, [process.execPath, sender, SERVER, String(inputs), String(seed)], { timeoutMs: 60_000 });
 }
 
-async function footprint(): Promise<{ descriptors: number; residentMiB: number }> {
-  const { pid } = world.plane;
+function footprint({ plane: { pid } }: MatrixWorld): { descriptors: number; residentMiB: number } {
   const resident = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   return { descriptors: readdirSync(`/proc/${pid}/fd`).length, residentMiB: Number(resident) / 1024 };
 }

@@ -58,7 +58,7 @@ export function fuzzBoot({ seed, inputs, onProgress }: FuzzOptions): FuzzResult 
     }
     if (random.below(4) === 0) {
       const input = bender.tftp(random);
-      if (checkTftp(input)) understood += 1;
+      if (checkTftp(input, done % 8 === 0)) understood += 1;
       continue;
     }
     const input = bender.dhcp(random);
@@ -72,8 +72,12 @@ export function fuzzBoot({ seed, inputs, onProgress }: FuzzOptions): FuzzResult 
   return { inputs: done, understood, answered, refused: Object.fromEntries([...refused].sort(([, a], [, b]) => b - a)) };
 }
 
-function checkTftp(input: Uint8Array): boolean {
+function checkTftp(input: Uint8Array, isOverreadTested: boolean): boolean {
   const packet = attempt("parseTftp throws", input, () => parseTftp(input));
+  if (isOverreadTested) {
+    const alone = attempt("parseTftp throws", input, () => parseTftp(Uint8Array.from(input)));
+    if (shown(alone) !== shown(packet)) throw new Broken("TFTP read beyond the end", input);
+  }
   if (typeof packet === "string") return false;
   // nobody sends one that grants nothing
   if (packet.kind === "optionAck" && packet.options.size === 0) return true;

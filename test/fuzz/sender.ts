@@ -1,4 +1,4 @@
-/** `node sender.ts SERVER INPUTS SEED`: bent datagrams to the DHCP and TFTP ports of a server, and to the ports of its transfers. */
+/** `node sender.ts SERVER INPUTS SEED`: bent datagrams to the DHCP, ProxyDHCP and TFTP ports of a server, and to the ports of its transfers. */
 import { createSocket, type Socket } from "node:dgram";
 import { createBender } from "./boot-input.ts";
 import { seeded } from "./random.ts";
@@ -17,7 +17,8 @@ tftp.on("message", (_, { port }) => {
 
 for (let sent = 0; sent < Number(inputs); sent++) {
   if (sent % 64 === 0) await send(tftp, Buffer.from("\0\x01snponly.efi\0octet\0blksize\x00512\0", "latin1"), 69);
-  if (random.below(2) === 0) await send(dhcp, bender.dhcp(random), 67);
+  // where nobody listens it is the kernel that refuses
+  if (random.below(2) === 0) await send(dhcp, bender.dhcp(random), random.below(2) === 0 ? 4011 : 67);
   else
     await send(
       tftp,
