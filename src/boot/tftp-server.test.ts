@@ -39,6 +39,7 @@ beforeEach(async () => {
     mtu: () => 1500,
     clock: systemClock,
     refusals,
+    transfers: 10,
     onEnd: ({ end }) => void ends.push(end),
   });
   client = await createClient();
@@ -150,6 +151,20 @@ test("a client has eight transfers: the ninth is an error and counted, another c
     ask(other);
     expect((await other.next()).packet).toMatchObject({ kind: "data", block: 1 });
     expect(server.active).toBe(9);
+
+    // ten in all: who comes then hears nothing, for an error would end its boot, and asks again
+    const late = [await createClient("127.0.0.4"), await createClient("127.0.0.5")];
+    greedy.push(...late);
+    for (const one of late) ask(one);
+    await expect.poll(() => refusals.all()["tftp: all transfers are taken"]).toBe(1);
+    expect(server.active).toBe(10);
+    const [first, second] = late;
+    const answered = await Promise.race(late.map((one, at) => one.next().then(({ packet, from }) => ({ at, packet, from }))));
+    expect(answered).toMatchObject({ at: 0, packet: { kind: "data", block: 1 } });
+    for (const block of [1, 2, 3]) first?.send({ kind: "ack", block }, answered.from);
+    await expect.poll(() => server.active).toBe(9);
+    if (second) ask(second);
+    await expect.poll(() => server.active).toBe(10);
   } finally {
     for (const one of [...greedy, other]) one.socket.close();
   }

@@ -24,6 +24,8 @@ export interface TftpServerOptions {
   mtu(client: string): number;
   readonly clock: Clock;
   readonly refusals: Refusals;
+  /** Most at once, of all clients together. */
+  readonly transfers?: number;
   /** Told of every transfer that ends. */
   onEnd?(transfer: TftpEnd): void;
 }
@@ -46,7 +48,8 @@ interface TftpFile {
 }
 
 const TRANSFERS_PER_CLIENT = 8;
-const TRANSFERS = 1024;
+/** A descriptor and a port each: what boots at once on the largest network there is. */
+const TRANSFERS = 8192;
 
 /** RFC 1350 for reading only: decides who gets which file with which options. Carries network boot programs; all else goes by HTTP. */
 export function serveTftp(options: TftpServerOptions): { readonly active: number; stop(): void } {
@@ -74,7 +77,9 @@ export function serveTftp(options: TftpServerOptions): { readonly active: number
     // its transfer is under way and answers by itself
     if (running.has(key)) return refusals.count("tftp: a request that was answered already", { from: peer.address });
     const own = ofClient.get(peer.address) ?? 0;
-    if (own >= TRANSFERS_PER_CLIENT || running.size >= TRANSFERS) return refuse(peer, TFTP_ERROR.undefined, "too many transfers at once");
+    if (own >= TRANSFERS_PER_CLIENT) return refuse(peer, TFTP_ERROR.undefined, "too many transfers at once");
+    // firmware gives up at an error, and asks again after silence
+    if (running.size >= (options.transfers ?? TRANSFERS)) return refusals.count("tftp: all transfers are taken", { from: peer.address });
     const ending = new AbortController();
     running.set(key, ending);
     ofClient.set(peer.address, own + 1);

@@ -3,12 +3,15 @@ import { fileURLToPath } from "node:url";
 import { bootPaperRack, type Fault, type Line, type PaperRun } from "../../src/rack/index.ts";
 import type { layWire, Wire } from "../bench/wire.ts";
 
+/** The relay agent that all of them ask through. */
+export const RELAY = "10.77.255.254";
+
 /** In the paper servers' namespace, any address of these is its own: they take what they are leased. */
-const LEASED = "10.77.16.0/20";
+export const LEASED = ["10.77.16.0/20", "10.77.32.0/19"];
 
 export function layPaperWire(name: string, lay: typeof layWire): Wire {
-  const wire = lay(name, { here: "10.77.0.1/16", there: "10.77.255.254/16" });
-  execFileSync("ip", ["-n", wire.there, "route", "add", "local", LEASED, "dev", "lo"]);
+  const wire = lay(name, { here: "10.77.0.1/16", there: `${RELAY}/16` });
+  for (const addresses of LEASED) execFileSync("ip", ["-n", wire.there, "route", "add", "local", addresses, "dev", "lo"]);
   return wire;
 }
 
@@ -43,7 +46,7 @@ export async function startPaperRack(wire: Wire, order: PaperOrder): Promise<Pap
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { faults = [], seed, ...order } = JSON.parse(process.argv[2] ?? "{}") as PaperOrder;
   const faultOf = ({ name }: { name: string }) => faults[Number(name.replace("paper-", ""))];
-  const run = await bootPaperRack({ ...order, relay: "10.77.255.254", server: "10.77.0.1", faultOf, random: chance(seed) });
+  const run = await bootPaperRack({ ...order, relay: RELAY, server: "10.77.0.1", faultOf, random: chance(seed) });
   process.stdout.write(JSON.stringify(run));
 }
 
