@@ -46,9 +46,11 @@ const (
 )
 
 type tftpTransfer struct {
-	order   tftpOrder
-	fd      int
-	peer    unix.RawSockaddrInet4
+	order tftpOrder
+	// fd is connected to the client: the kernel then keeps the way there, and looks it up for no datagram.
+	fd int
+	// aside has the same port and is not connected: what strangers send comes there.
+	aside   int
 	content []byte
 	// last is the number of the last block; blocks count from 1 and do not roll over here.
 	last int64
@@ -76,6 +78,7 @@ type tftpEngine struct {
 	cancels []uint32
 	ordered atomic.Bool
 
+	// running has each transfer twice, by each of its descriptors.
 	running map[int]*tftpTransfer
 	buffer  [2048]byte
 	headers [longestTrain][4]byte
@@ -133,28 +136,61 @@ func (e *tftpEngine) open(o tftpOrder) (*tftpTransfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, aside, err := transferSockets(from.As4(), to)
 	if err != nil {
 		return nil, err
 	}
-	patience := unix.NsecToTimeval(int64(tick))
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience)
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: from.As4()}); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	t := &tftpTransfer{order: o, fd: fd, content: content, optionAck: optionAck, resentFor: -1}
+	t := &tftpTransfer{order: o, fd: fd, aside: aside, content: content, optionAck: optionAck, resentFor: -1}
 	// without it each datagram is a call of its own: it only costs
 	t.train = o.WindowSize > 1 && unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, o.BlockSize+4) == nil
-	t.peer.Family = unix.AF_INET
-	t.peer.Addr = to.Addr().As4()
-	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&t.peer.Port))[:], to.Port())
 	// a file that fills its last block ends with an empty one (RFC 1350 §6)
 	t.last = int64(len(content)/o.BlockSize) + 1
 	if len(optionAck) > 0 {
 		t.acked, t.sent = -1, -1
 	}
 	return t, nil
+}
+
+// transferSockets are two of one port: one for the client alone, and one for whoever else sends there.
+func transferSockets(from [4]byte, to netip.AddrPort) (fd, aside int, err error) {
+	const kind = unix.SOCK_DGRAM | unix.SOCK_CLOEXEC
+	if aside, err = unix.Socket(unix.AF_INET, kind|unix.SOCK_NONBLOCK, 0); err != nil {
+		return
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(aside)
+		}
+	}()
+	if err = unix.Bind(aside, &unix.SockaddrInet4{Addr: from}); err != nil {
+		return
+	}
+	// not before it has a port: the kernel may choose one for it that another such socket has
+	if err = unix.SetsockoptInt(aside, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return
+	}
+	name, err := unix.Getsockname(aside)
+	if err != nil {
+		return
+	}
+	if fd, err = unix.Socket(unix.AF_INET, kind, 0); err != nil {
+		return
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
+	patience := unix.NsecToTimeval(int64(tick))
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience)
+	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return
+	}
+	if err = unix.Bind(fd, name); err != nil {
+		return
+	}
+	err = unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
+	return
 }
 
 func (e *tftpEngine) now() time.Duration { return time.Since(e.began) }
@@ -174,8 +210,11 @@ func (e *tftpEngine) run() {
 		}
 		if now := e.now(); now >= nextScan {
 			nextScan = now + tick
-			for _, t := range e.running {
-				if now >= t.due {
+			if t := e.only(); t != nil {
+				e.receiveStranger(t) // nobody polls then
+			}
+			for fd, t := range e.running {
+				if fd == t.fd && now >= t.due {
 					e.expire(t)
 				}
 			}
@@ -186,7 +225,7 @@ func (e *tftpEngine) run() {
 // only is the one transfer there is: its acknowledgements are waited for in the receiving call itself, which is what one that
 // sends block by block gains most by. Nil when there are more, or none, or an order waits.
 func (e *tftpEngine) only() *tftpTransfer {
-	if len(e.running) != 1 || e.ordered.Load() {
+	if len(e.running) != 2 || e.ordered.Load() {
 		return nil
 	}
 	for _, t := range e.running {
@@ -201,7 +240,11 @@ func (e *tftpEngine) receiveAll(events []unix.EpollEvent) {
 		timeout = int(tick.Milliseconds())
 	}
 	for _, event := range e.poll.wait(events, timeout) {
-		if t, there := e.running[int(event.Fd)]; there {
+		switch t, there := e.running[int(event.Fd)]; {
+		case !there:
+		case int(event.Fd) == t.aside:
+			e.receiveStranger(t)
+		default:
 			e.receive(t, unix.MSG_DONTWAIT)
 		}
 	}
@@ -214,8 +257,12 @@ func (e *tftpEngine) takeOrders() {
 	e.ordered.Store(false)
 	e.mutex.Unlock()
 	for _, t := range fresh {
-		e.running[t.fd] = t
-		if err := e.poll.add(t.fd, unix.EPOLLIN); err != nil {
+		e.running[t.fd], e.running[t.aside] = t, t
+		err := e.poll.add(t.fd, unix.EPOLLIN)
+		if err == nil {
+			err = e.poll.add(t.aside, unix.EPOLLIN)
+		}
+		if err != nil {
 			e.finish(t, "failed", err.Error())
 			continue
 		}
@@ -231,31 +278,22 @@ func (e *tftpEngine) takeOrders() {
 }
 
 func (e *tftpEngine) finish(t *tftpTransfer, how, why string) {
-	delete(e.running, t.fd)
-	unix.Close(t.fd)
+	for _, fd := range []int{t.fd, t.aside} {
+		delete(e.running, fd)
+		unix.Close(fd)
+	}
 	bytes := min(max(t.acked, 0)*int64(t.order.BlockSize), int64(len(t.content)))
 	e.carrier.end(ending{t.order.ID, how, bytes, why, t.strangers, t.malformed})
 }
 
-// receive takes one datagram; the rest is reported again.
+// receive takes one datagram of the client's; the rest is reported again.
 func (e *tftpEngine) receive(t *tftpTransfer, flags int) {
-	var from unix.RawSockaddrInet4
-	size := uint32(unsafe.Sizeof(from))
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(t.fd), uintptr(unsafe.Pointer(&e.buffer)), uintptr(len(e.buffer)), uintptr(flags),
-		uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)))
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(t.fd), uintptr(unsafe.Pointer(&e.buffer)), uintptr(len(e.buffer)), uintptr(flags), 0, 0)
 	if errno != 0 {
 		return // nothing there, or the ICMP answer of a client that is gone: the tries run out
 	}
 	datagram := e.buffer[:n]
 	isShort := len(datagram) < 4
-	if from.Addr != t.peer.Addr || from.Port != t.peer.Port {
-		t.strangers++
-		// RFC 1350 §4: a stranger gets an error and disturbs nothing. An error is never answered by one
-		if !isShort && binary.BigEndian.Uint16(datagram) != tftpError {
-			e.send(t, &from, []byte("\x00\x05\x00\x05unknown transfer\x00"))
-		}
-		return
-	}
 	if isShort {
 		t.malformed++
 		return
@@ -279,6 +317,22 @@ func (e *tftpEngine) receive(t *tftpTransfer, flags int) {
 		e.finish(t, "aborted", string(text))
 	default:
 		t.malformed++
+	}
+}
+
+// receiveStranger takes one datagram that is not the client's. RFC 1350 §4: a stranger gets an error and disturbs nothing. An error
+// is never answered by one.
+func (e *tftpEngine) receiveStranger(t *tftpTransfer) {
+	var from unix.RawSockaddrInet4
+	size := uint32(unsafe.Sizeof(from))
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(t.aside), uintptr(unsafe.Pointer(&e.buffer)), uintptr(len(e.buffer)),
+		unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return
+	}
+	t.strangers++
+	if datagram := e.buffer[:n]; len(datagram) >= 4 && binary.BigEndian.Uint16(datagram) != tftpError {
+		e.send(t.aside, &from, []byte("\x00\x05\x00\x05unknown transfer\x00"))
 	}
 }
 
@@ -346,7 +400,7 @@ func (e *tftpEngine) sendWindow(t *tftpTransfer) {
 	t.due = t.sentAt + t.wait()
 	if t.acked < 0 {
 		t.sent = 0
-		e.send(t, &t.peer, t.optionAck)
+		e.send(t.fd, nil, t.optionAck)
 		return
 	}
 	t.sent = min(t.acked+int64(t.order.WindowSize), t.last)
@@ -391,21 +445,25 @@ func (e *tftpEngine) sendBlocks(t *tftpTransfer, first int64, count int) unix.Er
 			vectors++
 		}
 	}
-	return e.sendVectors(t, &t.peer, vectors)
+	return e.sendVectors(t.fd, nil, vectors)
 }
 
-func (e *tftpEngine) send(t *tftpTransfer, to *unix.RawSockaddrInet4, datagram []byte) {
+// send sends one datagram; to is nil where the socket is connected.
+func (e *tftpEngine) send(fd int, to *unix.RawSockaddrInet4, datagram []byte) {
 	e.vectors[0] = unix.Iovec{Base: &datagram[0], Len: uint64(len(datagram))}
-	e.sendVectors(t, to, 1)
+	e.sendVectors(fd, to, 1)
 }
 
-func (e *tftpEngine) sendVectors(t *tftpTransfer, to *unix.RawSockaddrInet4, vectors int) unix.Errno {
-	message := unix.Msghdr{
-		Name:    (*byte)(unsafe.Pointer(to)),
-		Namelen: uint32(unsafe.Sizeof(*to)),
-		Iov:     &e.vectors[0],
-		Iovlen:  uint64(vectors),
+func (e *tftpEngine) sendVectors(fd int, to *unix.RawSockaddrInet4, vectors int) unix.Errno {
+	message := unix.Msghdr{Iov: &e.vectors[0], Iovlen: uint64(vectors)}
+	if to != nil {
+		message.Name, message.Namelen = (*byte)(unsafe.Pointer(to)), uint32(unsafe.Sizeof(*to))
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&message)), unix.MSG_DONTWAIT)
-	return errno
+	for {
+		_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&message)), unix.MSG_DONTWAIT)
+		// of an earlier datagram, told now: this one has not been sent yet
+		if errno != unix.ECONNREFUSED {
+			return errno
+		}
+	}
 }

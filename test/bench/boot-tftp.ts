@@ -31,7 +31,7 @@ export async function benchTftp({ quick, say }: BootPartOptions): Promise<BootPa
   const wire = layWire("iw-bench-tftp", { here: `${SERVER}/24`, there: "10.77.0.254/24" });
   const figures: Record<string, number> = {};
   const ratios: Record<string, number> = {};
-  const table = [["TFTP", "MB/s", "server CPU s per 100 MB"]];
+  const table = [["TFTP", "MB/s", "least", "most", "server CPU s per 100 MB"]];
   try {
     for (let at = 1; at <= CLIENTS; at++) execFileSync("ip", ["-n", wire.there, "addr", "add", `10.77.0.${100 + at}/24`, "dev", "eth0"]);
     const root = writeFiles(wire, large);
@@ -81,8 +81,13 @@ export async function benchTftp({ quick, say }: BootPartOptions): Promise<BootPa
         const rate = median(rates[name] ?? []);
         best[name] = rate;
         figures[`${name} TFTP ${load.name} MB/s`] = Number(rate.toFixed(1));
-        table.push([`${name}, ${load.name}`, rate.toFixed(1), median(cpu[name] ?? []).toFixed(2)]);
-        say(`${name} ${load.name}: ${rate.toFixed(1)} MB/s of ${(rates[name] ?? []).map((one) => one.toFixed(0)).join(" ")}`);
+        const all = rates[name] ?? [];
+        const [least, most] = [Math.min(...all), Math.max(...all)];
+        figures[`${name} TFTP ${load.name} MB/s least`] = Number(least.toFixed(1));
+        figures[`${name} TFTP ${load.name} MB/s most`] = Number(most.toFixed(1));
+        figures[`${name} TFTP ${load.name} CPU s per 100 MB`] = Number(median(cpu[name] ?? []).toFixed(2));
+        table.push([`${name}, ${load.name}`, ...[rate, least, most].map((one) => one.toFixed(1)), median(cpu[name] ?? []).toFixed(2)]);
+        say(`${name} ${load.name}: ${rate.toFixed(1)} MB/s of ${all.map((one) => one.toFixed(0)).join(" ")}`);
       }
       const { Ironwright: own = 0, ...others } = best;
       ratios[`tftp ${load.key}`] = own / Math.max(...Object.values(others));
