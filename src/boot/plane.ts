@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
@@ -14,6 +14,7 @@ import { createJournal } from "./journal.ts";
 import { openLeaseLog } from "./lease-log.ts";
 import { createLoopGuard } from "./loop-guard.ts";
 import { meterCommits } from "./meters.ts";
+import { tooManyNeighbours } from "./neighbours.ts";
 import { createNetbooting } from "./netbooting.ts";
 import { createOwed } from "./owed.ts";
 import { createRecords } from "./records.ts";
@@ -163,6 +164,8 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
         segments.push(await createSegment({ ...parts, at, onBooting, httpPort: config.httpPort, sockets: options.sockets }));
       }
       void keepJournal();
+      const crowded = tooManyNeighbours(config.interfaces, neighbourRoom());
+      if (crowded) log.warn(crowded);
       log.info({ interfaces: segments.map((segment) => segment.name), machines: records.all().length }, "boot plane is up");
     },
     async stop() {
@@ -230,6 +233,15 @@ export function createBootPlane(options: BootPlaneOptions): BootPlane {
     refused: () => refusals.all(),
     refusals: () => refusals.list(),
   };
+}
+
+/** Of the whole host; without number where it is not shown, as in a network namespace. */
+function neighbourRoom(): number {
+  try {
+    return Number(readFileSync("/proc/sys/net/ipv4/neigh/default/gc_thresh3", "utf8"));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }
 
 /** The network boot programs there are. Kernel and initrd must be there as well: without them every boot would fail late. */
