@@ -7,7 +7,6 @@ import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import type { BootInterface } from "../../src/boot/index.ts";
-import { parseDuration } from "../../src/core/duration.ts";
 import { connectSupervisor } from "../../src/supervise/index.ts";
 import { cpuSeconds, type Wire } from "./wire.ts";
 
@@ -39,8 +38,8 @@ export async function restartsOfServe(wire: Wire, at: BootInterface, kills: numb
   const asking = wire.start(wire.there, process.execPath, [asker]);
   createInterface({ input: asking.stdout ?? process.stdin }).on("line", (line) => gaps.push(JSON.parse(line)));
   const restarts: Restart[] = [];
-  const restartMs = parseDuration(/^RestartSec=(.*)$/m.exec(readFileSync(unit, "utf8"))?.[1] ?? "");
-  if (restartMs === undefined) throw new Error(`${unit} does not say when it is started again`);
+  const restartMs = Number(/^RestartSec=(\d+)ms$/m.exec(readFileSync(unit, "utf8"))?.[1]);
+  if (Number.isNaN(restartMs)) throw new Error(`${unit} does not say when it is started again`);
   let killed = 0;
   try {
     for (let life = 0; life <= kills; life++) {
