@@ -264,8 +264,6 @@ function unless<T>(signal: AbortSignal, awaited: Promise<T>): Promise<T> {
   });
 }
 
-}
-
 /** The networks machines boot on: a tenant whose pods had the same addresses could not be reached. */
 function siteNetworks({ boot }: Config): readonly { readonly address: string; readonly whose: string }[] {
   return boot.interfaces.flatMap(({ name, address, subnets }) =>
