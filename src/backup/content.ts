@@ -28,6 +28,7 @@ const EVERY_KEY = "AA==";
 /** Nothing is known of the next keys: each may be of 1.5 MiB, so that an answer weighs 96 MiB at the very most. */
 const MOST_KEYS = 64;
 const PAGE_BYTES = 2 << 20;
+const LONGEST_PREFIX = 256;
 /** The apiserver compacts what is older than five minutes: a reading that is slower than that begins again. */
 const TRIES = 3;
 /** Far beyond what etcd takes in one request, keys as values: a file that claims more would be read whole. */
@@ -89,18 +90,49 @@ async function dumpOnce(etcd: Etcd, file: string): Promise<Dumped> {
   }
 }
 
+/**
+ * etcd counts every key of the range asked for, for each page: so the range is no wider than what the last page's keys begin with,
+ * and is widened as it runs out.
+ */
 async function* pages(etcd: Etcd, revision: string): AsyncGenerator<readonly KeyValue[]> {
-  let from = Buffer.from([0]);
+  let from: Buffer = Buffer.of(0);
+  let prefix: Buffer = Buffer.alloc(0);
+  let wider = 1;
   for (let limit = MOST_KEYS; ; ) {
-    const answer = await etcd.call("kv/range", { key: from.toString("base64"), range_end: EVERY_KEY, revision, limit });
+    const end = endOf(prefix);
+    const range = { key: from.toString("base64"), range_end: end?.toString("base64") ?? EVERY_KEY };
+    const answer = await etcd.call("kv/range", { ...range, revision, limit });
     const page = ((answer.kvs ?? []) as WireKey[]).map(fromWire);
     yield page;
-    const last = page.at(-1);
-    if (!last || answer.more !== true) return;
-    from = Buffer.concat([last.key, Buffer.from([0])]);
+    const [first, last] = [page[0], page.at(-1)];
+    if (first && last && answer.more === true) {
+      from = Buffer.concat([last.key, Buffer.from([0])]);
+      prefix = sharedBy(first.key, last.key);
+    } else {
+      if (!end) return;
+      from = end;
+      prefix = prefix.subarray(0, Math.max(0, prefix.length - wider));
+    }
+    wider = page.length === 0 ? wider * 2 : 1;
     const bytes = page.reduce((sum, one) => sum + one.key.length + one.value.length, 0);
     limit = bytes < PAGE_BYTES ? Math.min(MOST_KEYS, limit * 2) : Math.max(1, limit >> 1);
   }
+}
+
+function sharedBy(a: Buffer, b: Buffer): Buffer {
+  let length = 0;
+  while (length < Math.min(a.length, LONGEST_PREFIX) && a[length] === b[length]) length += 1;
+  return a.subarray(0, length);
+}
+
+/** The least key beyond all that begin so; undefined where there is none. */
+function endOf(prefix: Buffer): Buffer | undefined {
+  let length = prefix.length;
+  while (length > 0 && prefix[length - 1] === 0xff) length -= 1;
+  if (length === 0) return undefined;
+  const end = Buffer.from(prefix.subarray(0, length));
+  end[length - 1] = (end[length - 1] ?? 0) + 1;
+  return end;
 }
 
 function fromWire({ key = "", value = "", lease = "0" }: WireKey): KeyValue {
