@@ -4,7 +4,7 @@ import type { BootPlane } from "../boot/index.ts";
 import type { Clock } from "../core/clock.ts";
 import { condition, isTrue } from "../core/conditions.ts";
 import { isError } from "../core/errors.ts";
-import { ANNOTATION_MACHINE, FINALIZER_MACHINE, parseTenant, providerId, SYSTEM_NAMESPACE } from "../core/names.ts";
+import { ANNOTATION_MACHINE, FINALIZER_MACHINE, parseTenant, SYSTEM_NAMESPACE } from "../core/names.ts";
 import { MACHINE, type Machine, NODE_CLAIM, type NodeClaim, type Operation } from "../core/resources.ts";
 import { type EventRecorder, type Kube, NODE, reflector, SECRET } from "../kube/index.ts";
 import type { Logger } from "../observe/index.ts";
@@ -15,7 +15,7 @@ import { recordFailure } from "./failure.ts";
 import { type Images, imageStore } from "./images.ts";
 import { type ClaimState, DEADLINE_MS, type Decision, next } from "./life.ts";
 import { loadPlaybooks } from "./playbook.ts";
-import { afterLook, whyUnproven } from "./restored.ts";
+import { afterLook, hasReported, whoAnswers, whyUnproven } from "./restored.ts";
 import { inspect } from "./sagas/inspect.ts";
 import { install } from "./sagas/install.ts";
 import { release } from "./sagas/release.ts";
@@ -52,6 +52,8 @@ export interface MachineController {
 
 const SAGAS = { inspect, install, release } as const;
 const CREDENTIALS_MS = 5_000;
+/** How long a machine may take to show its host key. */
+const ANSWER_MS = 5_000;
 
 /** Leads every Machine through its life. */
 export function machineController(options: MachineOptions): MachineController {
@@ -123,20 +125,25 @@ export function machineController(options: MachineOptions): MachineController {
     return kube.replaceStatus(MACHINE, { ...released, status });
   }
 
-  /** Its node answered its tenant after the restore, and is this machine. */
+  /** It runs as it was installed, and its node has reported to its tenant since the restore. */
   async function nodeAnswered(machine: Machine): Promise<boolean> {
     const tenant = parseTenant(machine.spec.claimRef?.tenant ?? "");
-    const since = condition(machine.status?.conditions, "Quarantined")?.lastTransitionTime;
     if (!tenant || whyUnproven(machine) === undefined || phaseOf(machine) !== "InUse") return false;
+    const { name } = machine.metadata;
     try {
-      const node = await options.tenants.kube(tenant).get(NODE, machine.metadata.name);
-      const ready = node?.status?.conditions?.find((one) => one.type === "Ready");
-      const ours = node?.spec.providerID === providerId(machine.metadata.name);
-      return ours && ready?.status === "True" && Date.parse(ready.lastHeartbeatTime ?? "") > Date.parse(since ?? "");
+      if (!hasReported(machine, await options.tenants.kube(tenant).get(NODE, name), clock.now())) return false;
     } catch (error) {
       if (isError(error, "IRW_TENANT_NOT_READY") || isError(error, "IRW_KUBE_UNREACHABLE")) return false;
       throw error;
     }
+    const { key, sshPort: port } = await toolsOf();
+    const who = await whoAnswers(machine, { key, port, signal: AbortSignal.timeout(ANSWER_MS) });
+    if (who === "another") {
+      const told = `${machine.status?.address ?? ""} shows another SSH host key than the machine was installed with: it stays quarantined`;
+      log.warn({ machine: name }, told);
+      options.events.record(machine, "Warning", "AnotherHostKey", told);
+    }
+    return who === "itself";
   }
 
   async function claimOf(machine: Machine): Promise<ClaimState> {

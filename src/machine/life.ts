@@ -20,7 +20,7 @@ export type Decision =
   | { readonly do: "continue" }
   /** The claim ended before anything was done for it. */
   | { readonly do: "let go" }
-  /** After a restore: its node answers its tenant, so its record is believed again. */
+  /** After a restore: it proved itself and its node answers its tenant, so its record is believed again. */
   | { readonly do: "believe"; readonly why: string }
   | { readonly do: "wait"; readonly until: string; readonly why: string }
   /** The Machine is being deleted and nothing is left to do. */
@@ -32,7 +32,7 @@ export interface Circumstances {
   readonly now: Date;
   /** The Secret that the BMC refused is another one now. */
   readonly credentialsChanged: boolean;
-  /** After a restore: its node has answered its tenant since. */
+  /** After a restore: it has proven itself, and its node has answered its tenant since. */
   readonly nodeAnswered?: boolean;
 }
 
@@ -100,7 +100,8 @@ function whileUnproven(machine: Machine, phase: Phase, at: Circumstances): Decis
   if (machine.spec.maintenance) return rest("maintenance: no new operation begins");
   if (whyUnproven(machine) !== RESTORED) return rest("it is not as the backup has it: somebody must look");
   if (phase === "InUse") {
-    if (at.claim === "live" && at.nodeAnswered) return { do: "believe", why: "its node has answered its tenant since the restore" };
+    if (at.claim === "live" && at.nodeAnswered)
+      return { do: "believe", why: "it shows the key of its installation, and its node has reported since the restore" };
     return {
       do: "wait",
       until: new Date(at.now.getTime() + NODE_LOOK_MS).toISOString(),

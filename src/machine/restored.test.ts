@@ -1,11 +1,15 @@
+import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { condition, isTrue } from "../core/conditions.ts";
 import type { Machine, MachineStatus, Phase } from "../core/resources.ts";
 import { mayCarryTenant } from "../core/tenancy.ts";
+import type { Node } from "../kube/index.ts";
+import { startDropbear } from "./dropbear.fixture.ts";
 import { next } from "./life.ts";
 import { machine, operation } from "./machine.fixture.ts";
-import { afterLook, afterRestore, type BootIntentSeen, wasJudged, whyUnproven } from "./restored.ts";
+import { afterLook, afterRestore, type BootIntentSeen, hasReported, wasJudged, whoAnswers, whyUnproven } from "./restored.ts";
+import { daemonKey } from "./ssh-key.ts";
 
 const NOW = new Date("2026-01-02T00:00:00Z");
 const from = { id: "ab12cd", takenAt: "2026-01-01T00:00:00Z", now: NOW };
@@ -83,6 +87,46 @@ test.each<[string, Machine, string, RegExp]>([
   expect(found?.message).toMatch(message);
   expect(found?.message).toContain("backup of 2026-01-01T00:00:00Z (restore ab12cd)");
   expect([wasJudged(one, from), wasJudged(one, { id: "another" })]).toEqual([true, false]);
+});
+
+const reported = (lastHeartbeatTime: string, providerID = "ironwright://m-1", status: "True" | "False" = "True"): Node => ({
+  apiVersion: "v1",
+  kind: "Node",
+  metadata: { name: "m-1" },
+  spec: { providerID },
+  status: { conditions: [{ type: "Ready", status, lastHeartbeatTime }] },
+});
+
+test.each<[string, boolean, Node | undefined]>([
+  ["a report since the restore", true, reported("2026-01-02T00:01:00Z")],
+  ["no node", false, undefined],
+  ["a report from before", false, reported("2026-01-01T23:59:59Z")],
+  ["a report from a time to come", false, reported("2026-01-02T00:05:01Z")],
+  ["no time", false, reported("soon")],
+  ["another machine", false, reported("2026-01-02T00:01:00Z", "ironwright://m-2")],
+  ["a node that is not ready", false, reported("2026-01-02T00:01:00Z", undefined, "False")],
+])("%s: worth to ask the machine is %s", (_, expected, node) => {
+  const one = restored({ phase: "InUse", lastTenant: "default.acme" }, { claimRef });
+  expect(hasReported(one, node, new Date("2026-01-02T00:05:00Z"))).toBe(expected);
+});
+
+test("a machine proves itself by the host key of its installation, whether it lets us in or not, and by nothing else", async () => {
+  const [server, stranger] = [await startDropbear(), await startDropbear()];
+  try {
+    const ask = (status: MachineStatus, key = server.key, port = server.port) =>
+      whoAnswers(machine({ phase: "InUse", ...status }), { port, key, signal: AbortSignal.timeout(20_000) });
+    const known = { address: "127.0.0.1", hostKey: server.hostKey };
+    expect(await ask(known)).toBe("itself");
+    expect(await ask(known, await daemonKey(join(server.dir, "removed")))).toBe("itself");
+    expect(await ask(known, server.key, stranger.port)).toBe("another");
+    expect(await ask(known, server.key, 1)).toBe("nobody");
+    expect(await ask({ address: "127.0.0.1" })).toBe("nobody");
+    expect(await ask({ hostKey: server.hostKey })).toBe("nobody");
+    const over = AbortSignal.abort(new Error("time is over"));
+    expect(await whoAnswers(machine(known), { port: server.port, key: server.key, signal: over })).toBe("nobody");
+  } finally {
+    await Promise.all([server.stop(), stranger.stop()]);
+  }
 });
 
 test("a node that answers its tenant makes its machine believed again, and one of another life does not", () => {

@@ -1,9 +1,12 @@
 import { condition } from "../core/conditions.ts";
 import { isError } from "../core/errors.ts";
+import { providerId } from "../core/names.ts";
 import { MACHINE, type Machine, type MachineStatus, type Operation } from "../core/resources.ts";
 import { WIPE_UNPROVEN } from "../core/tenancy.ts";
-import type { EventRecorder, Kube } from "../kube/index.ts";
+import type { EventRecorder, Kube, Node } from "../kube/index.ts";
 import type { Logger } from "../observe/index.ts";
+import { connectSsh, type SshTarget } from "./ssh.ts";
+import { parseHostKey } from "./ssh-key.ts";
 import { phaseOf, statusOf, withFact, withNews, without } from "./status.ts";
 import { generation } from "./work.ts";
 
@@ -46,7 +49,7 @@ export function afterRestore(machine: Machine, seen: BootIntentSeen, from: Resto
   const way = why
     ? "look whose it is, then set spec.maintenance to true and back: its record is believed again, and its disks are wiped before a next tenant"
     : machine.status?.phase === "InUse"
-      ? "it is believed again as soon as its node answers its tenant; or set spec.maintenance to true and back"
+      ? "it is believed again as soon as its node reports to its tenant and it shows the SSH host key of its installation; or set spec.maintenance to true and back"
       : "it is inspected if its power is off, and wiped; or look at it, and set spec.maintenance to true and back";
   const message = `${taken}; ${known}${why ? `; ${why}` : ""}; ${way}`;
   const operation = status.operation;
@@ -81,6 +84,37 @@ function overtaken(machine: Machine, seen: BootIntentSeen): string | undefined {
   if (seen?.boot === "installer" && seen.nonce !== operation?.nonce)
     return "its boot record is ahead: an operation began that this record knows nothing of";
   return undefined;
+}
+
+/**
+ * Whether its node has reported since the quarantine. Its tenant can write all of that, and a time to come would be a report for
+ * ever: it says when to ask the machine, and proves nothing.
+ */
+export function hasReported(machine: Machine, node: Node | undefined, now: Date): boolean {
+  const since = condition(machine.status?.conditions, "Quarantined")?.lastTransitionTime;
+  const ready = node?.status?.conditions?.find((one) => one.type === "Ready");
+  if (node?.spec.providerID !== providerId(machine.metadata.name) || ready?.status !== "True") return false;
+  const at = Date.parse(ready.lastHeartbeatTime ?? "");
+  return at > Date.parse(since ?? "") && at <= now.getTime();
+}
+
+/** Who answers at the machine's address: it, with the key of its installation; somebody with another key; or nobody. */
+export async function whoAnswers(
+  { status }: Machine,
+  by: Pick<SshTarget, "port" | "key" | "signal">,
+): Promise<"itself" | "another" | "nobody"> {
+  const hostKey = parseHostKey(status?.hostKey ?? "");
+  if (!status?.address || !hostKey) return "nobody";
+  try {
+    (await connectSsh({ ...by, address: status.address, hostKey })).close();
+    return "itself";
+  } catch (error) {
+    // whoever is asked for a key of ours has proven its own before (RFC 4253 §8); an installed system may let nobody in
+    if (isError(error, "IRW_SSH_REFUSED")) return "itself";
+    if (isError(error, "IRW_SSH_HOST_KEY")) return "another";
+    if (isError(error, "IRW_SSH") || by.signal.aborted) return "nobody";
+    throw error;
+  }
 }
 
 function withoutNonce({ nonce: _, nextTryAt: __, ...rest }: Operation): Operation {
