@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { closeSync, fchmodSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
 /** Writes a file so that a reader, or a crash, sees the old content or the new one and nothing between. */
@@ -7,6 +7,8 @@ export function writeAtomically(file: string, content: string, mode = 0o600): vo
   const temporary = `${file}.${process.pid}.new`;
   const handle = openSync(temporary, "w", mode);
   try {
+    // whatever the umask, and whatever an older one of that name had
+    fchmodSync(handle, mode);
     writeFileSync(handle, content);
     fsyncSync(handle);
   } finally {

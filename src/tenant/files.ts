@@ -1,5 +1,5 @@
-import { chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { mkdir, readFile } from "node:fs/promises";
+import { writeAtomically } from "../supervise/index.ts";
 
 /**
  * Writes a file that only we may read, whole or not at all; one that already says the same is left alone.
@@ -7,12 +7,7 @@ import { dirname } from "node:path";
  */
 export async function writePrivate(path: string, contents: string, mode = 0o600): Promise<void> {
   if ((await readText(path)) === contents) return;
-  await makePrivate(dirname(path));
-  const beside = `${path}.new`;
-  await writeFile(beside, contents, { mode });
-  // an older file of that name keeps its mode through writeFile
-  await chmod(beside, mode);
-  await rename(beside, path);
+  writeAtomically(path, contents, mode);
 }
 
 export async function makePrivate(directory: string): Promise<void> {
