@@ -1,4 +1,4 @@
-import { randomBytes, X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "node:tls";
@@ -6,17 +6,17 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { condition, isTrue } from "../../src/core/conditions.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
-import { CONFIG_MAP, CSR, connectKube, eventRecorder, type Kube, NAMESPACE, NODE, SECRET } from "../../src/kube/index.ts";
+import { CONFIG_MAP, CSR, connectKube, type Kube, NAMESPACE, NODE, SECRET } from "../../src/kube/index.ts";
 import { createMetrics } from "../../src/observe/index.ts";
 import { createCa } from "../../src/supervise/index.ts";
-import { KEY_TIMES, type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { KEY_TIMES, type TenantController } from "../../src/tenant/index.ts";
 import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
-import { bundleOf, kubeconfigText, kubeOfPeople, newKeys, pem, submit } from "./tenant-world.ts";
+import { bundleOf, controllerOf, createTenant, kubeconfigText, kubeOfPeople, newKeys, pem, readyTenant, submit } from "./tenant-world.ts";
 
 const ACME = { namespace: "default", name: "acme" };
 const OWN = { namespace: "default", name: "own" };
-const PORTS = { from: 21_481, to: 21_489 };
+const PORTS = { from: 21_511, to: 21_519 };
 /** Short enough to see several renewals; a third must be left for all to be done in. */
 const LEAF_MS = 20_000;
 
@@ -28,8 +28,8 @@ beforeAll(async () => {
   host = await withHost();
   tenants = newController();
   await tenants.start();
-  await create(ACME.name, {});
-  await ready(ACME.name);
+  await createTenant(host, ACME.name, { pki: {} });
+  await readyTenant(host, ACME);
 });
 afterAll(async () => {
   await tenants?.stop();
@@ -37,18 +37,7 @@ afterAll(async () => {
 });
 
 function newController(leafMs = KEY_TIMES.lives.leafMs): TenantController {
-  const { kube, supervisor, artifacts, dir, log } = host;
-  return tenantController({
-    kube,
-    supervisor,
-    kubeBin: artifacts.kube.bin,
-    kubeVersion: artifacts.kube.version,
-    dataDir: dir,
-    listen: { nodes: "127.0.0.1", people: ["127.0.0.1"], ports: PORTS },
-    clock: systemClock,
-    random: randomBytes,
-    log,
-    events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
+  return controllerOf(host, PORTS, {
     metrics,
     keyTimes: { lives: { ...KEY_TIMES.lives, leafMs }, spreadMs: 1_000, shortestOverlapMs: 1_000 },
   });
@@ -242,8 +231,8 @@ test("a user's own authority is used, kept, and changed by the user alone", asyn
     type: "kubernetes.io/tls",
     stringData: { "tls.crt": mine.certificate, "tls.key": mine.key },
   });
-  await create(OWN.name, { authoritySecret: "corporate" });
-  await ready(OWN.name);
+  await createTenant(host, OWN.name, { pki: { authoritySecret: "corporate" } });
+  await readyTenant(host, OWN);
   expect((await shown(OWN.name)).issuer).toBe("CN=corporate");
   await host.kube.patch(SECRET, "corporate", "default", { stringData: { "tls.crt": "broken" } });
   await patch(OWN.name, { authoritySecret: "corporate", authorities: 2 });
@@ -256,15 +245,6 @@ test("a user's own authority is used, kept, and changed by the user alone", asyn
   expect((await bundleOf(host, OWN))["ca.crt"]).toBe(mine.certificate);
 });
 
-async function create(name: string, pki: NonNullable<VirtualCluster["spec"]["pki"]>): Promise<void> {
-  await host.kube.create(VIRTUAL_CLUSTER, {
-    apiVersion: "ironwright.dev/v1alpha1",
-    kind: "VirtualCluster",
-    metadata: { name, namespace: "default" },
-    spec: { pki },
-  });
-}
-
 async function patch(name: string, pki: NonNullable<VirtualCluster["spec"]["pki"]>): Promise<void> {
   await host.kube.patch(VIRTUAL_CLUSTER, name, "default", { spec: { pki } });
 }
@@ -275,15 +255,6 @@ async function get(name: string): Promise<VirtualCluster> {
   return cluster;
 }
 
-function ready(name: string): Promise<VirtualCluster> {
-  return eventually(`${name} is Ready`, async () => {
-    const cluster = await get(name);
-    expect(isTrue(cluster.status?.conditions, "Ready")).toBe(true);
-    return cluster;
-  });
-}
-
-/** The control plane's children, without how they fare. */
 async function processes(name: string) {
   const { uid = "" } = (await get(name)).metadata;
   const children = (await host.supervisor.list()).filter((child) => child.name.includes(uid));

@@ -1,13 +1,10 @@
-import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
 import { systemClock } from "../../src/core/clock.ts";
-import { isTrue } from "../../src/core/conditions.ts";
-import { VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
-import { eventRecorder, NAMESPACE, NODE, POD } from "../../src/kube/index.ts";
-import { KEY_TIMES, type TenantController, tenantController } from "../../src/tenant/index.ts";
+import { NAMESPACE, NODE, POD } from "../../src/kube/index.ts";
+import { KEY_TIMES, type TenantController } from "../../src/tenant/index.ts";
 import { eventually } from "../flow/eventually.ts";
 import { withHost } from "../flow/host-control-plane.ts";
-import { kubeOfPeople } from "../flow/tenant-world.ts";
+import { controllerOf, createTenant, kubeOfPeople, readyTenant } from "../flow/tenant-world.ts";
 
 /**
  * A control plane frozen until every certificate its processes hold has ended: when it goes on, do they work again by
@@ -19,33 +16,18 @@ const host = await withHost();
 const ref = { namespace: "default", name: "sleeper" };
 let tenants: TenantController | undefined;
 try {
-  const { kube, supervisor, artifacts, dir, log } = host;
-  tenants = tenantController({
-    kube,
-    supervisor,
-    kubeBin: artifacts.kube.bin,
-    kubeVersion: artifacts.kube.version,
-    dataDir: dir,
-    listen: { nodes: "127.0.0.1", people: ["127.0.0.1"], ports: { from: 21_491, to: 21_499 } },
-    clock: systemClock,
-    random: randomBytes,
-    log,
-    events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
-    // it ends while the control plane is frozen
-    keyTimes: { ...KEY_TIMES, lives: { ...KEY_TIMES.lives, leafMs: frozenMs } },
-  });
+  const { supervisor } = host;
+  tenants = controllerOf(
+    host,
+    { from: 21_521, to: 21_529 },
+    {
+      // it ends while the control plane is frozen
+      keyTimes: { ...KEY_TIMES, lives: { ...KEY_TIMES.lives, leafMs: frozenMs } },
+    },
+  );
   await tenants.start();
-  await kube.create(VIRTUAL_CLUSTER, {
-    apiVersion: "ironwright.dev/v1alpha1",
-    kind: "VirtualCluster",
-    metadata: ref,
-    spec: {},
-  });
-  const cluster = await eventually("it is Ready", async () => {
-    const found = await kube.get(VIRTUAL_CLUSTER, ref.name, ref.namespace);
-    if (!found || !isTrue(found.status?.conditions, "Ready")) throw new Error("not yet");
-    return found;
-  });
+  await createTenant(host, ref.name);
+  const cluster = await readyTenant(host, ref);
   const people = await kubeOfPeople(host, ref);
   const accountIn = (namespace: string) => () => people.raw("GET", `/api/v1/namespaces/${namespace}/serviceaccounts/default`);
   await people.create(NODE, {
