@@ -24,12 +24,15 @@ import {
   SERVICE_ACCOUNT,
 } from "../../src/kube/index.ts";
 import { declarations } from "../../src/tenant/declaration.ts";
-import { type TenantController, tenantController } from "../../src/tenant/index.ts";
+import type { TenantController } from "../../src/tenant/index.ts";
 import { ACTIVITY_POLICY, callOf, callReader } from "../../src/tenant/sleep/calls.ts";
 import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+import { controllerOf } from "./tenant-world.ts";
 
 /** What people declare of virtual clusters, against a real host control plane. No tenant is started but where one must be. */
+
+const PORTS = { from: 21_500, to: 21_509 };
 
 let host: HostControlPlane;
 
@@ -303,20 +306,7 @@ describe("the controller", () => {
   beforeAll(async () => {
     for (const { metadata } of (await host.kube.list(VIRTUAL_CLUSTER)).items)
       await host.kube.delete(VIRTUAL_CLUSTER, metadata.name, { namespace: metadata.namespace ?? "" });
-    const { kube, supervisor, artifacts, dir, log } = host;
-    tenants = tenantController({
-      kube,
-      supervisor,
-      kubeBin: artifacts.kube.bin,
-      kubeVersion: artifacts.kube.version,
-      dataDir: dir,
-      listen: { nodes: "127.0.0.1", people: ["127.0.0.1"], ports: { from: 21_460, to: 21_469 } },
-      networks: [{ address: "10.50.0.0/16", whose: "a network of the boot plane's prov0" }],
-      clock,
-      random: randomBytes,
-      log,
-      events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
-    });
+    tenants = controllerOf(host, PORTS, { networks: [{ address: "10.50.0.0/16", whose: "a network of the boot plane's prov0" }], clock });
     await tenants.start();
   });
   afterAll(() => tenants?.stop());
