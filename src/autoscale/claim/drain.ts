@@ -1,8 +1,7 @@
 import { parseDuration } from "../../core/duration.ts";
 import { TAINT_DISRUPTED } from "../../core/names.ts";
 import type { NodeClaim } from "../../core/resources.ts";
-import { keyOf, NODE, type Node, POD, type Pod } from "../../kube/index.ts";
-import type { TenantView } from "../demand.ts";
+import { type Kube, keyOf, NODE, type Node, POD, type Pod } from "../../kube/index.ts";
 import { tolerates } from "../plan/index.ts";
 import { isWorkload } from "../world/index.ts";
 
@@ -62,26 +61,26 @@ function isStuck(pod: Pod, now: Date): boolean {
 }
 
 /** Keeps the scheduler away from a node that goes. */
-export async function taintDisrupted(view: TenantView, node: Node): Promise<void> {
+export async function taintDisrupted(tenant: Kube, node: Node): Promise<void> {
   const taints = node.spec.taints ?? [];
   if (taints.some((taint) => taint.key === DISRUPTED.key)) return;
-  await view.kube.patch(NODE, node.metadata.name, undefined, {
+  await tenant.patch(NODE, node.metadata.name, undefined, {
     metadata: { resourceVersion: node.metadata.resourceVersion },
     spec: { taints: [...taints, DISRUPTED] },
   });
 }
 
 /** Carries a step out; returns the pods a disruption budget keeps. */
-export async function carryOut(view: TenantView, step: DrainStep): Promise<string[]> {
+export async function carryOut(tenant: Kube, step: DrainStep): Promise<string[]> {
   const blocked: string[] = [];
   for (const pod of step.evict) {
     const { name, namespace = "", uid } = pod.metadata;
-    const answer = await view.kube.evict(namespace, name, uid === undefined ? {} : { uid });
+    const answer = await tenant.evict(namespace, name, uid === undefined ? {} : { uid });
     if (answer === "blocked") blocked.push(keyOf(pod));
   }
   for (const { pod, graceSeconds } of step.remove) {
     const { name, namespace = "", uid } = pod.metadata;
-    await view.kube.delete(POD, name, { namespace, gracePeriodSeconds: graceSeconds, ...(uid === undefined ? {} : { uid }) });
+    await tenant.delete(POD, name, { namespace, gracePeriodSeconds: graceSeconds, ...(uid === undefined ? {} : { uid }) });
   }
   return blocked;
 }

@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { condition } from "../../core/conditions.ts";
+import { IronwrightError } from "../../core/errors.ts";
 import {
   MACHINE,
   type Machine,
@@ -110,6 +111,7 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
   for (const one of start.pods ?? []) await tenant.kube.create(POD, one);
 
   let watched = true;
+  let attached = true;
   let drifted: Drift | undefined;
   let lastPodEvent: Date | undefined;
   const get = () => host.kube.get(NODE_CLAIM, "gpu-abcde");
@@ -139,7 +141,10 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
         tenants: {
           list: () => [view.ref],
           onChange: () => {},
-          kube: () => tenant.kube,
+          kube() {
+            if (!attached) throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: "default.acme", reason: "it has not answered yet" });
+            return tenant.kube;
+          },
           async revoke(_ref, one) {
             if (refusal) throw refusal;
             revoked.push(`${one.claim} ${one.claimUid} ${one.nodeName}`);
@@ -179,6 +184,10 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
     },
     drift(found: Drift | undefined) {
       drifted = found;
+    },
+    /** Its control plane does not answer. */
+    detach() {
+      attached = false;
     },
     unwatch() {
       watched = false;

@@ -74,9 +74,16 @@ test("a budget keeps a pod, and the condition says so", async () => {
   expect(said(await one.go(2), "Drained")).toBe("True/Drained");
 });
 
+test("a tenant that falls asleep, whom nobody watches any more, is drained before", async () => {
+  const falling = await running([pod("a")]);
+  falling.unwatch();
+  expect(said(await falling.go(3), "Drained")).toBe("True/Drained");
+});
+
 test("a tenant that is deleted is not drained; one that is not ready is waited for", async () => {
   const waiting = await running([pod("a")]);
   waiting.unwatch();
+  waiting.detach();
   expect(said(await waiting.go(), "Drained")).toBe("Unknown/TenantNotReady");
   await waiting.host.delete(VIRTUAL_CLUSTER, "acme", { namespace: "default" });
   expect(said(await waiting.go(), "Drained")).toBe("True/TenantGone");

@@ -1,8 +1,7 @@
-import { IronwrightError } from "../../core/errors.ts";
+import { IronwrightError, isError } from "../../core/errors.ts";
 import { FINALIZER_CLAIM } from "../../core/names.ts";
 import { MACHINE, NODE_CLAIM, type NodeClaim, VIRTUAL_CLUSTER } from "../../core/resources.ts";
-import { NODE, POD } from "../../kube/index.ts";
-import type { TenantView } from "../demand.ts";
+import { type Kube, NODE, POD } from "../../kube/index.ts";
 import { type ClaimContext, type ClaimFacts, factsOf, is, say } from "./claim.ts";
 import { carryOut, deadlineOf, drainStep, taintDisrupted } from "./drain.ts";
 
@@ -73,29 +72,39 @@ async function drain(claim: NodeClaim, facts: ClaimFacts, on: ClaimContext): Pro
   // before anything is asked of the tenant, who could refuse it for ever
   if (deadline !== undefined && deadline <= on.clock.now())
     return say(claim, on, "Drained", ["True", "DeadlinePassed", "terminationGracePeriod is over"]);
-  const view = on.view(facts.tenant);
-  if (!view) return say(claim, on, "Drained", ["Unknown", "TenantNotReady", `waiting for the control plane of ${facts.tenant}`]);
-  const node = await view.kube.get(NODE, facts.machine);
+  const tenant = tenantOf(facts, on);
+  if (!tenant) return say(claim, on, "Drained", ["Unknown", "TenantNotReady", `waiting for the control plane of ${facts.tenant}`]);
+  const node = await tenant.get(NODE, facts.machine);
   if (!node) return say(claim, on, "Drained", ["True", "NodeNotFound", "there is no node to drain"]);
-  await taintDisrupted(view, node);
-  return drainNode(claim, facts, view, deadline, on);
+  await taintDisrupted(tenant, node);
+  return drainNode(claim, facts, tenant, deadline, on);
 }
 
 async function drainNode(
   claim: NodeClaim,
   facts: ClaimFacts,
-  view: TenantView,
+  tenant: Kube,
   deadline: Date | undefined,
   on: ClaimContext,
 ): Promise<NodeClaim> {
   // fresh, not from the copy: what is forgotten here is killed
-  const { items } = await view.kube.list(POD, { fieldSelector: `spec.nodeName=${facts.machine}` });
+  const { items } = await tenant.list(POD, { fieldSelector: `spec.nodeName=${facts.machine}` });
   const step = drainStep(items, on.clock.now(), deadline);
   if (step.waiting.length === 0) return say(claim, on, "Drained", ["True", "Drained"]);
-  const blocked = await carryOut(view, step);
+  const blocked = await carryOut(tenant, step);
   const names = step.waiting.map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
   const message = `waiting for ${some(names)}${blocked.length > 0 ? `; disruption budgets keep ${some(blocked)}` : ""}`;
   return say(claim, on, "Drained", ["Unknown", "Draining", message]);
+}
+
+/** Not only while it is watched: who falls asleep gives its machines back first, and buys nothing meanwhile. */
+function tenantOf({ ref }: ClaimFacts, on: ClaimContext): Kube | undefined {
+  try {
+    return on.tenants.kube(ref);
+  } catch (error) {
+    if (isError(error, "IRW_TENANT_NOT_READY")) return undefined;
+    throw error;
+  }
 }
 
 function some(names: readonly string[]): string {

@@ -151,7 +151,7 @@ async function beginReplacement(decision: Disruption, found: readonly Found[], k
     options.log.info({ claim: facts.name, machine: facts.machine, reason: decision.reason }, "replacing a node");
     options.events.record(claim, "Normal", `Disrupted${decision.reason}`, `${decision.message}; its replacement comes first`);
     const node = await view.kube.get(NODE, facts.machine);
-    if (node) await taintDisrupted(view, node);
+    if (node) await taintDisrupted(view.kube, node);
   }
 }
 
@@ -189,7 +189,7 @@ async function finishReplacement({ old, by }: Replacement, known: Known, options
   if (by.length > 0) {
     // a daemon that died after the claims had no time for the taint
     const node = await found.view.kube.get(NODE, found.facts.machine);
-    if (node) await taintDisrupted(found.view, node);
+    if (node) await taintDisrupted(found.view.kube, node);
     return;
   }
   const node = await found.view.kube.get(NODE, found.facts.machine);
