@@ -216,7 +216,7 @@ export const metricTable = {
   gatewayRefused: {
     name: "ironwright_gateway_refused_total",
     kind: "counter",
-    help: "Connections the tenants' gateway turned away, by road and reason (not allowed: a target that is not the tenant's; asleep: a node called a sleeper).",
+    help: "Connections the tenants' gateway turned away, by road and reason (not allowed: a target that is not the tenant's; asleep: a node called a sleeper; opening: a node called one that woke, before the daemon had seen whom it lets in).",
     labels: ["road", "reason"],
   },
   gatewayBytes: {

@@ -32,7 +32,7 @@ import { datastoreFull } from "./quota.ts";
 import { type ControlPlane, idOf } from "./runtime.ts";
 import { tenantSecrets } from "./secrets.ts";
 import { etcdShards } from "./shards.ts";
-import { type Judgement, sleeper, turned } from "./sleeper.ts";
+import { calledBack, type Judgement, sleeper, turned } from "./sleeper.ts";
 import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
 import { type ConditionType, isReady, met, pending, report, unmet } from "./status.ts";
 import { tearDown } from "./teardown.ts";
@@ -144,6 +144,7 @@ export function tenantController(options: TenantOptions): TenantController {
     random,
     log,
     onChange: (ref) => control.nudge(keyOfRef(ref)),
+    closeWayTo: (cluster, nodeName) => way.dropNode(idOf(cluster), nodeName),
   });
   const certificates = approver({ admissions, joins: { spend }, attachments: () => held.all(), clock, log });
   const clusters = reflector({ kube, kind: VIRTUAL_CLUSTER, log, clock, onChange: (key) => control.nudge(key) });
@@ -302,7 +303,11 @@ export function tenantController(options: TenantOptions): TenantController {
   ): Promise<{ readonly afterMs: number }> {
     const key = keyOfRef(refOf(cluster));
     const { plane, kept } = await started(cluster, spec, signal);
-    await stage(cluster, "AdmissionReady", signal, () => held.take(key, plane, () => admissions.read(plane.ref), signal));
+    await stage(cluster, "AdmissionReady", signal, async () => {
+      await held.take(key, plane, () => admissions.read(plane.ref), signal);
+      // nodes come in by today's list, never by the one from before it slept
+      await way.open(plane, await admissions.read(plane.ref), signal);
+    });
     await stage(cluster, "DatastoreFull", signal, () => closeWhenFull(key, plane));
     await tenantSecrets(kube, plane.ref, cluster.metadata.uid ?? "").writeKubeconfig(peoplesKubeconfig(plane));
     await reportReady(cluster, plane, kept, turned(judged.status, "awake", clock.now(), judged.decision.why));
@@ -319,7 +324,7 @@ export function tenantController(options: TenantOptions): TenantController {
     return stage(cluster, "ControlPlaneReady", signal, async () => {
       const { plane, report: kept } = await planeOf(cluster, spec, access);
       await runtime.ensure(plane, signal);
-      await way.open(plane, await admissions.read(plane.ref), signal);
+      await way.prepare(plane, await admissions.read(plane.ref), signal);
       const ailment = await runtime.ailment(plane.id);
       if (ailment) throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(plane.ref), reason: ailment });
       return { plane, kept };
@@ -353,6 +358,8 @@ export function tenantController(options: TenantOptions): TenantController {
     // who called in between was told that it is awake
     if ((await way.traffic()).some((one) => one.id === id && one.woken)) {
       await runtime.wake(id);
+      // as a sleeper that was woken, or the next look would put it down again
+      await report(kube, clock, cluster, { sleep: calledBack(status, clock.now()) });
       return { afterMs: 0 };
     }
     if (judged.state !== state) events.record(cluster, "Normal", state === "stopped" ? "Stopped" : "Hibernated", why);
@@ -463,8 +470,9 @@ export function tenantController(options: TenantOptions): TenantController {
         if (held.of(key) && (await runtime.ailment(id)) === undefined) return;
         const { plane } = await planeOf(cluster, spec, await datastore.admit(id, signal, spec.datastore));
         await runtime.ensure(plane, signal);
-        await way.open(plane, await admissions.read(ref), signal);
+        await way.prepare(plane, await admissions.read(ref), signal);
         await held.take(key, plane, () => admissions.read(ref), signal);
+        await way.open(plane, await admissions.read(ref), signal);
         ready.set(key, ref);
         changed();
       },

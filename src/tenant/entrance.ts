@@ -12,10 +12,17 @@ import { type ControlPlane, isNameless } from "./runtime.ts";
 export interface Entrance {
   /** The tenant's port, names and way out are served so, by a gateway that is started if it does not run. Idempotent. */
   open(plane: ControlPlane, nodes: readonly AdmittedNode[], signal: AbortSignal): Promise<void>;
+  /**
+   * As {@link open}, once it is closed to its nodes: they come in when this is opened, and the daemon before them. What nodes come to now
+   * stays as it is.
+   */
+  prepare(plane: ControlPlane, nodes: readonly AdmittedNode[], signal: AbortSignal): Promise<void>;
   /** Connections are closed; who calls the tenant by name wakes it and is held until it answers, and nodes are sent away. Idempotent. */
   rest(plane: ControlPlane, nodes: readonly AdmittedNode[], signal: AbortSignal): Promise<void>;
   /** What comes and goes, of each that is open or rests; empty while no gateway runs. */
   traffic(): Promise<readonly TenantTraffic[]>;
+  /** The tenant's apiserver dials this node no more, asleep or awake. Idempotent. */
+  dropNode(id: string, nodeName: string): Promise<void>;
   /** Nobody comes in any more. */
   close(id: string): Promise<void>;
 }
@@ -25,7 +32,14 @@ const READY_TIMEOUT_MS = 30_000;
 const NODES_ADDRESS = "0.0.0.0";
 
 /** Where nobody is in a cell, apiservers listen for themselves. */
-const NONE: Entrance = { open: async () => {}, rest: async () => {}, traffic: async () => [], close: async () => {} };
+const NONE: Entrance = {
+  open: async () => {},
+  prepare: async () => {},
+  rest: async () => {},
+  traffic: async () => [],
+  dropNode: async () => {},
+  close: async () => {},
+};
 
 export interface EntranceOptions {
   readonly supervisor: Supervisor;
@@ -83,13 +97,29 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
     return (await supervisor.list()).some((child) => child.name === GATEWAY_CHILD && child.ready);
   }
 
+  /** Whether there is one to tell: one that is away for a moment serves what it was told before. */
+  async function exists(): Promise<boolean> {
+    return (await supervisor.list()).some((child) => child.name === GATEWAY_CHILD);
+  }
+
+  async function traffic(): Promise<readonly TenantTraffic[]> {
+    return (await runs()) ? client.list() : [];
+  }
+
   return {
     open: (plane, nodes, signal) => serve("awake", plane, nodes, signal),
+    async prepare(plane, nodes, signal) {
+      await run(signal);
+      const known = (await client.list()).find((one) => one.id === plane.id);
+      await serve(known && known.state !== "awake" ? "opening" : "awake", plane, nodes, signal);
+    },
     rest: (plane, nodes, signal) => serve("asleep", plane, nodes, signal),
-    traffic: async () => ((await runs()) ? client.list() : []),
+    traffic,
+    async dropNode(id, nodeName) {
+      if (await exists()) await client.dropNode(id, nodeName);
+    },
     async close(id) {
-      const children = await supervisor.list();
-      if (children.some((child) => child.name === GATEWAY_CHILD)) await client.remove(id);
+      if (await exists()) await client.remove(id);
     },
   };
 }

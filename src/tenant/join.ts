@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError } from "../core/errors.ts";
 import { type TenantRef, tenantText } from "../core/names.ts";
-import { VIRTUAL_CLUSTER } from "../core/resources.ts";
+import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import { type Kube, NODE, SECRET, type Secret } from "../kube/index.ts";
 import type { Admissions } from "./admissions.ts";
 import type { Attachment } from "./attachments.ts";
@@ -45,6 +45,8 @@ export interface JoinOptions {
   readonly clock: Clock;
   readonly random: (bytes: number) => Buffer;
   readonly log: Logger;
+  /** Its apiserver dials this node no more. */
+  closeWayTo(cluster: VirtualCluster, nodeName: string): Promise<void>;
   /** Who is admitted changed, or joined. */
   onChange(ref: TenantRef): void;
 }
@@ -61,7 +63,7 @@ const CLUSTER_DOMAIN = "cluster.local";
 const LABEL_CLAIM_UID = "ironwright.dev/claim-uid";
 
 /** Lets machines of live claims into a tenant, and out again. */
-export function joins({ kube, admissions, attachment, address, clock, random, log, onChange }: JoinOptions): Joins {
+export function joins({ kube, admissions, attachment, address, clock, random, log, closeWayTo, onChange }: JoinOptions): Joins {
   async function deleteTokens(tenant: Kube, claimUid: string, except?: string): Promise<void> {
     const { items } = await tenant.list(SECRET, { namespace: "kube-system", labelSelector: `${LABEL_CLAIM_UID}=${claimUid}` });
     for (const { metadata } of items)
@@ -106,6 +108,8 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
     const isThis = (one: AdmittedNode) => one.nodeName === node.nodeName && one.claimUid === node.claimUid;
     const left = await admissions.update(ref, (nodes) => (nodes.some(isThis) ? nodes.filter((one) => !isThis(one)) : nodes));
     try {
+      // the machine may be another's as soon as this resolves
+      if (!left.some((one) => one.nodeName === node.nodeName)) await closeWayTo(cluster, node.nodeName);
       const held = attachment(ref);
       await writeGate(held.kube, () => admissions.read(ref));
       await deleteTokens(held.kube, node.claimUid);

@@ -47,10 +47,11 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
     const id = idOf(cluster);
     const before = cluster.status?.sleep;
     const state = await stateOf(id);
-    const since = before?.state === state ? Date.parse(before.since) : now;
+    const since = sinceOf(cluster, state, now);
     // only a call wakes what was not woken by us: ours write the status first
     const called = before !== undefined && before.state !== "awake" && state === "awake" ? now : undefined;
-    const lastCall = latest(called, await logs.lastCall(id), before?.lastCallAt);
+    const seen = latest(called, await logs.lastCall(id), before?.lastCallAt);
+    const lastCall = seen === undefined ? undefined : Math.min(seen, now);
     const work = state === "awake" ? await workNow(tenant, now, before) : keptWork(before);
     const orderedAt = policy.order === "Asleep" ? (before?.orderedAt ? Date.parse(before.orderedAt) : now) : undefined;
     const facts: SleepFacts = {
@@ -97,7 +98,8 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
 }
 
 function sinceOf({ status }: VirtualCluster, state: SleepState, now: number): number {
-  return status?.sleep?.state === state ? Date.parse(status.sleep.since) : now;
+  // of a clock that was ahead for a while, nothing is left once it is right again
+  return status?.sleep?.state === state ? Math.min(Date.parse(status.sleep.since), now) : now;
 }
 
 /** Nobody falls asleep over work that could not be looked at: after a start of the daemon, or while it does not answer. */
@@ -150,6 +152,13 @@ export function turned(status: SleepStatus, state: SleepState, now: Date, why: s
     awakeSeconds: Math.round((status.awakeSeconds ?? 0) + awake),
     why: why.slice(0, 1024),
   };
+}
+
+/** What a status says of who was called while it fell asleep. */
+export function calledBack(status: SleepStatus, now: Date): SleepStatus {
+  const asleep = { ...status, state: "hibernated" as const, awakeSeconds: turned(status, "hibernated", now, "").awakeSeconds ?? 0 };
+  const at = text(now.getTime());
+  return { ...turned(asleep, "awake", now, "it was called while it fell asleep"), lastCallAt: at };
 }
 
 function latest(...moments: readonly (number | string | undefined)[]): number | undefined {

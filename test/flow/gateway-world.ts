@@ -341,8 +341,8 @@ async function build(undo: (() => Promise<void> | void)[], stop: () => Promise<v
       (error: unknown) => response.writeHead(500).end(JSON.stringify({ message: reasonOf(error) })),
     );
   });
-  await new Promise<void>((resolve) => waking.listen(at("run/wake.sock"), resolve));
-  chmodSync(at("run/wake.sock"), 0o666);
+  await new Promise<void>((resolve) => waking.listen(at("run/waking.sock"), resolve));
+  chmodSync(at("run/waking.sock"), 0o666);
   undo.push(async () => {
     waking.closeAllConnections();
     await new Promise((resolve) => waking.close(resolve));
@@ -354,7 +354,7 @@ async function build(undo: (() => Promise<void> | void)[], stop: () => Promise<v
     dir: gatewayHome,
     people: { address: "0.0.0.0", port: 16_442 },
     nodesAddress: "0.0.0.0",
-    wakeSocket: at("run/wake.sock"),
+    wakeSocket: at("run/waking.sock"),
     logFile: at("gateway.log"),
     uid: GATEWAY_UID,
   });

@@ -303,7 +303,7 @@ describe("a sleeper", () => {
     const get = () => world.kubectl("people", "get", "configmap", "by-people", "-o", "name");
     await Promise.all([1, 2].map(() => eventually("people are served", async () => expect(await get()).toBe("configmap/by-people\n"))));
     expect(world.wakes.slice(before)).toEqual(["/cells/acme/wake"]);
-    expect(await traffic()).toMatchObject({ state: "awake", woken: true });
+    expect(await traffic()).toMatchObject({ state: "opening", woken: true });
     expect(await world.kubectl("nodes", "get", "configmap", "by-people", "-o", "name")).toBe("configmap/by-people\n");
     await world.client.put(world.route);
   });

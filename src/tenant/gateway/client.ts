@@ -16,6 +16,8 @@ export interface GatewayClient {
   put(route: RouteInput): Promise<TenantTraffic>;
   /** Resolves when its connections are closed and its port is free. What nobody knows is success. */
   remove(id: string): Promise<void>;
+  /** Resolves when this node is dialled no more. What nobody knows is success. */
+  dropNode(id: string, node: string): Promise<void>;
 }
 
 export function gatewayClient(socket: string): GatewayClient {
@@ -28,6 +30,7 @@ export function gatewayClient(socket: string): GatewayClient {
     list: () => call("GET", "/tenants"),
     put: (route) => call("PUT", pathOf(route.id), route),
     remove: (id) => call("DELETE", pathOf(id)),
+    dropNode: (id, node) => call("DELETE", `${pathOf(id)}/nodes/${encodeURIComponent(node)}`),
   };
 }
 

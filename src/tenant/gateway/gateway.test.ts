@@ -1,4 +1,4 @@
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -116,11 +116,11 @@ test("callers of a sleeper are held while it wakes, once for all of them, and th
   await world.serve("acme");
   world.answerWakes("awake");
   expect((await Promise.all(calls)).map(({ said }) => said)).toEqual(Array(5).fill("acme"));
-  expect(await trafficOf("acme")).toMatchObject({ state: "awake", woken: true, held: 0, wakes: { done: 1, failed: 0 } });
+  expect(await trafficOf("acme")).toMatchObject({ state: "opening", woken: true, held: 0, wakes: { done: 1, failed: 0 } });
 
   // what the daemon has not heard of yet does not put it to sleep again
   await world.client.put(world.route("acme", { state: "asleep" }));
-  expect(await trafficOf("acme")).toMatchObject({ state: "awake", people: { open: 5 } });
+  expect(await trafficOf("acme")).toMatchObject({ state: "opening", people: { open: 5 } });
   await world.client.put(world.route("acme"));
   await world.client.put(world.route("acme", { state: "asleep" }));
   await eventually("they are cut", async () => (await trafficOf("acme")).people.open === 0);
@@ -137,6 +137,23 @@ test("a sleeper that does not wake is an alert for its callers, with the reason 
     people: { refused: { unreachable: 1 } },
     wakes: { done: 0, failed: 1, lastReason: expect.stringContaining("cell-acme did not become ready") },
   });
+});
+
+test("a node that is revoked is dialled no more, asleep or awake, and others are", async () => {
+  const egress = (nodes: readonly string[]) => ({
+    socket: join(world.dir, "egress.sock"),
+    nodes: nodes.map((name, at) => ({ name, addresses: [`10.77.0.${11 + at}`] })),
+    podCIDR: "10.244.0.0/16",
+    serviceCIDR: "10.96.0.0/16",
+  });
+  await world.client.put(world.route("acme", { state: "asleep", egress: egress(["a", "b"]) }));
+  await world.client.dropNode("acme", "a");
+  await world.client.dropNode("acme", "a");
+  await world.client.dropNode("nobody", "a");
+  const kept = JSON.parse(readFileSync(join(world.dir, "gateway", "routes", "acme.json"), "utf8")) as {
+    route: { egress: { nodes: unknown[] } };
+  };
+  expect(kept.route).toMatchObject({ state: "asleep", egress: { nodes: [{ name: "b" }] } });
 });
 
 test("more callers than are held are turned away, and who hangs up makes room", async () => {
@@ -205,7 +222,7 @@ test("after its own end it serves at once what it served before, and remembers w
   await world.client.put(world.route("acme", { port, state: "asleep" }));
   (await callPeople(world, "acme.default.test")).socket.destroy();
   await world.restart();
-  expect(await trafficOf("acme")).toMatchObject({ state: "awake", woken: true });
+  expect(await trafficOf("acme")).toMatchObject({ state: "opening", woken: true });
   const { said, socket } = await callPeople(world, "acme.default.test", port);
   expect(said).toBe("acme");
   socket.destroy();

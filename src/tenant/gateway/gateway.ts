@@ -45,6 +45,8 @@ export interface Gateway {
   list(): readonly TenantTraffic[];
   put(route: unknown): Promise<TenantTraffic>;
   remove(id: string): Promise<void>;
+  /** This node is dialled no more, and what is open to it alone is closed. What nobody knows is success. */
+  dropNode(id: string, node: string): Promise<void>;
   /** Closes everything; what is kept on disk stays. */
   stop(): Promise<void>;
 }
@@ -122,6 +124,12 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     return tenant.traffic();
   }
 
+  async function dropNode(id: string, node: string): Promise<void> {
+    const route = tenants.get(id)?.route;
+    if (!route?.egress?.nodes.some(({ name }) => name === node)) return;
+    await put({ ...route, egress: { ...route.egress, nodes: route.egress.nodes.filter(({ name }) => name !== node) } });
+  }
+
   async function remove(id: string): Promise<void> {
     const tenant = tenants.get(id);
     tenants.delete(id);
@@ -154,6 +162,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     list: () => [...tenants.values()].map((one) => one.traffic()),
     put: (route) => inTurn(() => put(route)),
     remove: (id) => inTurn(() => remove(id)),
+    dropNode: (id, node) => inTurn(() => dropNode(id, node)),
     stop: () =>
       inTurn(async () => {
         stopped = true;
@@ -178,6 +187,14 @@ function endpoints(gateway: Gateway): readonly Endpoint[] {
       handle: async ({ name, body }) => gateway.put({ ...(body as Partial<Route>), id: name }),
     },
     { method: "DELETE", path: /^\/tenants\/([^/]+)$/, handle: async ({ name }) => gateway.remove(name) },
+    {
+      method: "DELETE",
+      path: /^\/tenants\/([^/]+\/nodes\/[^/]+)$/,
+      async handle({ name }) {
+        const [id = "", node = ""] = name.split("/nodes/");
+        await gateway.dropNode(id, node);
+      },
+    },
   ];
 }
 

@@ -45,7 +45,8 @@ const nodeSchema = z.strictObject({
 const routeSchema = z.strictObject({
   id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/, "must be letters, digits, dashes, underscores"),
   ref: z.strictObject({ namespace: label, name: label }),
-  state: z.enum(["awake", "asleep"]),
+  /** Opening: it answers, and of its nodes nobody comes in until the daemon has seen to whom it lets in; who calls from this host does. */
+  state: z.enum(["awake", "opening", "asleep"]),
   /** The door's socket that leads to its apiserver. */
   api: socketPath,
   /** Its name at the supervisor, which wakes it. */
@@ -115,8 +116,9 @@ export interface Held {
   readonly woken: boolean;
 }
 
+/** Whom a caller woke has the rules of before it slept: it opens to its nodes when the daemon says so. */
 export function stateOf({ route, woken }: Held): RouteState {
-  return route.state === "asleep" && !woken ? "asleep" : "awake";
+  return route.state === "asleep" && woken ? "opening" : route.state;
 }
 
 /**

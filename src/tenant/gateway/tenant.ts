@@ -99,7 +99,7 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
 
   const egress = serveEgress({ policy, road: outward, dialer: at.dialer(), clock, log });
   const nodePort = serveNodePort({
-    isAsleep: () => stateOf(held) === "asleep",
+    state: () => stateOf(held),
     road: nodes,
     connect: () => connectTo(held.route.api),
     came: () => {
@@ -138,7 +138,7 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
       log.warn({ reason: reasonOf(error) }, "it did not wake for its callers");
       throw error;
     }
-    if (stateOf(held) === "awake") return;
+    if (stateOf(held) !== "asleep") return;
     const lastMs = Math.round(now() - began);
     wakes = { ...wakes, done: wakes.done + 1, lastMs };
     held = { ...held, woken: true };
@@ -170,7 +170,7 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
       held = afterPut(held, route);
       listen();
       egress.update();
-      if (before === "awake" && stateOf(held) === "asleep") {
+      if (before !== "asleep" && stateOf(held) === "asleep") {
         // whoever stayed would wait for bytes that nobody sends
         for (const one of [people, nodes, outward]) one.tally.cut();
         egress.close();
