@@ -49,11 +49,20 @@ export async function anonymousConfig(host: HostControlPlane, server: string, re
   return configOf(server, (await bundleOf(host, ref))["ca.crt"] ?? "", {});
 }
 
-function configOf(server: string, ca: string, user: object): object {
+export function configOf(server: string, ca: string, user: object, serverName?: string): object {
   return {
     apiVersion: "v1",
     kind: "Config",
-    clusters: [{ name: "t", cluster: { server, "certificate-authority-data": Buffer.from(ca).toString("base64") } }],
+    clusters: [
+      {
+        name: "t",
+        cluster: {
+          server,
+          "certificate-authority-data": Buffer.from(ca).toString("base64"),
+          ...(serverName ? { "tls-server-name": serverName } : {}),
+        },
+      },
+    ],
     users: [{ name: "u", user }],
     contexts: [{ name: "c", context: { cluster: "t", user: "u" } }],
     "current-context": "c",
@@ -64,18 +73,21 @@ export function tokenKube({ server, ca, token }: JoinCredential): Kube {
   return connectKube(JSON.stringify(configOf(server, ca, { token })));
 }
 
-export async function nodeKube(
-  { server, ca }: JoinCredential,
+export async function nodeKube(at: JoinCredential, csr: CertificateSigningRequest, keys: webcrypto.CryptoKeyPair): Promise<Kube> {
+  return connectKube(JSON.stringify(await nodeConfig(at, csr, keys)));
+}
+
+/** A kubeconfig of who was signed a certificate. */
+export async function nodeConfig(
+  { server, ca }: Pick<JoinCredential, "server" | "ca">,
   csr: CertificateSigningRequest,
   keys: webcrypto.CryptoKeyPair,
-): Promise<Kube> {
+  serverName?: string,
+): Promise<object> {
   const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64");
   const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8}\n-----END PRIVATE KEY-----\n`;
-  return connectKube(
-    JSON.stringify(
-      configOf(server, ca, { "client-certificate-data": csr.status?.certificate, "client-key-data": Buffer.from(key).toString("base64") }),
-    ),
-  );
+  const user = { "client-certificate-data": csr.status?.certificate, "client-key-data": Buffer.from(key).toString("base64") };
+  return configOf(server, ca, user, serverName);
 }
 
 export async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
@@ -121,7 +133,7 @@ export function commandOf(pid: string): string {
 
 /** A controller of tenants over a test's host control plane. */
 export function controllerOf(
-  host: HostControlPlane,
+  host: Pick<HostControlPlane, "kube" | "supervisor" | "artifacts" | "dir" | "log">,
   ports: { readonly from: number; readonly to: number },
   more: Partial<TenantOptions> = {},
 ): TenantController {
@@ -142,7 +154,12 @@ export function controllerOf(
 }
 
 /** Cells for tests that are root; users from `uid` on, and the front door at a port of its own. */
-export function cellsOf(host: HostControlPlane, uid: number, frontDoor: number, swapBytes?: number): Pick<TenantOptions, "isolation"> {
+export function cellsOf(
+  host: Pick<HostControlPlane, "artifacts">,
+  uid: number,
+  frontDoor: number,
+  swapBytes?: number,
+): Pick<TenantOptions, "isolation"> {
   if (process.getuid?.() !== 0) return {};
   return {
     isolation: {
