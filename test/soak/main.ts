@@ -11,6 +11,10 @@ const soaks: Readonly<Record<string, { readonly file: string; readonly says: str
     file: "certificates.ts",
     says: "a control plane frozen until its certificates have ended, and how soon it works again: [--frozen SECONDS]",
   },
+  tenants: {
+    file: "tenants.ts",
+    says: "a tenant asleep and awake again and again, with writes in flight and a fault each time: [--cycles N] [--seed N] [--faults A,B]",
+  },
 };
 
 const [name = "", ...options] = process.argv.slice(2);

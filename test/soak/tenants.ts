@@ -1,0 +1,278 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { request } from "node:http";
+import { loadavg } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { systemClock } from "../../src/core/clock.ts";
+import { condition } from "../../src/core/conditions.ts";
+import { reasonOf } from "../../src/core/errors.ts";
+import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
+import { connectKube, type Kube, NAMESPACE } from "../../src/kube/index.ts";
+import { startEmbeddedSupervisor } from "../../src/supervise/index.ts";
+import { withHost } from "../flow/host-control-plane.ts";
+import { createTenant, eventually, kubeconfigText, readyTenant } from "../flow/tenant-world.ts";
+import type { DaemonOptions, Order } from "./tenants-daemon.ts";
+import { startWriters } from "./tenants-writers.ts";
+
+/**
+ * A tenant that is put to sleep and woken again and again, with writes in flight and a fault each time: afterwards it answers within a
+ * deadline with every acknowledged write, or its condition says why it does not.
+ */
+const { values } = parseArgs({
+  options: { cycles: { type: "string", default: "1000" }, seed: { type: "string", default: "1" }, faults: { type: "string" } },
+});
+const cycles = Number(values.cycles);
+const seed = Number(values.seed);
+const ANSWER_MS = 90_000;
+const SLEEP_MS = 60_000;
+const REF = { namespace: "default", name: "sleeper" };
+const PORTS = { from: 21_505, to: 21_509 };
+
+const host = await withHost({ logLevel: "error" });
+let supervisor = host.supervisor;
+const random = numbers(seed);
+const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
+const options: DaemonOptions = {
+  dir: host.dir,
+  kubeconfig: host.kubeconfig,
+  artifacts: host.artifacts,
+  ports: PORTS,
+  frontDoor: PORTS.from - 1,
+  uid: 2_965_000,
+  swapBytes: 1536 * 2 ** 20,
+};
+let order: Order = { aheadMs: 0, swap: true };
+let daemon: ChildProcess | undefined;
+let id = "";
+
+async function startDaemon(): Promise<void> {
+  const program = join(import.meta.dirname, "tenants-daemon.ts");
+  const args = [JSON.stringify(options), JSON.stringify(order)];
+  daemon = fork(program, args, { execArgv: ["--disable-warning=ExperimentalWarning"] });
+  await once(daemon, "message");
+}
+
+async function killDaemon(): Promise<void> {
+  if (!daemon || daemon.exitCode !== null || daemon.signalCode !== null) return;
+  const gone = once(daemon, "exit");
+  daemon.kill("SIGKILL");
+  await gone;
+}
+
+function tell(next: Partial<Order>): void {
+  order = { ...order, ...next };
+  daemon?.send(order);
+}
+
+async function kill(child: string): Promise<void> {
+  const pid = (await supervisor.list()).find(({ name }) => name === child)?.pid;
+  if (pid !== undefined) process.kill(pid, "SIGKILL");
+}
+
+/** Each breaks something; what only a person could mend is mended when it resolves. */
+const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
+  none: async () => {},
+  apiserver: () => kill(`tenant-${id}-kube-apiserver`),
+  "controller-manager": () => kill(`tenant-${id}-kube-controller-manager`),
+  scheduler: () => kill(`tenant-${id}-kube-scheduler`),
+  door: () => kill(`tenant-${id}-door`),
+  "all of the cell": async () => {
+    for (const part of ["door", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]) await kill(`tenant-${id}-${part}`);
+  },
+  gateway: () => kill("tenants-gateway"),
+  "shard etcd": () => kill("tenants-etcd-0"),
+  async supervisor() {
+    process.kill(await supervisorsPid(), "SIGKILL");
+    await systemClock.sleep(random() * 1_000);
+    supervisor = await startEmbeddedSupervisor({ dir: host.dir, log: host.log });
+  },
+  async daemon() {
+    await killDaemon();
+    await systemClock.sleep(random() * 3_000);
+    await startDaemon();
+  },
+  async "no swap"() {
+    tell({ swap: false });
+    await supervisor.keepSwap({ bytes: 0, native: host.artifacts.native });
+  },
+  async "clock jump"() {
+    tell({ aheadMs: pick([-30 * 60_000, 60 * 60_000, 26 * 60 * 60_000]) });
+  },
+};
+
+function supervisorsPid(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath: join(host.dir, "run", "supervisor.sock"), path: "/", agent: false }, (answer) => {
+      answer.setEncoding("utf8").once("data", (text: string) => resolve((JSON.parse(text) as { pid: number }).pid));
+    });
+    asked.once("error", reject).end();
+  });
+}
+
+async function get(): Promise<VirtualCluster> {
+  const found = await host.kube.get(VIRTUAL_CLUSTER, REF.name, REF.namespace);
+  if (!found) throw new Error("it is gone");
+  return found;
+}
+
+/** An order counts from when it is first seen, so another one needs that the last one is over. */
+async function orderSleep(): Promise<void> {
+  const patch = (sleep: object) => host.kube.patch(VIRTUAL_CLUSTER, REF.name, REF.namespace, { spec: { sleep } });
+  await patch({ state: "Auto" });
+  await eventually("the last order is over", async () => {
+    if ((await get()).status?.sleep?.orderedAt !== undefined) throw new Error("not yet");
+  });
+  // an order of the second in which it woke is not younger than that
+  await systemClock.sleep(1_100);
+  await patch({ state: "Asleep" });
+}
+
+async function sleeps(): Promise<string> {
+  return eventually(
+    "it sleeps",
+    async () => {
+      const state = (await get()).status?.sleep?.state;
+      if (state === undefined || state === "awake") throw new Error(JSON.stringify((await get()).status?.sleep));
+      return state;
+    },
+    SLEEP_MS,
+  );
+}
+
+/** How often its processes were frozen or stopped, as the supervisor's log has it: writers wake it before its status says so. */
+function putDown(): number {
+  return readFileSync(join(host.dir, "logs", "supervisor.log"), "utf8").match(/"cell".*"msg":"(frozen|stopped)"/g)?.length ?? 0;
+}
+
+/** Its controllers work: whatever namespace is made gets its account. */
+async function controllersWork(kube: Kube, nth: number): Promise<void> {
+  const name = `cycle-${nth}`;
+  await eventually("a namespace", () => made(kube, name), ANSWER_MS);
+  await eventually("its account", () => kube.raw("GET", `/api/v1/namespaces/${name}/serviceaccounts/default`), ANSWER_MS);
+  await kube.delete(NAMESPACE, name);
+}
+
+async function made(kube: Kube, name: string): Promise<void> {
+  if (!(await kube.get(NAMESPACE, name))) await kube.create(NAMESPACE, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+}
+
+const began = Date.now();
+const tally = { inFlight: 0, asleep: 0, stopped: 0, explained: 0, slowestMs: 0 };
+const seen: Record<string, number> = {};
+let failed: string | undefined;
+let done = 0;
+let written = 0;
+try {
+  await startDaemon();
+  await createTenant(host, REF.name);
+  id = (await readyTenant(host, REF)).metadata.uid ?? "";
+  const kube = connectKube(await kubeconfigText(host, REF));
+  const writers = startWriters(kube, 3);
+  const faults = values.faults?.split(",") ?? Object.keys(FAULTS);
+  for (; done < cycles && failed === undefined; done += 1) {
+    const fault = pick(faults);
+    const moment = pick(["while it falls asleep", "asleep", "while it wakes", "awake"] as const);
+    seen[fault] = (seen[fault] ?? 0) + 1;
+    try {
+      const line = await cycle(kube, writers, fault, moment);
+      console.log(`${done + 1}/${cycles}  ${fault}, ${moment}: ${line}`);
+    } catch (error) {
+      failed = `cycle ${done + 1} (${fault}, ${moment}): ${reasonOf(error)}; ${reasonOf((error as Error).cause)}`;
+      console.error(failed);
+    }
+  }
+  written = writers.acknowledged();
+  if (failed !== undefined) await show();
+  await writers.stop();
+  await kube.close();
+} finally {
+  await killDaemon();
+  await host.stop();
+}
+
+async function cycle(kube: Kube, writers: ReturnType<typeof startWriters>, fault: string, moment: string): Promise<string> {
+  const strike = FAULTS[fault] ?? (() => Promise.reject(new Error(`there is no fault ${fault}`)));
+  let state = "woken at once";
+  const inFlight = moment === "while it falls asleep" || random() < 0.3;
+  if (moment === "awake") await Promise.all([strike(), systemClock.sleep(random() * 500)]);
+  if (!inFlight) await writers.pause();
+  const slept = putDown();
+  await orderSleep();
+  if (moment === "while it falls asleep") {
+    await systemClock.sleep(random() * 2_500);
+    await strike();
+  } else if (!inFlight) {
+    state = await sleeps();
+    tally[state === "stopped" ? "stopped" : "asleep"] += 1;
+  }
+  if (moment === "asleep") await strike();
+  if (inFlight) {
+    await eventually("it is put down", () => {
+      if (putDown() === slept) throw new Error("not yet");
+    });
+    tally.inFlight += 1;
+  }
+  const from = Date.now();
+  const before = writers.acknowledged();
+  writers.resume();
+  if (moment === "while it wakes") await Promise.all([strike(), systemClock.sleep(random() * 300)]);
+  const answered = await answers(writers, before);
+  const tookMs = Date.now() - from;
+  if (!answered) {
+    const why = condition((await get()).status?.conditions, "Ready");
+    if (why?.status !== "False") throw new Error(`no answer for ${ANSWER_MS / 1000} s, and its condition says ${JSON.stringify(why)}`);
+    tally.explained += 1;
+    if (!(await answers(writers, before))) throw new Error(`no answer for twice as long, though it is said why: ${why.message}`);
+  }
+  tally.slowestMs = Math.max(tally.slowestMs, tookMs);
+  const wrong = await eventually("all writes are looked at", () => writers.missing(), ANSWER_MS);
+  if (wrong.length > 0) throw new Error(`lost: ${wrong.join("; ")}`);
+  await controllersWork(kube, done);
+  tell({ aheadMs: 0, swap: true });
+  return `${state}; answered after ${(tookMs / 1000).toFixed(1)} s, ${writers.acknowledged()} writes intact`;
+}
+
+/** A write and a read, of what was said after the fault. */
+async function answers(writers: ReturnType<typeof startWriters>, before: number): Promise<boolean> {
+  const until = Date.now() + ANSWER_MS;
+  while (writers.acknowledged() < before + 3) {
+    if (Date.now() > until) return false;
+    await systemClock.sleep(50);
+  }
+  return true;
+}
+
+/** All that is known, once something is lost or does not come back. */
+async function show(): Promise<void> {
+  console.error(JSON.stringify((await get()).status, undefined, 1));
+  console.error(JSON.stringify(await supervisor.list(), undefined, 1));
+  for (const file of ["logs/tenants-gateway.log", "logs/supervisor.log"])
+    console.error(readFileSync(join(host.dir, file), "utf8").split("\n").slice(-30).join("\n"));
+}
+
+const day = new Date().toISOString().slice(0, 10);
+const load = loadavg()
+  .map((one) => one.toFixed(1))
+  .join(" ");
+const how = Object.entries(seen)
+  .map(([name, times]) => `${name} ${times}`)
+  .join(", ");
+const result =
+  failed ?? `every one of ${written} acknowledged writes intact; ${tally.explained} times late with its reason in the condition`;
+console.log(
+  `| ${day} | tenants | ${done} cycles, seed ${seed}: ${how} | ${result}; put down with writes in flight ${tally.inFlight} times, else ${tally.asleep} times hibernated and ${tally.stopped} times stopped; slowest answer ${(tally.slowestMs / 1000).toFixed(1)} s; ${Math.round((Date.now() - began) / 1000)} s, load ${load} |`,
+);
+process.exitCode = failed === undefined ? 0 : 1;
+
+/** Mulberry32: the same seed, the same soak. */
+function numbers(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
