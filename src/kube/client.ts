@@ -20,13 +20,18 @@ const PATCH_TYPES = {
   json: "application/json-patch+json",
 } as const;
 
+export interface ConnectOptions {
+  /** A Unix socket that leads to the server: it is dialled instead, and must show the certificate that the server would. */
+  readonly socketPath?: string;
+}
+
 /**
  * A client of the apiserver that the kubeconfig's current context names. Nothing is sent yet.
  * @param kubeconfig YAML text
  * @throws IRW_KUBECONFIG_INVALID
  */
-export function connectKube(kubeconfig: string): Kube {
-  const http = transport(readKubeconfig(kubeconfig));
+export function connectKube(kubeconfig: string, { socketPath }: ConnectOptions = {}): Kube {
+  const http = transport({ ...readKubeconfig(kubeconfig), ...(socketPath === undefined ? {} : { socketPath }) });
 
   function failure(request: HttpRequest, refusal: Refusal): IronwrightError {
     return refused(http.server, `${request.method} ${request.path}`, refusal);

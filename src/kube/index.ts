@@ -1,4 +1,4 @@
-export { connectKube } from "./client.ts";
+export { type ConnectOptions, connectKube } from "./client.ts";
 export { installCrds } from "./crds.ts";
 export { type EventRecorder, eventRecorder } from "./events.ts";
 export {

@@ -6,6 +6,8 @@ import { IronwrightError, reasonOf } from "../core/errors.ts";
 /** What it takes to talk to an apiserver. */
 export interface Access {
   readonly server: string;
+  /** Dialled in the server's stead. */
+  readonly socketPath?: string;
   readonly tls: Tls;
   /** Called before each request; plugins answer from their cache while it is good. */
   credentials(): Promise<Credentials>;

@@ -1,9 +1,14 @@
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import type { IronwrightError } from "../core/errors.ts";
 import { MACHINE } from "../core/resources.ts";
+import { createCa, issue } from "../supervise/index.ts";
 import { connectKube } from "./client.ts";
 import type { Kube } from "./kube.ts";
 import { transport } from "./transport.ts";
@@ -120,6 +125,40 @@ test("credentials that could not be had once are asked for again", async () => {
   expect((await failure(http.send(read))).message).toContain("not there yet");
   expect(await http.send(read)).toEqual({ ok: true, text: "Bearer late" });
   await http.close();
+});
+
+describe("a Unix socket that leads to the server", () => {
+  const dir = mkdtempSync(join(tmpdir(), "iw-kube-"));
+  const socketPath = join(dir, "api.sock");
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+  /** A client of a server that shows such a certificate. */
+  async function behindSocket(sans: readonly string[]): Promise<Kube> {
+    const ca = await createCa("test");
+    const leaf = await issue({ ca, commonName: "kube-apiserver", sans, usages: ["server"], days: 1 });
+    const tls = createTlsServer({ key: leaf.key, cert: leaf.certificate }, (request, response) => response.end(request.headers.host));
+    server = tls;
+    await new Promise<void>((resolve) => tls.listen(socketPath, resolve));
+    const data = Buffer.from(ca.certificate).toString("base64");
+    kube = connectKube(
+      stringify({
+        "current-context": "x",
+        clusters: [{ name: "x", cluster: { server: "https://127.0.0.1:1", "certificate-authority-data": data } }],
+        contexts: [{ name: "x", context: { cluster: "x" } }],
+      }),
+      { socketPath },
+    );
+    return kube;
+  }
+
+  test("is dialled instead of it", async () => {
+    expect(await (await behindSocket(["127.0.0.1"])).raw("GET", "/")).toBe("127.0.0.1:1");
+  });
+
+  test("must show the server's certificate", async () => {
+    const client = await behindSocket(["10.0.0.1"]);
+    expect((await failure(client.raw("GET", "/"))).message).toContain("127.0.0.1 is not in the cert's list");
+  });
 });
 
 test("a refusal names the fields its message left out", async () => {

@@ -63,7 +63,7 @@ export function transport(access: Access): Transport {
       allowH2: false,
       connectTimeout: 10_000,
       keepAliveTimeout: 30_000,
-      connect: { ...access.tls, ...certificate },
+      connect: { ...access.tls, ...certificate, ...(access.socketPath === undefined ? {} : { socketPath: access.socketPath }) },
     });
   }
 

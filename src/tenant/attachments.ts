@@ -14,15 +14,15 @@ import {
   VALIDATING_ADMISSION_POLICY_BINDING,
 } from "../kube/index.ts";
 import { MANAGED_SELECTOR } from "./bootstrap.ts";
-import { kubeconfig } from "./kubeconfig.ts";
+import { type Credentials, kubeconfig } from "./kubeconfig.ts";
 import { keyedOf, trustOf } from "./pki.ts";
-import type { ControlPlane } from "./runtime.ts";
+import type { ControlPlane, Dial } from "./runtime.ts";
 
 /** The daemon's hold on one running control plane: an administrator's client, and what it watches there. */
 export interface Attachment {
   readonly plane: ControlPlane;
   readonly kube: Kube;
-  readonly server: string;
+  readonly dial: Dial;
   requests(): readonly CertificateSigningRequest[];
   detach(): Promise<void>;
 }
@@ -30,19 +30,22 @@ export interface Attachment {
 export interface AttachOptions {
   readonly log: Logger;
   readonly clock: Clock;
+  readonly dial: Dial;
   /** A certificate signing request changed. */
   onRequest(name: string): void;
   /** Something the daemon keeps in the tenant changed. */
   onTamper(): void;
 }
 
+/** A client of a tenant's apiserver, by the daemon's own way. */
+export function connectPlane({ server, socketPath }: Dial, who: Omit<Credentials, "server" | "serverName">): Kube {
+  return connectKube(kubeconfig({ server, ...who }), socketPath === undefined ? {} : { socketPath });
+}
+
 /** Connects and watches. Nothing here waits for an answer: the reflectors try until they are detached. */
-export function attach(plane: ControlPlane, { log, clock, onRequest, onTamper }: AttachOptions): Attachment {
-  const server = `https://127.0.0.1:${plane.port}`;
-  const ca = trustOf(plane.bundle);
-  const kube = connectKube(
-    kubeconfig({ server, ca, user: "ironwright", cluster: tenantText(plane.ref), client: keyedOf(plane.bundle, "daemon") }),
-  );
+export function attach(plane: ControlPlane, { log, clock, dial, onRequest, onTamper }: AttachOptions): Attachment {
+  const client = keyedOf(plane.bundle, "daemon");
+  const kube = connectPlane(dial, { ca: trustOf(plane.bundle), user: "ironwright", cluster: tenantText(plane.ref), client });
   const requests = reflector({ kube, kind: CSR, log, clock, onChange: onRequest });
   const kept = { kube, labelSelector: MANAGED_SELECTOR, log, clock, onChange: onTamper };
   const watched: readonly Pick<Reflector<never>, "start" | "stop">[] = [
@@ -56,7 +59,7 @@ export function attach(plane: ControlPlane, { log, clock, onRequest, onTamper }:
   return {
     plane,
     kube,
-    server,
+    dial,
     requests: () => requests.list(),
     async detach() {
       await Promise.allSettled(watched.map((one) => one.stop()));

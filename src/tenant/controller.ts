@@ -114,6 +114,7 @@ export function tenantController(options: TenantOptions): TenantController {
   const held = holds({
     clock,
     log,
+    dial: runtime.dial,
     onRequest: ({ ref }, request) => certificates.nudge(`${tenantText(ref)}/${request}`),
     onTamper: (key) => {
       // what waits in the pool is no VirtualCluster's yet

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Supervisor } from "../supervise/index.ts";
 import type { AdmittedNode } from "./csr.ts";
 import { GATEWAY_CHILD, gatewayChild, gatewayClient, gatewayDir, gatewaySocket } from "./gateway/client.ts";
-import { hostNames, type RouteState } from "./gateway/route.ts";
+import { hostNames, type Limits, type RouteState } from "./gateway/route.ts";
 import type { TenantTraffic } from "./gateway/tenant.ts";
 import { gatewayUser, type Isolation } from "./isolation.ts";
 import { cellName, doorSocket, egressSocket } from "./place.ts";
@@ -30,6 +30,11 @@ export interface Entrance {
 const READY_TIMEOUT_MS = 30_000;
 /** Every address of the host: which of them nodes dial is the operator's to say. */
 const NODES_ADDRESS = "0.0.0.0";
+
+/** Who comes from no node's address: pods that keep their own, machines that join, and strangers; the more nodes, the more of these. */
+export function nodeLimits(nodes: number): Limits {
+  return { connections: 64 + 32 * nodes, perSecond: 50 + nodes, burst: 100 + 10 * nodes };
+}
 
 /** Where nobody is in a cell, apiservers listen for themselves. */
 const NONE: Entrance = {
@@ -89,6 +94,7 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
         podCIDR: spec.podCIDR,
         serviceCIDR: spec.serviceCIDR,
       },
+      limits: { nodes: nodeLimits(nodes.length) },
     });
   }
 

@@ -1,11 +1,12 @@
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, isError } from "../core/errors.ts";
 import { type TenantRef, tenantText } from "../core/names.ts";
-import { connectKube } from "../kube/index.ts";
+import type { Kube } from "../kube/index.ts";
 import { issue } from "../supervise/index.ts";
+import { connectPlane } from "./attachments.ts";
 import { GATE } from "./bootstrap.ts";
-import { kubeconfig } from "./kubeconfig.ts";
 import { type Bundle, keyedOf, trustOf } from "./pki.ts";
+import type { Dial } from "./runtime.ts";
 
 /** A name no machine can have. */
 export const NOBODY = "ironwright.gate.probe";
@@ -20,7 +21,7 @@ const TEN_MINUTES_IN_DAYS = 10 / 1440;
  * @throws IRW_TENANT_GATE when it does not refuse in time
  */
 export async function proveRefused(
-  at: { readonly ref: TenantRef; readonly server: string; readonly bundle: Bundle; readonly clock: Clock },
+  at: { readonly ref: TenantRef; readonly dial: Dial; readonly bundle: Bundle; readonly clock: Clock },
   nodeName: string,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -32,7 +33,7 @@ export async function proveRefused(
     usages: ["client"],
     days: TEN_MINUTES_IN_DAYS,
   });
-  const kube = connectKube(kubeconfig({ server: at.server, ca: trustOf(at.bundle), user: "probe", cluster: "tenant", client }));
+  const kube = connectPlane(at.dial, { ca: trustOf(at.bundle), user: "probe", cluster: "tenant", client });
   const deadline = at.clock.now().getTime() + DEADLINE_MS;
   try {
     for (;;) {
@@ -48,7 +49,7 @@ export async function proveRefused(
   }
 }
 
-async function tryToRegister(kube: ReturnType<typeof connectKube>, nodeName: string): Promise<string> {
+async function tryToRegister(kube: Kube, nodeName: string): Promise<string> {
   try {
     await kube.raw("POST", "/api/v1/nodes?dryRun=All", { apiVersion: "v1", kind: "Node", metadata: { name: nodeName } });
     return "it may register";

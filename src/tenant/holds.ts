@@ -6,12 +6,13 @@ import { type Attachment, attach, fits } from "./attachments.ts";
 import { bootstrapTenant } from "./bootstrap.ts";
 import type { AdmittedNode } from "./csr.ts";
 import { NOBODY, proveRefused } from "./gate.ts";
-import type { ControlPlane } from "./runtime.ts";
+import type { ControlPlane, Dial } from "./runtime.ts";
 import { serviceEndpoints } from "./service-endpoints.ts";
 
 export interface HoldsOptions {
   readonly clock: Clock;
   readonly log: Logger;
+  dial(plane: ControlPlane): Dial;
   /** A certificate signing request changed. */
   onRequest(plane: ControlPlane, request: string): void;
   /** Something the daemon keeps in a tenant changed. */
@@ -32,7 +33,7 @@ export interface Holds {
   letAll(): Promise<void>;
 }
 
-export function holds({ clock, log, onRequest, onTamper }: HoldsOptions): Holds {
+export function holds({ clock, log, dial, onRequest, onTamper }: HoldsOptions): Holds {
   const attachments = new Map<string, Attachment>();
 
   async function connect(key: string, plane: ControlPlane): Promise<Attachment> {
@@ -40,6 +41,7 @@ export function holds({ clock, log, onRequest, onTamper }: HoldsOptions): Holds 
     const held = attach(plane, {
       log: log.child({ tenant: tenantText(plane.ref) }),
       clock,
+      dial: dial(plane),
       onRequest: (name) => onRequest(plane, name),
       onTamper: () => onTamper(key),
     });
@@ -64,8 +66,7 @@ export function holds({ clock, log, onRequest, onTamper }: HoldsOptions): Holds 
       const held = before && fits(before, plane) ? before : await connect(key, plane);
       if (held !== before) await namespaceExists(held.kube, signal);
       const changed = await bootstrapTenant(held.kube, admitted, serviceEndpoints(plane));
-      if (changed || held !== before)
-        await proveRefused({ ref: plane.ref, server: held.server, bundle: plane.bundle, clock }, NOBODY, signal);
+      if (changed || held !== before) await proveRefused({ ref: plane.ref, dial: held.dial, bundle: plane.bundle, clock }, NOBODY, signal);
       return held;
     },
 

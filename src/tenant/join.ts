@@ -90,6 +90,7 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
     await deleteTokens(tenant, claimUid, `bootstrap-token-${id}`);
     await writeGate(tenant, () => admissions.read(ref));
     log.info({ tenant: tenantText(ref), claim, node: nodeName }, "node admitted");
+    onChange(ref);
     return {
       server: `https://${address}:${plane.port}`,
       ca: trustOf(plane.bundle),
@@ -115,7 +116,7 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
       await deleteTokens(held.kube, node.claimUid);
       // a newer claim has this node by now: the Node is its own
       if (left.some((one) => one.nodeName === node.nodeName)) return;
-      await proveRefused({ ref, server: held.server, bundle: held.plane.bundle, clock }, node.nodeName);
+      await proveRefused({ ref, dial: held.dial, bundle: held.plane.bundle, clock }, node.nodeName);
       await held.kube.delete(NODE, node.nodeName);
     } catch (error) {
       // its authority and its objects end with it; waiting for an apiserver that does not answer, or that its tenant taught

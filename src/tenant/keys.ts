@@ -5,12 +5,11 @@ import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import { refOf, type TenantRef, tenantText } from "../core/names.ts";
 import type { VirtualCluster } from "../core/resources.ts";
 import type { VirtualClusterPkiStatus } from "../core/virtual-clusters.ts";
-import { CONFIG_MAP, connectKube, type EventRecorder, type Kube, NODE } from "../kube/index.ts";
+import { CONFIG_MAP, type EventRecorder, type Kube, NODE } from "../kube/index.ts";
 import { issue, type KeyedCertificate } from "../supervise/index.ts";
-import type { Attachment } from "./attachments.ts";
+import { type Attachment, connectPlane } from "./attachments.ts";
 import { usersAuthority } from "./authority.ts";
 import { BELIEVE_MS, clockDoubt, type Expiry, expiries, freshness, nextRenewal, renewed } from "./certificates.ts";
-import { kubeconfig } from "./kubeconfig.ts";
 import { type Bundle, type BundleOptions, completeBundle, LEAF_FILES, LIVES, type Lives, trustOf } from "./pki.ts";
 import { moveOn, rotationOf, SHORTEST_OVERLAP_MS, SPREAD_MS, wantedKeys } from "./rotation.ts";
 import { tenantSecrets } from "./secrets.ts";
@@ -191,7 +190,7 @@ async function doubtNext(bundle: Bundle, awake: Attachment | undefined): Promise
     usages: ["client"],
     days: TEN_MINUTES_IN_DAYS,
   });
-  const caller = connectKube(kubeconfig({ server: awake.server, ca: trustOf(bundle), user: "next", cluster: "tenant", client }));
+  const caller = connectPlane(awake.dial, { ca: trustOf(bundle), user: "next", cluster: "tenant", client });
   try {
     const published = await caller.get(CONFIG_MAP, "kube-root-ca.crt", "kube-system");
     if (published?.data?.["ca.crt"]?.trim() !== trustOf(bundle).trim()) return "kube-root-ca.crt does not hold the next authority yet";

@@ -3,7 +3,7 @@ import { IronwrightError } from "../core/errors.ts";
 import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import type { CellMount, CellPlace, ChildSpec, ReadyProbe } from "../supervise/index.ts";
 import { gatewayUser, type Isolation } from "./isolation.ts";
-import type { ControlPlane } from "./runtime.ts";
+import type { ControlPlane, Dial } from "./runtime.ts";
 
 /** Where the processes of a control plane run, and by which paths and addresses they know what is theirs. */
 export interface Place {
@@ -17,6 +17,8 @@ export interface Place {
   readonly egressSocket?: string;
   /** What makes a child one of this place. */
   around(mounts?: readonly CellMount[]): Pick<ChildSpec, "cwd" | "cell">;
+  /** Where the daemon dials the apiserver. */
+  readonly dial: Dial;
   /** How whoever is outside asks the apiserver. */
   asks(path: string, files: Readonly<Record<string, string>>): ReadyProbe;
   /** What is started first, and carries bytes in and out. */
@@ -62,7 +64,8 @@ export function openPlace({ port, datastore }: ControlPlane, home: string, kubeB
     config: (file) => join(home, "config", file),
     program: (name) => join(kubeBin, name),
     around: () => ({ cwd: home }),
-    asks: (path, files) => ({ http: { url: `https://127.0.0.1:${port}${path}`, ...files } }),
+    dial: { server: hostServer(port) },
+    asks: (path, files) => ({ http: { url: `${hostServer(port)}${path}`, ...files } }),
   };
 }
 
@@ -104,6 +107,7 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
     program: (name) => `${CELL.bin}/${name}`,
     egressSocket: `${CELL.egressDir}/egress.sock`,
     around: (mounts = []) => ({ cwd: "/tmp", cell: place(false, [...files, ...mounts]) }),
+    dial: { server: hostServer(plane.port), socketPath: doorSocket(home) },
     asks: (path, tls) => ({ http: { url: `https://${addressOf(CELL.api)}${path}`, socketPath: doorSocket(home), ...tls } }),
     door: {
       name: `${cellName(id)}-door`,
@@ -125,6 +129,11 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
 /** The gateway makes the socket, and the tenant's group may connect to it. */
 export function egressMount(home: string, user: number, isolation: Isolation): CellMount {
   return { source: dirname(egressSocket(home)), target: CELL.egressDir, owner: { uid: gatewayUser(isolation), gid: user } };
+}
+
+/** As its certificate has it. */
+function hostServer(port: number): string {
+  return `https://127.0.0.1:${port}`;
 }
 
 function addressOf({ address, port }: { readonly address: string; readonly port: number }): string {

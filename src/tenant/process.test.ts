@@ -99,6 +99,11 @@ describe("in a cell", () => {
     expect(specs[0].env).toMatchObject({ GOMAXPROCS: "2" });
   });
 
+  test("the daemon asks it through its door, where nobody else comes; one in no cell by its port", () => {
+    expect(place.dial).toEqual({ server: "https://127.0.0.1:16443", socketPath: "/data/tenants/u/door/api.sock" });
+    expect(openPlace(PLANE, HOME, "/opt/kube").dial).toEqual({ server: "https://127.0.0.1:16443" });
+  });
+
   test("a user is the lowest that no cluster has, the first being the gateway's; when none is left, it is said", () => {
     expect(chooseUser(ISOLATION, [])).toBe(70_001);
     expect(chooseUser(ISOLATION, [{ userID: 70_001 }, {}, { userID: 70_003 }])).toBe(70_002);

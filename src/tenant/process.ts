@@ -88,6 +88,8 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
 
     refresh: write,
 
+    dial: (plane) => placeOf(plane).place.dial,
+
     async ailment(id) {
       const children = new Map((await supervisor.list()).map((child) => [child.name, child]));
       for (const part of isolation ? PARTS : PROGRAMS) {

@@ -20,6 +20,13 @@ export interface ControlPlane {
   readonly datastore: DatastoreAccess;
 }
 
+/** Where the daemon dials an apiserver. */
+export interface Dial {
+  readonly server: string;
+  /** A way of the daemon's own, which nobody else can crowd. */
+  readonly socketPath?: string;
+}
+
 /** Which control plane is a VirtualCluster's: one that it was given, or its own from the beginning. */
 export function idOf({ metadata, status }: VirtualCluster): string {
   return status?.plane ?? metadata.uid ?? "";
@@ -57,6 +64,7 @@ export interface Runtime {
   cell(id: string): Promise<CellStatus | undefined>;
   /** Brings its files up to date and starts nothing: for one that sleeps, whose certificates end while it does. */
   refresh(plane: ControlPlane): Promise<void>;
+  dial(plane: ControlPlane): Dial;
   /** What of it ended by itself not long ago and runs again, with its last words. */
   restarts(id: string): Promise<string | undefined>;
   /** Why it does not run whole, or undefined when it does. */

@@ -10,6 +10,7 @@ import type { SleepSpec } from "../../src/core/virtual-clusters.ts";
 import { CONFIG_MAP, CSR, connectKube, type Kube, NAMESPACE, NODE, POD, SECRET } from "../../src/kube/index.ts";
 import { gatewayClient, gatewayDir, gatewaySocket } from "../../src/tenant/gateway/client.ts";
 import type { JoinCredential, TenantController } from "../../src/tenant/index.ts";
+import { eventually } from "./eventually.ts";
 import { type Forgery, forgeries } from "./forged-requests.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import { type Outside, outside } from "./outside.ts";
@@ -19,7 +20,6 @@ import {
   configOf,
   controllerOf,
   createTenant,
-  eventually,
   kubeconfigText,
   kubeOfPeople,
   newKeys,

@@ -1,4 +1,5 @@
 import { existsSync, readdirSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import type { JsonGeneralName } from "@peculiar/x509";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -293,8 +294,10 @@ describe("a node joins for its claim, and not otherwise", () => {
     expect(decisionOf(await decided(renewal))).toBe("Approved ClaimIsLive");
   });
 
-  test("a revoked node is refused, with a certificate that is still good", async () => {
+  test("a revoked node is refused, with a certificate that is still good, whoever crowds the port of nodes", async () => {
+    const leave = await crowd((await get(ACME))?.status?.port ?? 0);
     await tenants.revoke(ACME, BIOS);
+    leave();
     await tenants.revoke(ACME, BIOS);
     expect(await tenants.kube(ACME).get(NODE, "bios-1")).toBeUndefined();
     const register = node.create(NODE, { apiVersion: "v1", kind: "Node", metadata: { name: "bios-1" }, spec: {} });
@@ -401,6 +404,16 @@ async function keepNodes(kube: Kube, nodeName: string): Promise<void> {
 
 function get(ref: { namespace: string; name: string }): Promise<VirtualCluster | undefined> {
   return host.kube.get(VIRTUAL_CLUSTER, ref.name, ref.namespace);
+}
+
+/** Holds so many connections to the port of nodes that more are turned away from there. Returns how to let go of them. */
+async function crowd(port: number): Promise<() => void> {
+  const sockets = Array.from({ length: 300 }, () => connect({ host: "127.0.0.1", port }).on("error", () => {}));
+  const isolated = process.getuid?.() === 0;
+  await eventually("some are turned away", () => expect(!isolated || sockets.filter((one) => one.destroyed).length > 100).toBe(true));
+  return () => {
+    for (const one of sockets) one.destroy();
+  };
 }
 
 async function gone(name: string): Promise<void> {

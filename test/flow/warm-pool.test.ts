@@ -9,7 +9,7 @@ import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import { bundleOf, cellsOf, controllerOf, createTenant, kubeconfigText, readyTenant } from "./tenant-world.ts";
 
-const PORTS = { from: 21_491, to: 21_499 };
+const PORTS = { from: 21_501, to: 21_509 };
 const MIB = 2 ** 20;
 const isRoot = process.getuid?.() === 0;
 

@@ -11,8 +11,9 @@ import { reasonOf } from "../../src/core/errors.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
 import { connectKube, type Kube, NAMESPACE } from "../../src/kube/index.ts";
 import { startEmbeddedSupervisor } from "../../src/supervise/index.ts";
+import { eventually } from "../flow/eventually.ts";
 import { withHost } from "../flow/host-control-plane.ts";
-import { createTenant, eventually, kubeconfigText, readyTenant } from "../flow/tenant-world.ts";
+import { createTenant, kubeconfigText, readyTenant } from "../flow/tenant-world.ts";
 import type { DaemonOptions, Order } from "./tenants-daemon.ts";
 import { startWriters } from "./tenants-writers.ts";
 

@@ -76,7 +76,7 @@ export function serveEgress({ policy, road, dialer, clock, log }: EgressOptions)
       road.tally.refuse(crowded);
       return answer(socket, 429, crowded);
     }
-    road.tally.count(socket);
+    road.tally.count(socket, road.turnstile.leave);
     const at = authority(target);
     const rules = policy();
     const verdict = at && rules ? mayDial(rules, at.host, at.port) : ({ allow: false, reason: "it is no host and port" } as const);

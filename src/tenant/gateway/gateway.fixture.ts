@@ -57,6 +57,7 @@ export async function gatewayWorld(change: Partial<GatewayOptions> = {}): Promis
   const wakeSocket = join(dir, "wake.sock");
   await listenOn(supervisor, wakeSocket);
   const servers: Server[] = [];
+  const accepted: Socket[] = [];
   const options: GatewayOptions = {
     dir: join(dir, "gateway"),
     people: { address: "127.0.0.1", port: 0 },
@@ -102,6 +103,8 @@ export async function gatewayWorld(change: Partial<GatewayOptions> = {}): Promis
         socket.pipe(socket);
       });
       server.on("tlsClientError", () => {});
+      // one that never shook hands is half open for ever
+      server.on("connection", (socket: Socket) => void accepted.push(socket));
       servers.push(server);
       await listenOn(server, join(dir, `${id}.sock`));
       return server;
@@ -114,6 +117,7 @@ export async function gatewayWorld(change: Partial<GatewayOptions> = {}): Promis
       world.answerWakes("refused");
       await world.gateway.stop();
       supervisor.closeAllConnections();
+      for (const socket of accepted) socket.destroy();
       await Promise.all([supervisor, ...servers].map((one) => new Promise<void>((resolve) => one.close(() => resolve()))));
       rmSync(dir, { recursive: true, force: true });
     },
@@ -142,7 +146,7 @@ export function callPeople(
   });
 }
 
-export function dial(where: { port: number; host?: string } | { path: string }): Promise<Socket> {
+export function dial(where: { port: number; host?: string; localAddress?: string } | { path: string }): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: "127.0.0.1", ...where, allowHalfOpen: true }, () => resolve(socket));
     socket.once("error", reject);

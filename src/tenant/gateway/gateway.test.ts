@@ -19,8 +19,8 @@ const trafficOf = async (id: string) => {
 };
 
 /** The reset may come before connect(2) is done. */
-const turnedAway = (port: number) =>
-  dial({ port }).then(drain, (error: NodeJS.ErrnoException) => (error.code === "ECONNRESET" ? "reset" : error));
+const turnedAway = (port: number, localAddress = "127.0.0.1") =>
+  dial({ port, localAddress }).then(drain, (error: NodeJS.ErrnoException) => (error.code === "ECONNRESET" ? "reset" : error));
 
 test("people reach the tenant they name, by TLS from end to end", async () => {
   for (const id of ["acme", "umbrella"]) {
@@ -214,6 +214,25 @@ test("limits are a tenant's own: connections at a time, and new ones over time",
   await eventually("there is room again", async () => (await trafficOf("acme")).people.open === 1);
   held.push(await callPeople(world, "acme.default.test"));
   for (const { socket } of held) socket.destroy();
+});
+
+test("strangers who hold all they can at a tenant's port leave its nodes what is theirs", async () => {
+  await world.serve("acme");
+  const port = await freePort();
+  const egress = { socket: join(world.dir, "egress.sock"), podCIDR: "10.244.0.0/16", serviceCIDR: "10.96.0.0/16" };
+  const nodes = [{ name: "bios-1", addresses: ["127.0.0.9"] }];
+  const limits = { nodes: { connections: 4, perAddress: { connections: 3 } } };
+  await world.client.put(world.route("acme", { port, limits, egress: { ...egress, nodes } }));
+  const from = (localAddress: string) => dial({ port, localAddress });
+  const held = [];
+  for (const address of ["127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.2"]) held.push(await from(address));
+  await eventually("all are in", async () => (await trafficOf("acme")).nodes.open === 4);
+  expect(await turnedAway(port)).toBe("reset");
+  expect(await turnedAway(port, "127.0.0.2")).toBe("reset");
+  held.push(await from("127.0.0.9"));
+  await eventually("the node is in", async () => (await trafficOf("acme")).nodes.open === 5);
+  expect((await trafficOf("acme")).nodes.refused).toEqual({ "too many connections": 1, "too many connections of one address": 1 });
+  for (const socket of held) socket.destroy();
 });
 
 test("after its own end it serves at once what it served before, and remembers who was woken", async () => {

@@ -1,11 +1,13 @@
 import { createServer, type Server, type Socket } from "node:net";
+import type { AddressTurnstile } from "./address-turnstile.ts";
 import { relay } from "./relay.ts";
 import type { RouteState } from "./route.ts";
-import type { Road } from "./tenant.ts";
+import type { Tally } from "./tally.ts";
 
 export interface NodePortOptions {
   readonly state: () => RouteState;
-  readonly road: Road;
+  readonly turnstile: AddressTurnstile;
+  readonly tally: Tally;
   readonly connect: () => Promise<Socket>;
   readonly came: () => void;
 }
@@ -13,21 +15,25 @@ export interface NodePortOptions {
 const KEEP_ALIVE_MS = 30_000;
 
 /** Where a tenant's nodes and pods come in: bytes go to its apiserver as they are. It never wakes anybody. */
-export function serveNodePort({ state, road, connect, came }: NodePortOptions): () => Server {
+export function serveNodePort({ state, turnstile, tally, connect, came }: NodePortOptions): () => Server {
   async function serve(socket: Socket): Promise<void> {
-    const refusal = closedTo(socket.remoteAddress, state()) ?? road.turnstile.enter();
-    if (refusal) {
-      road.tally.refuse(refusal);
+    const from = socket.remoteAddress;
+    // gone already
+    if (from === undefined) return void socket.destroy();
+    const now = state();
+    const entered = now === "awake" ? turnstile.enter(from) : now;
+    if (typeof entered === "string") {
+      tally.refuse(entered);
       socket.resetAndDestroy();
       return;
     }
-    road.tally.count(socket);
+    tally.count(socket, entered);
     came();
     try {
       const far = await connect();
       await relay(socket, far);
     } catch {
-      road.tally.refuse("unreachable");
+      tally.refuse("unreachable");
       socket.resetAndDestroy();
     }
   }
@@ -37,11 +43,3 @@ export function serveNodePort({ state, road, connect, came }: NodePortOptions): 
       void serve(socket);
     });
 }
-
-/** The daemon comes by this port as well, to see that what it is about to open to nodes has today's rules. */
-export function closedTo(from: string | undefined, state: RouteState): string | undefined {
-  if (state === "opening") return from !== undefined && LOOPBACK.test(from) ? undefined : "opening";
-  return state === "asleep" ? "asleep" : undefined;
-}
-
-const LOOPBACK = /^(::ffff:)?127\./;

@@ -35,7 +35,7 @@ function sleeper(): Tenant {
   return {
     route,
     state: "asleep",
-    people: { turnstile: stile, tally: tally(() => stile.leave()) },
+    people: { turnstile: stile, tally: tally() },
     update: () => {},
     listening: async () => {},
     callIn: never,

@@ -66,7 +66,7 @@ export function servePeople({ find, log, helloMs = HELLO_MS, holdMs = HOLD_MS }:
       people.tally.refuse(refusal);
       return caller.end("internalError");
     }
-    people.tally.count(caller.socket);
+    people.tally.count(caller.socket, people.turnstile.leave);
     tenant.peopleCame();
     let far: Socket;
     try {

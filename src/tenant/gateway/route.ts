@@ -19,12 +19,21 @@ const hostName = z
   .max(253)
   .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$/, "must be a DNS name in lower case");
 
-const limitsSchema = z.strictObject({
-  /** At a time. */
-  connections: z.int().min(1).default(256),
-  /** New ones, over time; and at once. */
-  perSecond: z.number().positive().default(50),
-  burst: z.int().min(1).default(100),
+const limitsOf = (connections: number, perSecond: number, burst: number) =>
+  z.strictObject({
+    /** At a time. */
+    connections: z.int().min(1).default(connections),
+    /** New ones, over time; and at once. */
+    perSecond: z.number().positive().default(perSecond),
+    burst: z.int().min(1).default(burst),
+  });
+const limitsSchema = limitsOf(256, 50, 100);
+
+const nodeLimitsSchema = limitsSchema.extend({
+  /** Of what one address takes, of all that are no node's. */
+  perAddress: limitsOf(64, 20, 60).prefault({}),
+  /** Of each node's own address, besides. */
+  perNode: limitsOf(256, 50, 100).prefault({}),
 });
 
 const nodeSchema = z.strictObject({
@@ -72,7 +81,7 @@ const routeSchema = z.strictObject({
     })
     .optional(),
   limits: z
-    .strictObject({ people: limitsSchema.prefault({}), nodes: limitsSchema.prefault({}), egress: limitsSchema.prefault({}) })
+    .strictObject({ people: limitsSchema.prefault({}), nodes: nodeLimitsSchema.prefault({}), egress: limitsSchema.prefault({}) })
     .prefault({}),
 });
 
@@ -82,6 +91,8 @@ export type Route = Readonly<z.output<typeof routeSchema>>;
 export type RouteInput = Readonly<z.input<typeof routeSchema>>;
 export type RouteState = Route["state"];
 export type Limits = Route["limits"]["people"];
+/** Of those who come by the port of nodes: all together that come from no node's address, one of these, and one node. */
+export type NodeLimits = Route["limits"]["nodes"];
 
 /** @throws IRW_GATEWAY_ROUTE naming the field */
 export function parseRoute(value: unknown): Route {

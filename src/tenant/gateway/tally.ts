@@ -15,15 +15,14 @@ export interface RoadCount {
 
 export interface Tally {
   refuse(reason: string): void;
-  /** Counts a connection until it closes. */
-  count(socket: Socket): void;
+  /** Counts a connection until it closes, and calls `left` then. */
+  count(socket: Socket, left: () => void): void;
   /** Ends all there are. */
   cut(): void;
   read(): RoadCount;
 }
 
-/** @param left is called when a counted connection has closed */
-export function tally(left: () => void): Tally {
+export function tally(): Tally {
   const open = new Set<Socket>();
   const refused: Record<string, number> = {};
   let accepted = 0;
@@ -32,7 +31,7 @@ export function tally(left: () => void): Tally {
     refuse(reason) {
       refused[reason] = (refused[reason] ?? 0) + 1;
     },
-    count(socket) {
+    count(socket, left) {
       accepted += 1;
       open.add(socket);
       socket.once("close", () => {

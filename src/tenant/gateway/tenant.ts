@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../../core/clock.ts";
 import { reasonOf } from "../../core/errors.ts";
 import { type TenantRef, tenantText } from "../../core/names.ts";
+import { addressTurnstile } from "./address-turnstile.ts";
 import type { Dialer } from "./dialer.ts";
 import { type RefusedDial, serveEgress } from "./egress.ts";
 import type { EgressPolicy } from "./egress-policy.ts";
@@ -84,12 +85,15 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
   let lastNodeAt: string | undefined;
   const now = () => performance.now();
   const people = road("people");
-  const nodes = road("nodes");
+  const nodes = tally();
   const outward = road("egress");
 
-  function road(of: keyof Route["limits"]): Road {
-    const stile = turnstile(() => held.route.limits[of], now);
-    return { turnstile: stile, tally: tally(() => stile.leave()) };
+  function road(of: "people" | "egress"): Road {
+    return { turnstile: turnstile(() => held.route.limits[of], now), tally: tally() };
+  }
+
+  function isNode(address: string): boolean {
+    return held.route.egress?.nodes.some(({ addresses }) => addresses.includes(address)) ?? false;
   }
 
   function policy(): EgressPolicy | undefined {
@@ -100,7 +104,8 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
   const egress = serveEgress({ policy, road: outward, dialer: at.dialer(), clock, log });
   const nodePort = serveNodePort({
     state: () => stateOf(held),
-    road: nodes,
+    turnstile: addressTurnstile(() => held.route.limits.nodes, isNode, now),
+    tally: nodes,
     connect: () => connectTo(held.route.api),
     came: () => {
       lastNodeAt = clock.now().toISOString();
@@ -172,7 +177,7 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
       egress.update();
       if (before !== "asleep" && stateOf(held) === "asleep") {
         // whoever stayed would wait for bytes that nobody sends
-        for (const one of [people, nodes, outward]) one.tally.cut();
+        for (const one of [people.tally, nodes, outward.tally]) one.cut();
         egress.close();
       }
     },
@@ -202,7 +207,7 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
       state: stateOf(held),
       woken: held.woken,
       people: people.tally.read(),
-      nodes: nodes.tally.read(),
+      nodes: nodes.read(),
       egress: outward.tally.read(),
       held: waiting,
       wakes,
@@ -215,7 +220,7 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
     async close() {
       const closed = [...listeners.values()].map((one) => one.close());
       listeners = new Map();
-      for (const one of [people, nodes, outward]) one.tally.cut();
+      for (const one of [people.tally, nodes, outward.tally]) one.cut();
       egress.close();
       await Promise.all(closed);
     },
