@@ -126,3 +126,22 @@ test("who has said all and gets no answer is cut in the end; who gets one is not
   expect(Buffer.from(await got).length).toBeGreaterThan(20);
   for (const one of ends) one.destroy();
 });
+
+test("who said all and went leaves nothing behind, though the other end never ends", async () => {
+  const ends: Socket[] = [];
+  const far = createServer({ allowHalfOpen: true }, (socket) => void ends.push(socket.on("error", () => {})));
+  const farPort = await listen(far);
+  let relayed: Promise<void> | undefined;
+  const near = createServer({ allowHalfOpen: true }, async (socket) => {
+    const outward = await dial({ port: farPort });
+    relayed = relay(socket, outward);
+    socket.once("end", () => socket.destroy());
+  });
+  const caller = await dial({ port: await listen(near) });
+  caller.end("all");
+  await eventually("it is relayed", () => relayed !== undefined);
+  await relayed;
+  expect(ends).toHaveLength(1);
+  expect(ends[0]?.bytesRead).toBe(3);
+  for (const one of [caller, ...ends]) one.destroy();
+});

@@ -11,6 +11,7 @@ const HALF_CLOSED_MS = 5 * 60_000;
 export function relay(near: Socket, far: Duplex, halfClosedMs = HALF_CLOSED_MS): Promise<void> {
   return new Promise((resolve) => {
     let open = 2;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const cut = () => {
       near.destroy();
       far.destroy();
@@ -22,10 +23,15 @@ export function relay(near: Socket, far: Duplex, halfClosedMs = HALF_CLOSED_MS):
       one.on("error", cut);
       one.once("end", () => near.setTimeout(halfClosedMs, cut));
       one.once("close", () => {
-        // with its last byte read, the other end has still to write what came
-        if (!one.readableEnded) other.destroy();
         open -= 1;
-        if (open === 0) resolve();
+        if (open === 0) {
+          clearTimeout(timer);
+          return resolve();
+        }
+        // what came last is still to be written; what the other end would say, nobody hears
+        if (!one.readableEnded || other.writableFinished) return void other.destroy();
+        other.once("finish", () => other.destroy());
+        timer = setTimeout(cut, halfClosedMs);
       });
       one.pipe(other);
     }
