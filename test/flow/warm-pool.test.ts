@@ -9,7 +9,7 @@ import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import { bundleOf, cellsOf, controllerOf, createTenant, kubeconfigText, readyTenant } from "./tenant-world.ts";
 
-const PORTS = { from: 21_501, to: 21_509 };
+const PORTS = { from: 21_521, to: 21_529 };
 const MIB = 2 ** 20;
 const isRoot = process.getuid?.() === 0;
 
@@ -31,7 +31,7 @@ afterAll(async () => {
 
 async function begin(warm: number): Promise<void> {
   const log = createLog("warn", { write: (line) => void warnings.push(line) });
-  tenants = controllerOf(host, PORTS, { ...cellsOf(host, 2_964_000, PORTS.from - 1, 1536 * MIB), warm, log });
+  tenants = controllerOf(host, PORTS, { ...cellsOf(host, 2_965_000, PORTS.from - 1, 1536 * MIB), warm, log });
   await tenants.start();
 }
 

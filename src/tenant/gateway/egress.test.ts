@@ -141,6 +141,24 @@ describe("an apiserver that asks for what is not its tenant's", () => {
     asked.destroy();
   });
 
+  test("silent connections are bounded and cut soon, and both is counted", async () => {
+    const networks = { podCIDR: "10.244.0.0/16", serviceCIDR: "10.96.0.0/16" };
+    const egress = { ...networks, socket, nodes: [node("bios-1", "10.255.255.11")] };
+    await world.client.put(world.route("acme", { egress, limits: { egress: { connections: 6 } } }));
+    const began = Date.now();
+    const silent = await Promise.all(Array.from({ length: 70 }, () => dial({ path: socket })));
+    const ended = silent.map(drain);
+    await drain(await dial({ path: socket }));
+    expect(silent.every((one) => !one.closed)).toBe(true);
+    await Promise.all(ended);
+    expect(Date.now() - began).toBeLessThan(8_000);
+    const [acme] = await world.client.list();
+    expect(acme?.egress.refused).toEqual({ "too many that ask for nothing": 1, "nothing asked": 70 });
+    const { status, socket: asked } = await connectBy(socket, "10.255.255.12:10250");
+    expect(status).toContain("403");
+    asked.destroy();
+  });
+
   test("what is no CONNECT is not served, and what is no HTTP is hung up on", async () => {
     const asked = await dial({ path: socket });
     asked.write("GET http://127.0.0.1/ HTTP/1.1\r\nHost: x\r\n\r\n");

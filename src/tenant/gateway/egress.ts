@@ -34,7 +34,9 @@ export interface Egress {
   close(): void;
 }
 
-const HEADERS_MS = 5_000;
+const HEADERS_MS = 2_000;
+/** Who has not asked for anything yet, beyond those whose dials are allowed at a time. */
+const MOST_UNASKED = 64;
 const DIAL_MS = 15_000;
 const KEPT = 16;
 /** A hostile tenant writes no log of ours full. */
@@ -106,20 +108,36 @@ export function serveEgress({ policy, road, dialer, clock, log }: EgressOptions)
     await relay(socket, far);
   }
 
+  let serving: Server | undefined;
+  function bound(): void {
+    if (serving) serving.maxConnections = road.turnstile.most() + MOST_UNASKED;
+  }
+
   return {
     server() {
-      const server = createServer({ headersTimeout: HEADERS_MS, connectionsCheckingInterval: HEADERS_MS }, (_, response) => {
-        response.writeHead(405, { connection: "close" }).end();
-      });
+      const server = createServer(
+        { headersTimeout: HEADERS_MS, requestTimeout: HEADERS_MS, connectionsCheckingInterval: HEADERS_MS / 2 },
+        (_, response) => {
+          road.tally.refuse("no CONNECT");
+          response.writeHead(405, { connection: "close" }).end();
+        },
+      );
+      serving = server;
+      bound();
+      server.on("drop", () => road.tally.refuse("too many that ask for nothing"));
       server.on("connect", (request, stream: Duplex, head: Buffer) => {
         if (!(stream instanceof Socket)) return void stream.destroy();
         stream.on("error", () => {});
         void tunnel(stream, request.url ?? "", head);
       });
-      server.on("clientError", (_, stream) => void stream.destroy());
+      server.on("clientError", (error: NodeJS.ErrnoException, stream) => {
+        if (error.code !== "ECONNRESET") road.tally.refuse(error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "nothing asked" : "no HTTP");
+        stream.destroy();
+      });
       return server;
     },
     update() {
+      bound();
       const rules = policy();
       for (const [socket, { host, port }] of tunnels) {
         if (!rules || !mayDial(rules, host, port).allow) socket.destroy();

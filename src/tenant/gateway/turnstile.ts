@@ -9,6 +9,8 @@ export interface Turnstile {
   enter(): Crowded | undefined;
   leave(): void;
   readonly inside: number;
+  /** How many may be. */
+  most(): number;
 }
 
 /** @param now milliseconds of any clock that does not go back */
@@ -31,6 +33,7 @@ export function turnstile(limits: () => Limits, now: () => number): Turnstile {
     leave() {
       inside -= 1;
     },
+    most: () => limits().connections,
     get inside() {
       return inside;
     },
