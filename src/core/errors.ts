@@ -42,6 +42,11 @@ const errors = {
     says: (at: { request: string; status: number; reason: string }) => `${at.request} was refused (${at.status}): ${at.reason}`,
     next: "the reason names the field, the right or the policy",
   },
+  IRW_KUBE_TOO_LARGE: {
+    says: (at: { server: string; what: string; bytes: number }) =>
+      `the apiserver at ${at.server} answered ${at.what} with more than ${at.bytes} bytes, which are not read`,
+    next: "it is asked again by itself; see what fills the collection (`kubectl get --raw`), or whether somebody else answers there",
+  },
   IRW_KUBE_EXPIRED: {
     says: (at: { what: string; reason: string }) => `the watch of ${at.what} is too old to go on: ${at.reason}`,
     next: "nothing to do: it is listed again",

@@ -1,9 +1,9 @@
-import { IronwrightError } from "../core/errors.ts";
+import { IronwrightError, isError } from "../core/errors.ts";
 import type { Kind, Resource } from "../core/resources.ts";
 import { apiVersionOf, type Kube, type ListOptions, pathOf } from "./kube.ts";
 import { readKubeconfig } from "./kubeconfig.ts";
 import { isAbsent, type Refusal, refused } from "./status.ts";
-import { type HttpRequest, transport } from "./transport.ts";
+import { type HttpRequest, LARGEST_ANSWER, transport } from "./transport.ts";
 import { POD } from "./upstream.ts";
 import { watchEvents } from "./watch.ts";
 
@@ -23,6 +23,8 @@ const PATCH_TYPES = {
 export interface ConnectOptions {
   /** A Unix socket that leads to the server: it is dialled instead, and must show the certificate that the server would. */
   readonly socketPath?: string;
+  /** Of all pages of a list together; without it, what there is. */
+  readonly largestListBytes?: number;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface ConnectOptions {
  * @param kubeconfig YAML text
  * @throws IRW_KUBECONFIG_INVALID
  */
-export function connectKube(kubeconfig: string, { socketPath }: ConnectOptions = {}): Kube {
+export function connectKube(kubeconfig: string, { socketPath, largestListBytes = Number.POSITIVE_INFINITY }: ConnectOptions = {}): Kube {
   const http = transport({ ...readKubeconfig(kubeconfig), ...(socketPath === undefined ? {} : { socketPath }) });
 
   function failure(request: HttpRequest, refusal: Refusal): IronwrightError {
@@ -45,21 +47,31 @@ export function connectKube(kubeconfig: string, { socketPath }: ConnectOptions =
 
   async function pages<T extends Resource>(kind: Kind<T>, options: ListOptions) {
     const items: T[] = [];
-    let resourceVersion = "";
     let token: string | undefined;
-    do {
-      const page: ListPage<T> = await json({
+    let limit = PAGE;
+    let left = options.largestBytes ?? largestListBytes;
+    for (;;) {
+      const request: HttpRequest = {
         method: "GET",
         path: pathOf(kind, at(options.namespace)),
-        query: { ...selectors(options), limit: PAGE, continue: token },
+        query: { ...selectors(options), limit, continue: token },
+        largestBytes: Math.min(LARGEST_ANSWER, left),
         ...signalOf(options),
+      };
+      const answer = await http.send(request).catch((error: unknown) => {
+        // its objects are large: fewer of them at a time
+        if (!isError(error, "IRW_KUBE_TOO_LARGE") || limit === 1 || left < LARGEST_ANSWER) throw error;
+        limit = Math.ceil(limit / 10);
       });
+      if (!answer) continue;
+      if (!answer.ok) throw failure(request, answer.refusal);
+      left -= Buffer.byteLength(answer.text);
+      const page = JSON.parse(answer.text) as ListPage<T>;
       // of built-in kinds the items come without these two
       for (const item of page.items ?? []) items.push({ ...item, apiVersion: apiVersionOf(kind), kind: kind.kind });
-      resourceVersion = page.metadata.resourceVersion ?? "";
       token = page.metadata.continue;
-    } while (token);
-    return { items, resourceVersion };
+      if (!token) return { items, resourceVersion: page.metadata.resourceVersion ?? "" };
+    }
   }
 
   /** Whether the name belongs to nobody, or to another object, by now. */
@@ -172,11 +184,15 @@ export function connectKube(kubeconfig: string, { socketPath }: ConnectOptions =
       };
       const stream = await http.stream(request, WATCH_IDLE_MS);
       if ("code" in stream) throw failure(request, stream);
-      yield* watchEvents(stream, kind, (refusal) => failure(request, refusal));
+      yield* watchEvents(stream, kind, {
+        refused: (refusal) => failure(request, refusal),
+        tooLarge: (bytes) =>
+          new IronwrightError("IRW_KUBE_TOO_LARGE", { server: http.server, what: `a line of the watch of ${request.path}`, bytes }),
+      });
     },
 
     async raw(method, path, body, options = {}) {
-      const { accept, contentType, timeoutMs } = options;
+      const { accept, contentType, timeoutMs, largestBytes } = options;
       const request = {
         method,
         path,
@@ -184,6 +200,7 @@ export function connectKube(kubeconfig: string, { socketPath }: ConnectOptions =
         ...(accept ? { accept } : {}),
         ...(contentType ? { contentType } : {}),
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        ...(largestBytes === undefined ? {} : { largestBytes }),
         ...signalOf(options),
       };
       const answer = await http.send(request);

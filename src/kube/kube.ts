@@ -5,6 +5,8 @@ export interface ListOptions {
   readonly namespace?: string;
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
+  /** Of all pages of a list together; default the client's. */
+  readonly largestBytes?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -30,7 +32,7 @@ export interface DeleteOptions {
 
 /**
  * An apiserver. Every call throws coded errors: IRW_KUBE_CONFLICT (409), IRW_KUBE_REFUSED (other 4xx, with the Status'
- * message), IRW_KUBE_UNREACHABLE (network, 429, 5xx after bounded retries).
+ * message), IRW_KUBE_UNREACHABLE (network, 429, 5xx after bounded retries), IRW_KUBE_TOO_LARGE (more than is read).
  */
 export interface Kube {
   readonly server: string;
@@ -71,6 +73,8 @@ export interface RawOptions {
   readonly contentType?: string;
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
+  /** Of the answer; default 64 MiB. */
+  readonly largestBytes?: number;
 }
 
 /** `v1`, `apps/v1`. */

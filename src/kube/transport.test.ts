@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pipeline, Readable } from "node:stream";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import type { IronwrightError } from "../core/errors.ts";
@@ -188,6 +189,63 @@ test("a list whose snapshot is gone starts over", async () => {
   const { items, resourceVersion } = await client.list(POD);
   expect(items.map((pod) => pod.metadata.name)).toEqual(["a", "b"]);
   expect(resourceVersion).toBe("7");
+});
+
+describe("an apiserver that sends without end", () => {
+  const MIB = 2 ** 20;
+  /** Sends up to a GiB; returns how many MiB were taken. */
+  function pour(response: ServerResponse, text: string, most = 1024): () => number {
+    let sent = 0;
+    function* all() {
+      for (; sent < most; sent += 1) yield text.repeat(MIB);
+    }
+    pipeline(Readable.from(all()), response, () => {});
+    return () => sent;
+  }
+
+  test.each(["200", "403"])("is read to a limit, which a call may set lower: %s", async (code) => {
+    let taken = () => 0;
+    const client = await against((_, response) => {
+      response.writeHead(Number(code));
+      taken = pour(response, "x");
+    });
+    expect(await failure(client.raw("GET", "/x", undefined, { largestBytes: 1000 }))).toMatchObject({
+      code: "IRW_KUBE_TOO_LARGE",
+      facts: { what: "GET /x", bytes: 1000 },
+    });
+    expect(await failure(client.get(MACHINE, "m"))).toMatchObject({ code: "IRW_KUBE_TOO_LARGE", facts: { bytes: 64 * MIB } });
+    expect(taken()).toBeLessThan(100);
+  });
+
+  test("is asked for fewer objects at a time when a page of them is too large", async () => {
+    const limits: string[] = [];
+    const client = await against((request, response) => {
+      const limit = new URL(request.url ?? "", "http://x").searchParams.get("limit") ?? "";
+      limits.push(limit);
+      if (limit === "500") return void pour(response, " ", 65);
+      response.end(JSON.stringify({ metadata: { resourceVersion: "7" }, items: [{ metadata: { name: "a" } }] }));
+    });
+    expect((await client.list(POD)).items.map((pod) => pod.metadata.name)).toEqual(["a"]);
+    expect(limits).toEqual(["500", "50"]);
+  });
+
+  test("of a list, is not asked for pages for ever", async () => {
+    let pages = 0;
+    const client = await against((_, response) => {
+      pages += 1;
+      response.end(
+        JSON.stringify({ metadata: { resourceVersion: "7", continue: "more" }, items: [{ metadata: { name: "a".repeat(900) } }] }),
+      );
+    });
+    expect(await failure(client.list(POD, { largestBytes: 10_000 }))).toMatchObject({ code: "IRW_KUBE_TOO_LARGE" });
+    expect(pages).toBeLessThan(12);
+  });
+
+  test("of a watch, is read to a limit a line", async () => {
+    const client = await against((_, response) => void pour(response, "x"));
+    const error = await failure(Array.fromAsync(client.watch(MACHINE, { resourceVersion: "0", timeoutSeconds: 1 })));
+    expect(error).toMatchObject({ code: "IRW_KUBE_TOO_LARGE", facts: { bytes: 16 * MIB } });
+  });
 });
 
 describe("a watch", () => {

@@ -13,6 +13,8 @@ export interface HttpRequest {
   readonly accept?: string;
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
+  /** Of the answer; default {@link LARGEST_ANSWER}. */
+  readonly largestBytes?: number;
   /** Of refusals with 429 that are an answer and no overload (a disruption budget). */
   readonly final?: (refusal: Refusal) => boolean;
 }
@@ -22,13 +24,15 @@ export type HttpAnswer = { readonly ok: true; readonly text: string } | { readon
 /** HTTP to one apiserver: connections, credentials, and patience with one that is starting or busy. */
 export interface Transport {
   readonly server: string;
-  /** @throws IRW_KUBE_UNREACHABLE, or the signal's reason */
+  /** @throws IRW_KUBE_UNREACHABLE, IRW_KUBE_TOO_LARGE, or the signal's reason */
   send(request: HttpRequest): Promise<HttpAnswer>;
   /** A streamed answer's bytes. Silence for `idleMs` ends it with an error. */
   stream(request: HttpRequest, idleMs: number): Promise<AsyncIterable<Uint8Array> | Refusal>;
   close(): Promise<void>;
 }
 
+/** A page of 500 pods is some megabytes; an apiserver of a tenant's may send anything. */
+export const LARGEST_ANSWER = 64 * 2 ** 20;
 const ATTEMPTS = 5;
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 5_000;
@@ -91,9 +95,23 @@ export function transport(access: Access): Transport {
     const limit = AbortSignal.timeout(timeoutMs);
     const signal = request.signal ? AbortSignal.any([request.signal, limit]) : limit;
     const answer = await dispatch(request, { headersMs: timeoutMs, bodyMs: timeoutMs }, signal);
-    const text = await answer.body.text();
+    const text = await whole(answer.body, request);
     if (answer.statusCode < 300) return { ok: true, text };
     return { ok: false, refusal: readRefusal(answer.statusCode, text, header(answer.headers["retry-after"])) };
+  }
+
+  async function whole(body: AsyncIterable<Buffer>, request: HttpRequest): Promise<string> {
+    const { method, path, largestBytes = LARGEST_ANSWER } = request;
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    // leaving the loop ends the connection
+    for await (const chunk of body) {
+      bytes += chunk.length;
+      if (bytes > largestBytes)
+        throw new IronwrightError("IRW_KUBE_TOO_LARGE", { server: access.server, what: `${method} ${path}`, bytes: largestBytes });
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks, bytes).toString("utf8");
   }
 
   function unreachable(error: unknown): IronwrightError {
@@ -125,7 +143,7 @@ export function transport(access: Access): Transport {
       try {
         const answer = await dispatch(request, { headersMs: TIMEOUT_MS, bodyMs: idleMs }, request.signal);
         if (answer.statusCode < 300) return chunks(answer.body);
-        return readRefusal(answer.statusCode, await answer.body.text(), header(answer.headers["retry-after"]));
+        return readRefusal(answer.statusCode, await whole(answer.body, request), header(answer.headers["retry-after"]));
       } catch (error) {
         if (request.signal?.aborted) throw request.signal.reason;
         throw unreachable(error);

@@ -6,9 +6,9 @@ import { isStatus, type Refusal } from "./status.ts";
 export async function* watchEvents<T extends Resource>(
   body: AsyncIterable<Uint8Array>,
   kind: Kind<T>,
-  failure: (refusal: Refusal) => Error,
+  failures: { refused(refusal: Refusal): Error; tooLarge(bytes: number): Error },
 ): AsyncGenerator<WatchEvent<T>> {
-  for await (const line of lines(body)) {
+  for await (const line of lines(body, failures.tooLarge)) {
     const event = JSON.parse(line) as { type: string; object: unknown };
     switch (event.type) {
       case "ADDED":
@@ -20,7 +20,7 @@ export async function* watchEvents<T extends Resource>(
         yield { type: "BOOKMARK", resourceVersion: (event.object as T).metadata.resourceVersion ?? "" };
         break;
       default:
-        throw failure(refusalOf(event.object, kind));
+        throw failures.refused(refusalOf(event.object, kind));
     }
   }
 }
@@ -31,19 +31,23 @@ function refusalOf(object: unknown, kind: Kind): Refusal {
   return { code: object.code ?? 500, status: object, text: object.message ?? "no reason given" };
 }
 
-async function* lines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = "";
+/** etcd takes objects of some megabytes at most. */
+const LARGEST_LINE = 16 * 2 ** 20;
+const LINE_FEED = 10;
+
+async function* lines(body: AsyncIterable<Uint8Array>, tooLarge: (bytes: number) => Error): AsyncGenerator<string> {
+  // joined once, when the line is whole: an object may come in many chunks
+  let parts: Uint8Array[] = [];
+  let size = 0;
   for await (const chunk of body) {
-    // what was searched once for a line's end is not searched again: an object may come in many chunks
-    let from = rest.length;
-    rest += decoder.decode(chunk, { stream: true });
     let start = 0;
-    for (let end = rest.indexOf("\n", from); end !== -1; end = rest.indexOf("\n", from)) {
-      if (end > start) yield rest.slice(start, end);
-      start = end + 1;
-      from = start;
+    for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, start)) {
+      const line = Buffer.concat([...parts, chunk.subarray(start, end)]).toString("utf8");
+      [parts, size, start] = [[], 0, end + 1];
+      if (line !== "") yield line;
     }
-    rest = rest.slice(start);
+    parts.push(chunk.subarray(start));
+    size += chunk.length - start;
+    if (size > LARGEST_LINE) throw tooLarge(LARGEST_LINE);
   }
 }

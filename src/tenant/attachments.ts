@@ -37,9 +37,13 @@ export interface AttachOptions {
   onTamper(): void;
 }
 
+/** Some ten thousand pods; a hostile apiserver's list has no end. */
+const LARGEST_LIST = 256 * 2 ** 20;
+
 /** A client of a tenant's apiserver, by the daemon's own way. */
 export function connectPlane({ server, socketPath }: Dial, who: Omit<Credentials, "server" | "serverName">): Kube {
-  return connectKube(kubeconfig({ server, ...who }), socketPath === undefined ? {} : { socketPath });
+  const largestListBytes = LARGEST_LIST;
+  return connectKube(kubeconfig({ server, ...who }), { largestListBytes, ...(socketPath === undefined ? {} : { socketPath }) });
 }
 
 /** Connects and watches. Nothing here waits for an answer: the reflectors try until they are detached. */
