@@ -108,15 +108,20 @@ export class Tenant {
   admitted: string[] = [];
   revoked: string[] = [];
   ready = false;
+  /** When its nodes reported last, as it says. */
+  heartbeat: string | undefined;
   /** How often it does not answer a revocation yet, as right after a daemon's start. */
   absent = 0;
 
   tenants(): Tenants {
-    const node = () => ({ status: { conditions: [{ type: "Ready", status: this.ready ? "True" : "False", message: "starting" }] } });
+    const node = (name: string) => {
+      const ready = { type: "Ready", status: this.ready ? "True" : "False", message: "starting", lastHeartbeatTime: this.heartbeat };
+      return { spec: { providerID: `ironwright://${name}` }, status: { conditions: [ready] } };
+    };
     return {
       list: () => [],
       onChange: () => () => {},
-      kube: () => ({ get: async () => node() }) as unknown as ReturnType<Tenants["kube"]>,
+      kube: () => ({ get: async (_kind: unknown, name: string) => node(name) }) as unknown as ReturnType<Tenants["kube"]>,
       admit: async (_ref, { claim, nodeName }): Promise<JoinCredential> => {
         this.admitted.push(claim);
         const expires = new Date(systemClock.now().getTime() + 600_000).toISOString();

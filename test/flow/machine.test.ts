@@ -420,6 +420,47 @@ describe("known from a backup alone, and off", () => {
   });
 });
 
+describe("known from a backup alone, and in use", () => {
+  async function restored(hostKey: string): Promise<void> {
+    await declare();
+    await claim();
+    const { kube, log } = host;
+    const status = { phase: "InUse", power: "On", address: "127.0.0.1", hostKey, lastTenant: "default.acme" } as const;
+    await kube.replaceStatus(MACHINE, { ...(await current()), status });
+    const events = eventRecorder({ kube, component: "test", clock: systemClock, log });
+    const from = { id: name, takenAt: "2026-01-01T00:00:00Z" };
+    const before = new Date(systemClock.now().getTime() - 60_000);
+    await quarantineRestored({ kube, from, bootIntent: () => ({ boot: "disk" }), now: () => before, log, events });
+    tenant.ready = true;
+    tenant.heartbeat = systemClock.now().toISOString();
+  }
+  const isQuarantined = (machine: Machine) => isTrue(machine.status?.conditions, "Quarantined");
+
+  test("it is believed by the host key of its installation, and not while its tenant reports from a time to come", async () => {
+    await restored(machineSsh.hostKey);
+    tenant.heartbeat = "2999-01-01T00:00:00Z";
+    await startDaemon();
+    await until("looked at", (machine) => condition(machine.status?.conditions, "Ready")?.reason === "Quarantined");
+    await host.kube.patch(MACHINE, name, undefined, { metadata: { labels: { look: "again" } } });
+    expect(isQuarantined(await current())).toBe(true);
+    tenant.heartbeat = systemClock.now().toISOString();
+    await host.kube.patch(MACHINE, name, undefined, { metadata: { labels: { look: "once-more" } } });
+    const believed = await until("believed", (machine) => !isQuarantined(machine));
+    expect(believed.status).toMatchObject({ phase: "InUse" });
+    expect(server.boots).toEqual([]);
+  });
+
+  test("whatever its tenant says, a machine that shows another key stays with a person", async () => {
+    // of its installation then; by now it was installed for somebody else
+    await restored("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f");
+    await startDaemon();
+    await expect
+      .poll(told, { timeout: 30_000 })
+      .toContainEqual(expect.stringMatching(/^Warning AnotherHostKey: 127\.0\.0\.1 shows another/));
+    expect(isQuarantined(await current())).toBe(true);
+  });
+});
+
 test("an invalid playbook stops the daemon before any machine is touched", async () => {
   await declare();
   const dir = join(machineSsh.dir, "bad");
