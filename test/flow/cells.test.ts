@@ -206,31 +206,42 @@ describe.runIf(isRoot)("sleep", () => {
     expect(new Set(after.map(networkOf)).size).toBe(1);
   });
 
-  test.each([2, 30])("a supervisor killed %i ms into freezing leaves it whole: it sleeps or it runs", async (afterMs) => {
-    await killedAt(afterMs, () => world.supervisor().freezeCell(world.name));
+  type Pids = Awaited<ReturnType<CellWorld["pids"]>>;
+  const standsStill = (pid: number) => statusField(pid, "State").startsWith("T");
+  const nameOf = (pid: number) => readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+
+  test.each<[string, (pids: Pids) => boolean]>([
+    ["the first of it stands still", (pids) => pids.some(standsStill)],
+    ["its door is shut", ([door]) => nameOf(door) === "door-shut"],
+    ["all of it stands still", (pids) => pids.every(standsStill)],
+  ])("a supervisor killed while freezing, when %s, leaves it whole: it sleeps or it runs", async (_, when) => {
+    await killedWhen(when, () => world.supervisor().freezeCell(world.name));
   });
 
-  test.each([5])("a supervisor killed %i ms into waking leaves it whole", async (afterMs) => {
+  test.each<[string, (pids: Pids) => boolean]>([
+    ["its door goes on", ([door]) => !standsStill(door)],
+    ["its door is open", ([door]) => nameOf(door) === "door-open"],
+  ])("a supervisor killed while waking, when %s, leaves it whole", async (_, when) => {
     await world.supervisor().freezeCell(world.name);
-    await killedAt(afterMs, () => world.supervisor().wakeCell(world.name));
+    await killedWhen(when, () => world.supervisor().wakeCell(world.name));
   });
 
-  async function killedAt(afterMs: number, act: () => Promise<unknown>): Promise<void> {
+  async function killedWhen(when: (pids: Pids) => boolean, act: () => Promise<unknown>): Promise<void> {
     const before = await world.pids();
     const acting = act().catch((error: unknown) => {
       if (!isError(error, "IRW_SUPERVISOR_UNREACHABLE")) throw error;
     });
-    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    await eventually("it is time to kill", () => expect(when(before)).toBe(true), 10_000, 1);
     await world.killSupervisor();
     await acting;
     await world.connect();
     const state = (await world.supervisor().cell(world.name))?.state;
-    const stopped = before.filter((pid) => statusField(pid, "State").startsWith("T")).length;
+    const stopped = before.filter(standsStill).length;
     expect(state === "frozen" ? [3] : [0]).toContain(stopped);
     await world.supervisor().wakeCell(world.name);
     expect(await call()).toBe("1");
     expect(await world.pids()).toEqual(before);
-    expect(readFileSync(`/proc/${before[0]}/comm`, "utf8").trim()).toBe("door-open");
+    expect(nameOf(before[0])).toBe("door-open");
   }
 
   test("the waking socket wakes, and does nothing else", async () => {
