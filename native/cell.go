@@ -23,6 +23,7 @@ type place struct {
 	limits   limits
 	// join is a live process of the cell; without it the network namespace is new.
 	join    *member
+	listen  *doorstep
 	views   []view
 	dir     string
 	command []string
@@ -43,8 +44,8 @@ type view struct {
 // cell becomes the given command in a place of its own: its cgroup, a network namespace with a loopback alone, a root file system
 // that holds what it was given and nothing else of the host, a user without rights.
 //
-//	ironwright-native cell --name NAME --uid N --gid N [--join PID:STARTTICKS] [--dir PATH] [--cpu MILLICORES] [--memory BYTES]
-//	    [--pids N] [--read-only SOURCE=TARGET]… [--writable SOURCE=TARGET]… -- COMMAND…
+//	ironwright-native cell --name NAME --uid N --gid N [--join PID:STARTTICKS] [--listen SOCKET=GID] [--dir PATH] [--cpu MILLICORES]
+//	    [--memory BYTES] [--pids N] [--read-only SOURCE=TARGET]… [--writable SOURCE=TARGET]… -- COMMAND…
 //
 // It stays the same process throughout, so that who started it goes on knowing it. Where any step fails nothing is run, and the
 // message begins with the step.
@@ -59,6 +60,8 @@ func cell(args []string) error {
 		name string
 		do   func() error
 	}{
+		// first, while descriptor 3 is nobody's
+		{"listen", p.listen.open},
 		{"cgroup", func() error { return enterCgroup(p.name, p.limits) }},
 		{"network namespace", func() error { return enterNetwork(p.join, p.uid) }},
 		{"mount view", func() error { return enterView(p) }},
@@ -108,6 +111,8 @@ func parseCell(args []string) (*place, error) {
 			p.limits.pids, err = number(value, 1)
 		case "--join":
 			p.join, err = parseMember(value)
+		case "--listen":
+			p.listen, err = parseDoorstep(value)
 		case "--dir":
 			p.dir = value
 		case "--read-only", "--writable":

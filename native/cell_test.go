@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,17 +86,17 @@ func TestCellHasWhatItWasGivenAndNothingElse(t *testing.T) {
 		sleep 0 & wait`
 	command := shellCell(t, name, script, "--read-only", home+"=/home", "--writable", home+"/out=/home/out", "--memory", "67108864",
 		"--pids", "50", "--cpu", "500", "--dir", "/home")
-	var output, errors bytes.Buffer
-	command.Stdout, command.Stderr = &output, &errors
+	var output, complaints bytes.Buffer
+	command.Stdout, command.Stderr = &output, &complaints
 	if err := command.Run(); err == nil {
-		t.Logf("%s", errors.String())
+		t.Logf("%s", complaints.String())
 	}
 	for _, line := range []string{
 		fmt.Sprintf("ids %[1]d %[1]d %[1]d", testUID), "net lo", "dev null random urandom zero",
 		"caps " + strings.Repeat("0000000000000000 ", 5) + "1", "host cell", "writes out", "reads home", "reads root", "writes tmp", "blind",
 	} {
 		if !strings.Contains(output.String(), line+"\n") {
-			t.Errorf("not so: %s\n%s%s", line, output.String(), errors.String())
+			t.Errorf("not so: %s\n%s%s", line, output.String(), complaints.String())
 		}
 	}
 	if root := between(output.String(), "root "); strings.Contains(root, "root") || strings.Contains(root, "var") || strings.Contains(root, "sys") {
@@ -197,6 +199,8 @@ func TestCellRefusesAndSaysAtWhichStep(t *testing.T) {
 		{"no command", []string{"--name", "x", "--uid", "7", "--gid", "7"}},
 		{"SOURCE=TARGET", []string{"--read-only", "/usr=/proc", "--", "/bin/true"}},
 		{"SOURCE=TARGET", []string{"--read-only", "/usr=/a/../b", "--", "/bin/true"}},
+		{"want SOCKET=GID", []string{"--listen", "/a/../b=7", "--", "/bin/true"}},
+		{"want SOCKET=GID", []string{"--listen", "/a=b", "--", "/bin/true"}},
 		{"PID:STARTTICKS", []string{"--join", "1", "--", "/bin/true"}},
 		{"no such flag", []string{"--root", "/", "--", "/bin/true"}},
 		{"mount view: /no/such: no such file", []string{"--name", name, "--uid", "7", "--gid", "7", "--read-only", "/no/such=/x", "--", "/bin/true"}},
@@ -262,5 +266,79 @@ func TestLimitsOfEachVersion(t *testing.T) {
 		if got := (limits{}).files(one.controller, one.v2)[one.file]; got != one.none {
 			t.Errorf("%s without a limit: %q", one.file, got)
 		}
+	}
+}
+
+func TestTheSocketIntoACellIsRootsAndItsUserCannotReplaceIt(t *testing.T) {
+	name := needRoot(t)
+	home := t.TempDir()
+	for _, dir := range []string{home, filepath.Dir(home)} {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, elsewhere := filepath.Join(home, "door"), filepath.Join(home, "elsewhere")
+	socket := filepath.Join(dir, "api.sock")
+	// as an earlier version left it: the cell's own, with something else in the socket's place
+	for _, err := range []error{os.Mkdir(dir, 0o700), os.Symlink(elsewhere, socket), os.Chown(dir, testUID, testUID)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const caller = testUID + 1
+	args := []string{"cell", "--name", name, "--uid", strconv.Itoa(testUID), "--gid", strconv.Itoa(testUID), "--listen", fmt.Sprintf("%s=%d", socket, caller)}
+	for _, path := range []string{"/lib", "/lib64"} {
+		if _, err := os.Stat(path); err == nil {
+			args = append(args, "--read-only", path+"="+path)
+		}
+	}
+	args = append(args, "--read-only", os.Args[0]+"=/opt/native", "--", "/opt/native", "door", "--api-listen", "fd:3", "--api", "127.0.0.1:6443",
+		"--etcd-listen", "127.0.0.1:2379", "--etcd", "/none")
+	door := native(args...)
+	door.Stderr = os.Stderr
+	door.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(t, door.Start())
+	t.Cleanup(func() {
+		door.Process.Kill()
+		door.Wait()
+	})
+	pid := door.Process.Pid
+	waitFor(t, "the door is open", func() bool {
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return string(comm) == "door-open\n"
+	})
+	for path, mode := range map[string]os.FileMode{dir: os.ModeDir | 0o750, socket: os.ModeSocket | 0o660} {
+		info, err := os.Lstat(path)
+		must(t, err)
+		if owner := info.Sys().(*syscall.Stat_t); info.Mode() != mode || owner.Uid != 0 || owner.Gid != caller {
+			t.Errorf("%s: %v of %d:%d", path, info.Mode(), owner.Uid, owner.Gid)
+		}
+	}
+	if _, err := os.Lstat(elsewhere); err == nil {
+		t.Error("the link was followed")
+	}
+	as := func(uid int, script string) string {
+		user := exec.Command("/usr/bin/setpriv", "--reuid", strconv.Itoa(uid), "--regid", strconv.Itoa(uid), "--clear-groups", "/bin/sh", "-c", script)
+		output, _ := user.CombinedOutput()
+		return string(output)
+	}
+	for _, script := range []string{
+		"ln -sf /elsewhere " + socket, "rm -f " + socket + "; ls " + socket, "mv " + dir + " " + dir + "2", fmt.Sprintf("ls /proc/%d/root/", pid),
+		fmt.Sprintf("ls /proc/%d/fd", pid),
+	} {
+		if said := as(testUID, script); !strings.Contains(said, "ermission denied") {
+			t.Errorf("%s: %q", script, said)
+		}
+	}
+	if said := as(caller, "ls "+socket); strings.TrimSpace(said) != socket {
+		t.Errorf("who may call does not see it: %s", said)
+	}
+	conn, err := net.Dial("unix", socket)
+	must(t, err)
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(soon))
+	// nobody is behind the door: it took the call, and hangs up
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the door does not answer: %v", err)
 	}
 }

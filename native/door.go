@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,11 +23,20 @@ import (
 //
 //	ironwright-native door --api-listen ADDRESS --api ADDRESS --etcd-listen ADDRESS --etcd ADDRESS
 //
-// An address is the path of a Unix socket or IP:PORT. It reads nothing of what it carries. On SIGUSR1 it closes the connections to
+// An address is the path of a Unix socket or IP:PORT; one to listen on may be fd:N, a listener that was inherited. It reads nothing of what it carries. On SIGUSR1 it closes the connections to
 // etcd and accepts no more of them until SIGUSR2; its name in /proc/PID/comm says what holds: door-open or door-shut.
 func door(args []string) error {
 	roads, err := parseDoor(args)
 	if err != nil {
+		return err
+	}
+	// the name is written by this: once it is not dumpable, its files in /proc are root's
+	comm, err := os.OpenFile("/proc/self/comm", os.O_WRONLY, 0)
+	if err == nil {
+		defer comm.Close()
+	}
+	// others of its user neither trace it nor see what it has open
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err
 	}
 	if err := bringUpLoopback(); err != nil {
@@ -38,6 +48,7 @@ func door(args []string) error {
 	if err != nil {
 		return err
 	}
+	d.comm = comm
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
 	go func() {
@@ -58,6 +69,8 @@ type road struct {
 type endpoint struct {
 	path string
 	at   netip.AddrPort
+	// inherited is the number of a listener, or 0.
+	inherited int
 }
 
 func parseDoor(args []string) ([]road, error) {
@@ -81,6 +94,11 @@ func parseDoor(args []string) ([]road, error) {
 	if len(given) > len(names) {
 		return nil, fmt.Errorf("there are no flags but %s", strings.Join(names, ", "))
 	}
+	for _, name := range []string{"--api", "--etcd"} {
+		if given[name].inherited != 0 {
+			return nil, fmt.Errorf("%s: a listener leads nowhere", name)
+		}
+	}
 	return []road{
 		{from: given["--api-listen"], to: given["--api"]},
 		{from: given["--etcd-listen"], to: given["--etcd"], closable: true},
@@ -90,6 +108,13 @@ func parseDoor(args []string) ([]road, error) {
 func parseEndpoint(text string) (endpoint, error) {
 	if strings.HasPrefix(text, "/") {
 		return endpoint{path: filepath.Clean(text)}, nil
+	}
+	if number, found := strings.CutPrefix(text, "fd:"); found {
+		fd, err := strconv.Atoi(number)
+		if err != nil || fd < firstFd {
+			return endpoint{}, fmt.Errorf("want fd:N, N from %d on", firstFd)
+		}
+		return endpoint{inherited: fd}, nil
 	}
 	at, err := netip.ParseAddrPort(text)
 	if err != nil || at.Addr().Zone() != "" {
@@ -120,6 +145,13 @@ func (e endpoint) socket() (int, unix.Sockaddr, error) {
 
 // listen leaves a Unix socket that its owner and its group, which the directory may give, can connect to.
 func (e endpoint) listen() (int, error) {
+	if e.inherited != 0 {
+		if listens, err := unix.GetsockoptInt(e.inherited, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 {
+			return 0, errors.New("is not a listener")
+		}
+		unix.CloseOnExec(e.inherited)
+		return e.inherited, unix.SetNonblock(e.inherited, true)
+	}
 	if info, err := os.Lstat(e.path); e.path != "" && err == nil && info.Mode().Type() == os.ModeSocket {
 		if err := os.Remove(e.path); err != nil {
 			return 0, err
@@ -170,6 +202,8 @@ type relay struct {
 	shut       bool
 	wantShut   atomic.Bool
 	stopping   atomic.Bool
+	// comm is the name of this process, to be written.
+	comm *os.File
 }
 
 type doorListener struct {
@@ -218,7 +252,10 @@ func newRelay(roads []road) (*relay, error) {
 }
 
 func (e endpoint) String() string {
-	if e.path != "" {
+	switch {
+	case e.inherited != 0:
+		return fmt.Sprintf("fd:%d", e.inherited)
+	case e.path != "":
 		return e.path
 	}
 	return e.at.String()
@@ -237,7 +274,7 @@ func (r *relay) stop() {
 
 func (r *relay) run() error {
 	defer r.close()
-	tell(r.shut)
+	r.tell()
 	events := make([]unix.EpollEvent, 256)
 	for !r.stopping.Load() {
 		timeout := -1
@@ -259,7 +296,7 @@ func (r *relay) run() error {
 		if want := r.wantShut.Load(); want != r.shut {
 			r.shut = want
 			r.applyShut()
-			tell(want)
+			r.tell()
 		}
 		r.retry()
 	}
@@ -267,12 +304,12 @@ func (r *relay) run() error {
 }
 
 // tell names the process by its state: whoever shuts the door waits for that.
-func tell(shut bool) {
+func (r *relay) tell() {
 	name := "door-open"
-	if shut {
+	if r.shut {
 		name = "door-shut"
 	}
-	os.WriteFile("/proc/self/comm", []byte(name), 0o644) // without /proc nobody can look either
+	r.comm.WriteString(name) // without /proc there is none, and nobody can look either
 }
 
 func (r *relay) applyShut() {
@@ -344,7 +381,7 @@ func (r *relay) accept(listener *doorListener) {
 			r.pause(listener, true)
 			return
 		}
-		if listener.road.from.path == "" {
+		if listener.road.from.at.IsValid() {
 			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 		}
 		near := &doorEnd{fd: fd, road: listener, connected: true}

@@ -355,6 +355,8 @@ func TestWhatIsNoDoorIsRefused(t *testing.T) {
 		{"--api-listen"},
 		{"--api-listen", "/a", "--api", "127.0.0.1:1", "--etcd-listen", "127.0.0.1:2"},
 		{"--api-listen", "relative", "--api", "127.0.0.1:1", "--etcd-listen", "127.0.0.1:2", "--etcd", "/e"},
+		{"--api-listen", "fd:2", "--api", "127.0.0.1:1", "--etcd-listen", "127.0.0.1:2", "--etcd", "/e"},
+		{"--api-listen", "/a", "--api", "fd:3", "--etcd-listen", "127.0.0.1:2", "--etcd", "/e"},
 		{"--api-listen", "/a", "--api", "localhost:1", "--etcd-listen", "127.0.0.1:2", "--etcd", "/e"},
 		{"--api-listen", "/a", "--api", "127.0.0.1:1", "--etcd-listen", "127.0.0.1:2", "--etcd", "/e", "--more", "/m"},
 	} {

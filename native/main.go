@@ -16,8 +16,8 @@ const usage = `ironwright-native VERB …
       answers router solicitations of the machines in FILE: there is no router, do not wait for one
   carry
       moves files for the boot plane that starts it: TFTP transfers, and bodies of HTTP answers by sendfile(2)
-  cell --name NAME --uid N --gid N [--join PID:STARTTICKS] [--dir PATH] [--cpu MILLICORES] [--memory BYTES] [--pids N]
-       [--read-only SOURCE=TARGET]… [--writable SOURCE=TARGET]… -- COMMAND…
+  cell --name NAME --uid N --gid N [--join PID:STARTTICKS] [--listen SOCKET=GID] [--dir PATH] [--cpu MILLICORES]
+       [--memory BYTES] [--pids N] [--read-only SOURCE=TARGET]… [--writable SOURCE=TARGET]… -- COMMAND…
       becomes the command as that user, in a cgroup, a network and a file system of its own
   cgroup remove|reclaim|usage NAME
       looks after a cell's cgroup

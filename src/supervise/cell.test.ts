@@ -36,11 +36,12 @@ test("the command that enters a cell says all of it, and ends with the child's o
   const place = {
     ...PLACE,
     limits: { cpuMillis: 500, pids: 9 },
+    listen: { socket: "/d/api.sock", gid: 6 },
     mounts: [...PLACE.mounts, { source: "/s", target: "/w", writable: true }],
   };
   const command = cellCommand(SPEC, place, { pid: 3, startTicks: "44", bootId: "b" });
   const parts = [
-    "--name c --uid 7 --gid 8 --join 3:44 --cpu 500 --pids 9 --dir /x --read-only",
+    "--name c --uid 7 --gid 8 --join 3:44 --listen /d/api.sock=6 --cpu 500 --pids 9 --dir /x --read-only",
     "/a b=/x",
     "--writable /s=/w -- /x/run --flag",
   ];

@@ -35,13 +35,14 @@ export function hasEntered({ pid }: ProcessIdentity): boolean {
 
 /** The command that becomes the child's in its cell. */
 export function cellCommand({ command, cwd }: ChildSpec, place: CellPlace, join: ProcessIdentity | undefined): readonly string[] {
-  const { limits = {} } = place;
+  const { limits = {}, listen } = place;
   const limit = (flag: string, value: number | undefined) => (value === undefined ? [] : [flag, String(value)]);
   return [
     place.native,
     "cell",
     ...["--name", place.name, "--uid", String(place.uid), "--gid", String(place.gid)],
     ...(join ? ["--join", `${join.pid}:${join.startTicks}`] : []),
+    ...(listen ? ["--listen", `${listen.socket}=${listen.gid}`] : []),
     ...limit("--cpu", limits.cpuMillis),
     ...limit("--memory", limits.memoryBytes),
     ...limit("--pids", limits.pids),

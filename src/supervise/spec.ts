@@ -40,6 +40,7 @@ const cellSchema = z.strictObject({
       owner: ownerSchema.optional(),
     }),
   ),
+  listen: z.strictObject({ socket: path, gid: z.int().min(0) }).optional(),
 });
 
 const specSchema = z.strictObject({

@@ -78,6 +78,11 @@ export interface CellPlace {
   readonly holder: boolean;
   readonly limits?: { readonly cpuMillis?: number; readonly memoryBytes?: number; readonly pids?: number };
   readonly mounts: readonly CellMount[];
+  /**
+   * A Unix socket by which it is called, in a directory of its own, made at each start: both are root's, and the group may connect. The
+   * child gets the listener as descriptor 3, and no way to put anything else in its place.
+   */
+  readonly listen?: { readonly socket: string; readonly gid: number };
 }
 
 export interface CellUsage {

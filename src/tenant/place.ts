@@ -33,7 +33,6 @@ const CELL = {
   native: "/opt/ironwright-native",
   pki: "/tenant/pki",
   config: "/tenant/config",
-  doorDir: "/run/door",
   etcdDir: "/run/etcd",
   egressDir: "/run/egress",
 } as const;
@@ -78,7 +77,6 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
   if (long)
     throw new IronwrightError("IRW_ISOLATION", { reason: `${long} is longer than the ${LONGEST_SOCKET_PATH} bytes of a socket's path` });
 
-  const gateway = gatewayUser(isolation);
   /** Root's to write, the tenant's to read. */
   const readable = { uid: 0, gid: user };
   const place = (holder: boolean, mounts: readonly CellMount[]): CellPlace => ({
@@ -96,7 +94,7 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
     { source: join(home, "config"), target: CELL.config, owner: readable },
   ];
   const door = [
-    ...["--api-listen", `${CELL.doorDir}/api.sock`, "--api", addressOf(CELL.api)],
+    ...["--api-listen", "fd:3", "--api", addressOf(CELL.api)],
     ...["--etcd-listen", addressOf(CELL.etcd), "--etcd", `${CELL.etcdDir}/client.sock`],
   ];
   return {
@@ -116,12 +114,14 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
       logFile: join(home, "log", "door.log"),
       ready: { unix: doorSocket(home) },
       stopTimeoutS: 2,
-      cell: place(true, [
-        { source: isolation.native, target: CELL.native },
-        { source: dirname(datastore.socket), target: CELL.etcdDir },
-        // the door makes the socket, and the gateway's group may connect to it
-        { source: dirname(doorSocket(home)), target: CELL.doorDir, writable: true, owner: { uid: user, gid: gateway } },
-      ]),
+      cell: {
+        ...place(true, [
+          { source: isolation.native, target: CELL.native },
+          { source: dirname(datastore.socket), target: CELL.etcdDir },
+        ]),
+        // the gateway's group may connect; in the cell nobody sees where
+        listen: { socket: doorSocket(home), gid: gatewayUser(isolation) },
+      },
     },
   };
 }

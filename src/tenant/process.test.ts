@@ -85,9 +85,10 @@ describe("in a cell", () => {
   test("they see programs, keys and settings, and each socket only who needs it", () => {
     const targets = all.map((spec) => spec.cell?.mounts.map((mount) => mount.target));
     const files = ["/opt/kube", "/tenant/pki", "/tenant/config"];
-    expect(targets).toEqual([["/opt/ironwright-native", "/run/etcd", "/run/door"], [...files, "/run/egress"], files, files]);
+    expect(targets).toEqual([["/opt/ironwright-native", "/run/etcd"], [...files, "/run/egress"], files, files]);
     const writable = all.flatMap((spec) => spec.cell?.mounts.filter((mount) => mount.writable) ?? []);
-    expect(writable.map((mount) => mount.target)).toEqual(["/run/door"]);
+    expect(writable.map((mount) => mount.target)).toEqual([]);
+    expect(place.door?.cell?.listen).toEqual({ socket: `${HOME}/door/api.sock`, gid: 70_000 });
   });
 
   test("the apiserver listens to its cell alone, and what it dials leaves by the gateway", () => {

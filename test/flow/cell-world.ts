@@ -7,7 +7,7 @@ import { expect } from "vitest";
 import { readIndex } from "../../src/config/artifacts.ts";
 import { isError } from "../../src/core/errors.ts";
 import { createLog } from "../../src/observe/index.ts";
-import { type ChildSpec, type ChildStatus, type Supervisor, startEmbeddedSupervisor } from "../../src/supervise/index.ts";
+import { type CellPlace, type ChildSpec, type ChildStatus, type Supervisor, startEmbeddedSupervisor } from "../../src/supervise/index.ts";
 import { eventually } from "./eventually.ts";
 
 /** Names of cells, so that tests beside one another do not meet. */
@@ -62,8 +62,8 @@ export async function cellWorld(options: { readonly diskMiB?: number } = {}): Pr
     part: string,
     command: readonly string[],
     holder: boolean,
-    mounts: NonNullable<ChildSpec["cell"]>["mounts"],
-  ): ChildSpec => ({
+    mounts: CellPlace["mounts"],
+  ): ChildSpec & { readonly cell: CellPlace } => ({
     name: `${name}-${part}`,
     command,
     logFile: join(dir, `${part}.log`),
@@ -71,14 +71,11 @@ export async function cellWorld(options: { readonly diskMiB?: number } = {}): Pr
     cell: { name, native, uid, gid: uid, holder, limits: { memoryBytes: 2 ** 30, pids: 200, cpuMillis: 2000 }, mounts },
   });
   const socket = join(dir, "door", "api.sock");
+  const door = spec("door", ["/opt/native", "door", "--api-listen", "fd:3", "--api", "127.0.0.1:6443", ...ETCD], true, [
+    { source: native, target: "/opt/native" },
+  ]);
   const specs = () => ({
-    door: {
-      ...spec("door", ["/opt/native", "door", "--api-listen", "/door/api.sock", "--api", "127.0.0.1:6443", ...ETCD], true, [
-        { source: native, target: "/opt/native" },
-        { source: join(dir, "door"), target: "/door", writable: true, owner: { uid, gid: 0 } },
-      ]),
-      ready: { unix: socket },
-    },
+    door: { ...door, ready: { unix: socket }, cell: { ...door.cell, listen: { socket, gid: 0 } } },
     server: {
       ...spec("server", ["/opt/node", "/opt/server.cjs"], false, [
         ...programs,
