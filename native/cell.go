@@ -56,6 +56,8 @@ func cell(args []string) error {
 	}
 	// namespaces and rights are the thread's; the thread that execs becomes the process
 	runtime.LockOSThread()
+	// what is made on the way to the view is root's, and the cell's user has to pass by it
+	umask := unix.Umask(0o022)
 	steps := []struct {
 		name string
 		do   func() error
@@ -72,6 +74,7 @@ func cell(args []string) error {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
+	unix.Umask(umask)
 	err = syscall.Exec(p.command[0], p.command, os.Environ())
 	return fmt.Errorf("exec %s: %w", p.command[0], err)
 }

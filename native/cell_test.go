@@ -342,3 +342,17 @@ func TestTheSocketIntoACellIsRootsAndItsUserCannotReplaceIt(t *testing.T) {
 		t.Errorf("the door does not answer: %v", err)
 	}
 }
+
+func TestACellStartsWhereNewFilesArePrivate(t *testing.T) {
+	name := needRoot(t)
+	home := t.TempDir()
+	must(t, os.Chmod(home, 0o755))
+	command := shellCell(t, name, "umask; cat /a/deep/place/file; head -c 1 /dev/zero | wc -c; grep cell /etc/passwd", "--read-only", home+"=/a/deep/place")
+	must(t, os.WriteFile(filepath.Join(home, "file"), []byte("seen\n"), 0o644))
+	// as the unit of the supervisor has it
+	defer syscall.Umask(syscall.Umask(0o077))
+	output, err := command.CombinedOutput()
+	if want := fmt.Sprintf("0077\nseen\n1\ncell:x:%d:%d::/:/\n", testUID, testUID); err != nil || string(output) != want {
+		t.Errorf("%v %s", err, output)
+	}
+}
