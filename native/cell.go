@@ -254,8 +254,14 @@ func refuseRoads() error {
 	return nil
 }
 
+// largestFile: nobody in a cell writes more into one.
+const largestFile = 1 << 30
+
 // dropRights leaves a user without groups, without capabilities, and without a way to any by what it executes. For the calling thread.
 func dropRights(uid, gid int) error {
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: largestFile, Max: largestFile}); err != nil {
+		return fmt.Errorf("size of files: %w", err)
+	}
 	for capability := uintptr(0); ; capability++ {
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
 			if err == unix.EINVAL && capability > 0 {

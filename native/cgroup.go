@@ -167,8 +167,9 @@ func enterCgroup(name string, l limits) error {
 	}
 	for _, controller := range cgroupControllers {
 		at := groups[controller]
-		for file, value := range l.files(controller, at.v2) {
-			if err := writeCgroup(filepath.Join(groups.dir(controller, name), file), value); err != nil {
+		for _, one := range l.settings(controller, at.v2) {
+			err := writeCgroup(filepath.Join(groups.dir(controller, name), one.file), one.value)
+			if err != nil && !(one.optional && errors.Is(err, os.ErrNotExist)) {
 				return err
 			}
 		}
@@ -217,8 +218,16 @@ func (c cgroup) delegate() error {
 	return nil
 }
 
-// files says what is written for a controller's limit, by the files of cgroup-v1 or cgroup-v2.
-func (l limits) files(controller string, v2 bool) map[string]string {
+// setting is what is written into one file of a group.
+type setting struct {
+	file, value string
+	// optional: not each kernel has it.
+	optional bool
+}
+
+// settings says what is written for a controller's limit, in this order, by the files of cgroup-v1 or cgroup-v2. As much as a cell may
+// hold in memory it may hold in swap, so that all of it can be frozen and none of it takes the swap of all.
+func (l limits) settings(controller string, v2 bool) []setting {
 	orMax := func(value int64, none string) string {
 		if value == 0 {
 			return none
@@ -228,15 +237,24 @@ func (l limits) files(controller string, v2 bool) map[string]string {
 	quota := l.cpuMillis * cpuPeriod / 1000
 	switch {
 	case controller == "pids":
-		return map[string]string{"pids.max": orMax(l.pids, "max")}
+		return []setting{{file: "pids.max", value: orMax(l.pids, "max")}}
 	case controller == "memory" && v2:
-		return map[string]string{"memory.max": orMax(l.memoryBytes, "max")}
+		return []setting{
+			{file: "memory.max", value: orMax(l.memoryBytes, "max")},
+			{file: "memory.swap.max", value: orMax(l.memoryBytes, "max"), optional: true},
+		}
 	case controller == "memory":
-		return map[string]string{"memory.limit_in_bytes": orMax(l.memoryBytes, "-1")}
+		// of memory and swap together, and never below that of memory alone: out of its way first
+		both := "memory.memsw.limit_in_bytes"
+		return []setting{
+			{file: both, value: "-1", optional: true},
+			{file: "memory.limit_in_bytes", value: orMax(l.memoryBytes, "-1")},
+			{file: both, value: orMax(2*l.memoryBytes, "-1"), optional: true},
+		}
 	case v2:
-		return map[string]string{"cpu.max": orMax(quota, "max") + " " + strconv.Itoa(cpuPeriod)}
+		return []setting{{file: "cpu.max", value: orMax(quota, "max") + " " + strconv.Itoa(cpuPeriod)}}
 	default:
-		return map[string]string{"cpu.cfs_quota_us": orMax(quota, "-1")}
+		return []setting{{file: "cpu.cfs_quota_us", value: orMax(quota, "-1")}}
 	}
 }
 
