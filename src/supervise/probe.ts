@@ -6,45 +6,48 @@ import type { ReadyProbe } from "./supervisor.ts";
 
 const TIMEOUT_MS = 2_000;
 
-/** Asks once. What cannot be asked, for a certificate half written say, is not ready; it never throws. */
-export async function isReady(probe: ReadyProbe): Promise<boolean> {
-  return ask(probe).catch(() => false);
+/**
+ * Asks once, for two seconds at most or until `until` aborts, whatever comes back meanwhile. What cannot be asked, for a certificate half
+ * written say, is not ready; it never throws.
+ */
+export async function isReady(probe: ReadyProbe, until?: AbortSignal): Promise<boolean> {
+  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  return ask(probe, until ? AbortSignal.any([limit, until]) : limit).catch(() => false);
 }
 
-async function ask(probe: ReadyProbe): Promise<boolean> {
-  if ("http" in probe) return answersHttp(probe.http);
-  if ("unix" in probe) return accepts({ path: probe.unix });
+async function ask(probe: ReadyProbe, signal: AbortSignal): Promise<boolean> {
+  if ("http" in probe) return answersHttp(probe.http, signal);
+  if ("unix" in probe) return accepts({ path: probe.unix }, signal);
   const at = probe.tcp.lastIndexOf(":");
-  return accepts({ host: probe.tcp.slice(0, at), port: Number(probe.tcp.slice(at + 1)) });
+  return accepts({ host: probe.tcp.slice(0, at), port: Number(probe.tcp.slice(at + 1)) }, signal);
 }
 
-function accepts(address: { path: string } | { host: string; port: number }): Promise<boolean> {
+function accepts(address: { path: string } | { host: string; port: number }, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ ...address, timeout: TIMEOUT_MS });
+    const socket = connect({ ...address, signal });
     const end = (ready: boolean) => {
       socket.destroy();
       resolve(ready);
     };
     socket.once("connect", () => end(true));
     socket.once("error", () => end(false));
-    socket.once("timeout", () => end(false));
   });
 }
 
 type HttpProbe = Extract<ReadyProbe, { http: unknown }>["http"];
 
-function answersHttp({ url, socketPath, caFile, certFile, keyFile }: HttpProbe): Promise<boolean> {
+function answersHttp({ url, socketPath, caFile, certFile, keyFile }: HttpProbe, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
     // the child may not have written its certificates yet
     const files = tlsOf({ ca: caFile, cert: certFile, key: keyFile });
     if (!files) return resolve(false);
     const send = url.startsWith("https:") ? httpsRequest : httpRequest;
-    const request = send(url, { ...files, ...(socketPath ? { socketPath } : {}), agent: false, timeout: TIMEOUT_MS }, (answer) => {
-      answer.resume();
+    const request = send(url, { ...files, ...(socketPath ? { socketPath } : {}), agent: false, signal }, (answer) => {
       resolve((answer.statusCode ?? 500) < 300);
+      // what follows may have no end
+      answer.destroy();
     });
-    request.once("timeout", () => request.destroy(new Error("no answer")));
-    request.once("error", () => resolve(false));
+    request.on("error", () => resolve(false));
     request.end();
   });
 }
