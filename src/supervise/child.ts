@@ -330,10 +330,10 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
 
     find() {
       if (living()) return;
-      const process = findSession(MARK, file);
+      const found = findSession(MARK, file, usersOf(record.spec));
       // what it names is gone, since the last start of the system perhaps: its number is anybody's
       forgetProcess();
-      if (process) record = { ...record, process };
+      if (found) record = { ...record, process: found };
     },
 
     resume: () =>
@@ -400,4 +400,9 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
       run.abort();
     },
   };
+}
+
+/** Whom it runs as: at first as the supervisor, where it becomes another by itself. */
+function usersOf({ uid, cell }: ChildSpec): readonly number[] {
+  return [process.getuid?.() ?? 0, ...(cell ? [cell.uid] : []), ...(uid === undefined ? [] : [uid])];
 }

@@ -35,14 +35,16 @@ export function isAlive(process: ProcessIdentity): boolean {
 
 /**
  * The leader of the session that was started with this variable in its environment, if one runs: a supervisor killed
- * between starting a child and writing its pid down leaves one that nobody knows.
+ * between starting a child and writing its pid down leaves one that nobody knows. Anybody can put a variable into an environment, so it must
+ * run as one of these users.
  */
-export function findSession(variable: string, value: string): ProcessIdentity | undefined {
+export function findSession(variable: string, value: string, users: readonly number[]): ProcessIdentity | undefined {
   for (const entry of readdirSync("/proc")) {
     if (!/^[0-9]+$/.test(entry)) continue;
     try {
       const environment = readFileSync(`/proc/${entry}/environ`, "latin1").split("\0");
       if (!environment.includes(`${variable}=${value}`)) continue;
+      if (!users.includes(userOf(entry))) continue;
       const stat = readFileSync(`/proc/${entry}/stat`, "latin1");
       const session = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3];
       if (session === entry) return identify(Number(entry));
@@ -51,6 +53,11 @@ export function findSession(variable: string, value: string): ProcessIdentity | 
     }
   }
   return undefined;
+}
+
+/** Its real user: proc_pid_status(5). */
+function userOf(pid: string): number {
+  return Number(/^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? Number.NaN);
 }
 
 /** Signals the process and its whole group, if it is still the one meant. */

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { request } from "node:http";
+import { createServer as createHttpServer, request } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ import { connectSupervisor, startEmbeddedSupervisor } from "./client.ts";
 import { takeLock } from "./lock.ts";
 import { rotateLog, tailLog } from "./log-file.ts";
 import { isReady } from "./probe.ts";
-import { identify, isAlive } from "./process.ts";
+import { findSession, identify, isAlive } from "./process.ts";
 import type { ChildSpec, ChildStatus, Supervisor } from "./supervisor.ts";
 
 const log = pino({ level: "silent" });
@@ -172,6 +172,35 @@ test("a probe that cannot be sent means not ready, and ends nobody", async () =>
   expect(await isReady({ tcp: "127.0.0.1:99999" })).toBe(false);
 });
 
+test("a probe has an end, whatever answers: it drips, or says ready and never stops", async () => {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    // the head of a TLS record, and a byte of it now and then
+    socket.write(Buffer.from([22, 3, 3, 64, 0]));
+    const drip = setInterval(() => socket.write("x"), 50);
+    socket.once("close", () => clearInterval(drip));
+  });
+  const socketPath = join(dir, "drip.sock");
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  const began = Date.now();
+  expect(await isReady({ http: { url: "https://127.0.0.1/", socketPath } })).toBe(false);
+  expect(Date.now() - began).toBeLessThan(4_000);
+  const limit = AbortSignal.timeout(100);
+  expect(await isReady({ http: { url: "https://127.0.0.1/", socketPath } }, limit)).toBe(false);
+  expect(Date.now() - began).toBeLessThan(5_000);
+  const endless = createHttpServer((_, response) => {
+    const flood = setInterval(() => response.write("x"), 5);
+    response.once("close", () => clearInterval(flood));
+  });
+  const path = join(dir, "endless.sock");
+  await new Promise<void>((resolve) => endless.listen(path, resolve));
+  const hungUp = new Promise((resolve) => endless.once("connection", (socket) => socket.once("close", resolve)));
+  expect(await isReady({ http: { url: "http://127.0.0.1/", socketPath: path } })).toBe(true);
+  await hungUp;
+  server.close();
+  endless.close();
+});
+
 test("what ignores SIGTERM is killed, with all its group", async () => {
   const script = "trap '' TERM; sleep 600 & echo $!; while :; do sleep 1; done";
   await supervisor.ensure(shell("stubborn", script, { stopTimeoutS: 0.2 }));
@@ -182,6 +211,16 @@ test("what ignores SIGTERM is killed, with all its group", async () => {
   expect(identify(pid)).toBeUndefined();
   await until(() => identify(grandchild) === undefined);
   await supervisor.remove("stubborn");
+});
+
+test.runIf(process.getuid?.() === 0)("another user's process is not taken for a child, whatever its environment says", async () => {
+  const stranger = spawn("sleep", ["600"], { detached: true, stdio: "ignore", env: { MARK: "mine" }, uid: 65_534, gid: 65_534, cwd: "/" });
+  const ended = new Promise((resolve) => stranger.once("exit", resolve));
+  await until(() => findSession("MARK", "mine", [65_534]) !== undefined);
+  expect(findSession("MARK", "mine", [65_534])?.pid).toBe(stranger.pid);
+  expect(findSession("MARK", "mine", [0, 65_533])).toBeUndefined();
+  stranger.kill("SIGKILL");
+  await ended;
 });
 
 test.runIf(process.getuid?.() === 0)("a child runs as the user it is given, without our groups", async () => {
