@@ -122,7 +122,7 @@ export interface SwapStatus {
   readonly on: boolean;
   readonly bytes: number;
   readonly usedBytes: number;
-  /** Why there is none. */
+  /** Why there is none, or why it is not of the size that was asked for. */
   readonly reason?: string;
 }
 
@@ -174,7 +174,10 @@ export interface Supervisor {
    * @throws IRW_CELL
    */
   wakeCell(name: string, options?: { readonly thawMs?: number }): Promise<Woken>;
-  /** Makes a swap file of ours this large; 0 takes it away. It stays until `shutdown`. What cannot be made is said in the answer. */
+  /**
+   * Makes a swap file of ours this large; 0 takes it away. It stays until `shutdown`, and stays as it is while anybody's memory is in it. What
+   * cannot be done is said in the answer.
+   */
   keepSwap(options: { readonly bytes: number; readonly native: string }): Promise<SwapStatus>;
   /** Stops all children, last started first, then the supervisor. Resolves when all are gone. */
   shutdown(): Promise<void>;

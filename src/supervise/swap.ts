@@ -34,6 +34,8 @@ export function swapKeeper(dir: string, log: Logger): Swap {
     const { bytes, native } = wanted;
     const before = inUse(file);
     if (bytes > 0 && before && Math.abs(before.bytes - bytes) < SLACK) return { on: true, ...before };
+    if (before && before.usedBytes > 0)
+      return { on: true, ...before, reason: `it stays as it is while ${before.usedBytes} bytes of those who sleep are in it` };
     try {
       await takeAway(native);
       if (bytes === 0) return { ...NONE, reason: "none is wanted" };
