@@ -1,18 +1,16 @@
 import { execFile } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { systemClock } from "../../src/core/clock.ts";
 import { VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
-import { CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, eventRecorder, type Kube } from "../../src/kube/index.ts";
+import { CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, type Kube } from "../../src/kube/index.ts";
 import { bootstrapTenant } from "../../src/tenant/bootstrap.ts";
-import { type TenantController, tenantController } from "../../src/tenant/index.ts";
+import type { TenantController } from "../../src/tenant/index.ts";
 import { serviceEndpoints } from "../../src/tenant/service-endpoints.ts";
 import { groupsOf, statusField } from "./cell-world.ts";
 import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
-import { kubeOfPeople } from "./tenant-world.ts";
+import { cellsOf, controllerOf, createTenant, kubeOfPeople, readyTenant } from "./tenant-world.ts";
 
 const isRoot = process.getuid?.() === 0;
 const ACME = { namespace: "default", name: "acme" };
@@ -28,37 +26,16 @@ let cell: string;
 beforeAll(async () => {
   if (!isRoot) return;
   host = await withHost();
-  const { kube, supervisor, artifacts, dir, log } = host;
-  tenants = tenantController({
-    kube,
-    supervisor,
-    kubeBin: artifacts.kube.bin,
-    kubeVersion: artifacts.kube.version,
-    dataDir: dir,
+  tenants = controllerOf(host, PORTS, {
     // nobody dials it here
     listen: { nodes: NODES, people: ["127.0.0.1"], ports: PORTS },
-    isolation: {
-      native: artifacts.native,
-      uids: { from: 2_961_000, to: 2_961_100 },
-      limits: { cpuMillis: 4000, memoryBytes: 2 ** 32, pids: 1024 },
-      frontDoor: { address: "127.0.0.1", port: PORTS.from - 1 },
-      domain: "tenants.ironwright.internal",
-    },
-    clock: systemClock,
-    random: randomBytes,
-    log,
-    events: eventRecorder({ kube, component: "ironwright", clock: systemClock, log }),
+    ...cellsOf(host, 2_961_000, PORTS.from - 1),
   });
   await tenants.start();
-  await kube.create(VIRTUAL_CLUSTER, {
-    apiVersion: "ironwright.dev/v1alpha1",
-    kind: "VirtualCluster",
-    metadata: ACME,
-    spec: {},
-  });
-  await eventually("acme is Ready", () => expect(tenants.list()).toEqual([ACME]));
+  await createTenant(host, ACME.name);
+  await readyTenant(host, ACME);
   people = await kubeOfPeople(host, ACME);
-  cell = `tenant-${(await kube.get(VIRTUAL_CLUSTER, ACME.name, ACME.namespace))?.metadata.uid}`;
+  cell = `tenant-${(await host.kube.get(VIRTUAL_CLUSTER, ACME.name, ACME.namespace))?.metadata.uid}`;
   // what is asleep is nobody's to look after here
   await tenants.stop();
 });
