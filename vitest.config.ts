@@ -1,7 +1,9 @@
 import { defineConfig } from "vitest/config";
 
 /** Files about control planes of tenants: each waits more than it works, and has ports and users of its own, so two run at once. */
-const TENANTS = ["backup", "datastore", "gateway", "hibernate", "tenant*", "upstream", "warm-pool"].map((name) => `test/flow/${name}.test.ts`);
+const TENANTS = ["backup", "datastore", "gateway", "hibernate", "tenant*", "upstream", "warm-pool"].map(
+  (name) => `test/flow/${name}.test.ts`,
+);
 
 /** Projects, so that each may have its own pace: what is quick runs first. `test/rack` needs minutes and the machine to itself. */
 export default defineConfig({

@@ -242,9 +242,15 @@ test("after its own end it serves at once what it served before, and remembers w
   (await callPeople(world, "acme.default.test")).socket.destroy();
   await world.restart();
   expect(await trafficOf("acme")).toMatchObject({ state: "opening", woken: true });
-  const { said, socket } = await callPeople(world, "acme.default.test", port);
+  const { said, socket } = await callPeople(world, "acme.default.test");
   expect(said).toBe("acme");
   socket.destroy();
+  // nodes wait until the daemon has seen to who may come in
+  await expect(callPeople(world, "acme.default.test", port)).rejects.toMatchObject({ code: "ECONNRESET" });
+  await world.client.put(world.route("acme", { port }));
+  const byPort = await callPeople(world, "acme.default.test", port);
+  expect(byPort.said).toBe("acme");
+  byPort.socket.destroy();
 });
 
 test("a route that is removed leaves no listener, no connection and no file", async () => {
