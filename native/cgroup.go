@@ -271,13 +271,15 @@ func writeCgroup(file, value string) error {
 
 // cgroupVerb looks after a cell's group from outside.
 //
-//	ironwright-native cgroup remove|reclaim|usage NAME
+//	ironwright-native cgroup remove|reclaim|kill|stop|continue NAME
+//	ironwright-native cgroup usage NAME…
 //
 // remove fails while a process is in it; where there is none, it is done. reclaim pushes out what memory it can, the swap cache too.
-// usage prints what is charged to it.
+// kill ends every process in it, also one that left its session; stop stops them all in place, and continue lets them go on. usage
+// prints what is charged to each group that is there.
 func cgroupVerb(args []string) error {
-	if len(args) != 2 || !cellName.MatchString(args[1]) {
-		return errors.New("want remove|reclaim|usage NAME")
+	if len(args) < 2 || len(args) > 2 && args[0] != "usage" || slices.ContainsFunc(args[1:], func(name string) bool { return !cellName.MatchString(name) }) {
+		return errors.New("want remove|reclaim|kill|stop|continue NAME, or usage NAME…")
 	}
 	groups, err := hostCgroups()
 	if err != nil {
@@ -288,12 +290,25 @@ func cgroupVerb(args []string) error {
 		return groups.remove(args[1])
 	case "reclaim":
 		return groups.reclaim(args[1])
+	case "kill":
+		return groups.kill(args[1])
+	case "stop":
+		return groups.stop(args[1])
+	case "continue":
+		return groups.signal(args[1], unix.SIGCONT)
 	case "usage":
-		usage, err := groups.usage(args[1])
-		if err != nil {
-			return err
+		all := map[string]cgroupUsage{}
+		for _, name := range args[1:] {
+			usage, err := groups.usage(name)
+			if errors.Is(err, os.ErrNotExist) {
+				continue // it never ran, or ended just now
+			}
+			if err != nil {
+				return err
+			}
+			all[name] = usage
 		}
-		return json.NewEncoder(os.Stdout).Encode(usage)
+		return json.NewEncoder(os.Stdout).Encode(all)
 	default:
 		return fmt.Errorf("no such thing to do: %s", args[0])
 	}

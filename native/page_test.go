@@ -87,7 +87,7 @@ func TestSwapAndPageRefuseWhatTheyCannotDo(t *testing.T) {
 		"want out|in":                  {"page", "away", "1:1"},
 		"want PID:STARTTICKS":          {"page", "out", "1"},
 		"/no/such/dir/swap: no such":   {"swap", "on", "/no/such/dir/swap", "1048576"},
-		"want remove|reclaim|usage":    {"cgroup", "remove", "../x"},
+		"NAME, or usage NAME…":         {"cgroup", "remove", "../x"},
 		"no such thing to do: destroy": {"cgroup", "destroy", "x"},
 	} {
 		if output, err := native(args...).CombinedOutput(); err == nil || !strings.Contains(string(output), says) {

@@ -5,6 +5,7 @@ import { identify } from "./process.ts";
 import { type ChildRecord, settled } from "./record.ts";
 import { isSame } from "./spec.ts";
 import type { CellPlace, ChildSpec } from "./supervisor.ts";
+import { recentCounts, usageOf } from "./usage.ts";
 
 const PLACE: CellPlace = { name: "c", native: "/opt/native", uid: 7, gid: 8, holder: false, mounts: [{ source: "/a b", target: "/x" }] };
 const SPEC: ChildSpec = { name: "one", command: ["/x/run", "--flag"], logFile: "/l", cwd: "/x", cell: PLACE };
@@ -79,4 +80,23 @@ test.each([
 ])("freezing with %s", (_, total, free, reason) => {
   const meminfo = `MemTotal: 8 kB\nSwapTotal:      ${total * 1024} kB\nSwapFree:       ${free * 1024} kB\n`;
   expect(noRoomFor(200 * 2 ** 20, meminfo)).toBe(reason);
+});
+
+test("looking at all cells asks the kernel once in ten seconds, for all of them", async () => {
+  let now = 0;
+  const asked: (readonly string[])[] = [];
+  const recent = recentCounts({ now: () => new Date(now), sleep: async () => {} }, async (places) => {
+    asked.push(places.map(({ name }) => name));
+    return { c: { memoryBytes: now, cpuMicros: 2e6 } };
+  });
+  const look = async () => (await recent([PLACE, { ...PLACE, name: "d" }])).c;
+  expect(usageOf([], await look())).toEqual({ residentBytes: 0, swappedBytes: 0, chargedBytes: 0, cpuSeconds: 2 });
+  now = 9_999;
+  expect((await look())?.memoryBytes).toBe(0);
+  now = 10_000;
+  expect((await look())?.memoryBytes).toBe(10_000);
+  expect(asked).toEqual([
+    ["c", "d"],
+    ["c", "d"],
+  ]);
 });

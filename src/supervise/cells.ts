@@ -3,11 +3,12 @@ import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { Child } from "./child.ts";
-import { shutDoor } from "./door.ts";
+import { openDoor, shutDoor } from "./door.ts";
 import { runNative } from "./native.ts";
 import { isReady } from "./probe.ts";
-import { isAlive, type ProcessIdentity } from "./process.ts";
+import type { ProcessIdentity } from "./process.ts";
 import type { CellPlace, CellState, CellStatus, CellUsage, Slept, Woken } from "./supervisor.ts";
+import { type Counted, countsOf, kibibytes, memoryOf, recentCounts, usageOf } from "./usage.ts";
 
 /** Cells put to sleep and woken, as a whole. */
 export interface Cells {
@@ -18,8 +19,12 @@ export interface Cells {
   stop(name: string): Promise<Slept>;
   /** @param thawMs how long what was frozen may take to answer before it is started anew */
   wake(name: string, thawMs?: number): Promise<Woken>;
-  /** Removes its cgroup, once no process is in it. */
+  /** In the cell's turn, nobody else waking it or putting it to sleep meanwhile; what is under way is cut short. */
+  alone(name: string, call: () => Promise<void>): Promise<void>;
+  /** Ends who is left in its cgroup, and removes it. When nobody else does anything with the cell. */
   removeGroup(place: CellPlace): Promise<void>;
+  /** From now on cells are only removed: the supervisor is shutting down. */
+  close(): void;
 }
 
 /** A frozen cell that has not answered by then is started anew. */
@@ -34,15 +39,34 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
   /** One thing at a time a cell. */
   const lines = new Map<string, Promise<unknown>>();
   const waking = new Map<string, Promise<Woken>>();
+  /** Cuts short what a cell does just now. */
+  const doing = new Map<string, AbortController>();
+  let closed = false;
 
-  function inTurn<T>(name: string, call: () => Promise<T>): Promise<T> {
-    const mine = (lines.get(name) ?? Promise.resolve()).then(call);
+  function inTurn<T>(name: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const mine = (lines.get(name) ?? Promise.resolve()).then(async () => {
+      const cut = new AbortController();
+      doing.set(name, cut);
+      try {
+        return await call(cut.signal);
+      } finally {
+        doing.delete(name);
+      }
+    });
     const settled = mine.catch(() => {});
     lines.set(name, settled);
     void settled.then(() => {
       if (lines.get(name) === settled) lines.delete(name);
     });
     return mine;
+  }
+
+  /** Like {@link inTurn}, while cells sleep and wake. */
+  function whileOpen<T>(name: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return inTurn(name, (signal) => {
+      if (closed) throw new IronwrightError("IRW_CELL", { cell: name, problem: "the supervisor is shutting down" });
+      return call(signal);
+    });
   }
 
   function membersOf(name: string): readonly Child[] {
@@ -56,15 +80,23 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
     return { members, place };
   }
 
-  async function statusOf(name: string, members: readonly Child[], place: CellPlace): Promise<CellStatus> {
-    return { ...lookAt(name, members), ...(await usageOf(members, place)) };
+  const recent = recentCounts(clock);
+
+  function statusOf(name: string, counted: Counted | undefined): CellStatus {
+    const members = membersOf(name);
+    return { ...lookAt(name, members), ...usageOf(processesOf(members), counted) };
   }
 
-  async function freezeNow(name: string): Promise<Slept> {
+  async function usageNow(members: readonly Child[], place: CellPlace): Promise<CellUsage> {
+    return usageOf(processesOf(members), (await countsOf([place]))[place.name]);
+  }
+
+  /** @param woken aborts when somebody waits for the cell: it is asleep then, and most of it still in memory */
+  async function freezeNow(name: string, woken: AbortSignal): Promise<Slept> {
     const began = clock.now().getTime();
     const { members, place } = known(name);
     if (stateOf(members) !== "frozen") {
-      const held = members.reduce((sum, child) => sum + memoryOf(child.process(), "RssAnon"), 0);
+      const held = processesOf(members).reduce((sum, process) => sum + memoryOf(process, "RssAnon"), 0);
       const reason = noRoomFor(held, readFileSync("/proc/meminfo", "utf8"));
       if (reason !== undefined) return stopNow(name, reason);
       const { doors, others } = parted(members);
@@ -72,32 +104,48 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
       for (const door of doors) {
         const process = door.process();
         if (process && !(await shutDoor(process, clock))) {
+          openDoor(process);
           await Promise.all(others.map((child) => child.rouse()));
           throw new IronwrightError("IRW_CELL", { cell: name, problem: "its door does not let go of etcd; it stays awake" });
         }
         await door.rest("frozen");
       }
+      // who left his parent's session was not reached by its signals
+      const running = await runNative(place.native, ["cgroup", "stop", name]).then(() => undefined, reasonOf);
+      if (running !== undefined) return stopNow(name, running);
     }
-    const processes = members.flatMap((child) => child.process() ?? []);
-    if (processes.length > 0) await runNative(place.native, ["page", "out", ...processes.map(ticketOf)]);
-    await runNative(place.native, ["cgroup", "reclaim", name]);
-    const slept: Slept = { state: "frozen", ...(await usageOf(members, place)), ms: clock.now().getTime() - began };
+    await pushOut(place, members, woken).catch((error: unknown) => {
+      if (!woken.aborted) throw error;
+    });
+    const slept: Slept = { state: "frozen", ...(await usageNow(members, place)), ms: clock.now().getTime() - began };
     log.info({ cell: name, ...slept }, "frozen");
     return slept;
+  }
+
+  async function pushOut({ name, native }: CellPlace, members: readonly Child[], woken: AbortSignal): Promise<void> {
+    const processes = processesOf(members);
+    if (processes.length > 0) await runNative(native, ["page", "out", ...processes.map(ticketOf)], woken);
+    await runNative(native, ["cgroup", "reclaim", name], woken);
+  }
+
+  /** Ends its children, and whatever else they left in it. */
+  async function endAll({ name, native }: CellPlace, members: readonly Child[]): Promise<void> {
+    const { doors, others } = parted(members);
+    await Promise.all(others.map((child) => child.rest("stopped")));
+    for (const door of doors) await door.rest("stopped");
+    await runNative(native, ["cgroup", "kill", name]);
   }
 
   async function stopNow(name: string, reason?: string): Promise<Slept> {
     const began = clock.now().getTime();
     const { members, place } = known(name);
-    const { doors, others } = parted(members);
-    await Promise.all(others.map((child) => child.rest("stopped")));
-    for (const door of doors) await door.rest("stopped");
+    await endAll(place, members);
     const ms = clock.now().getTime() - began;
     log.info({ cell: name, reason, ms }, "stopped");
-    return { state: "stopped", ...(reason === undefined ? {} : { reason }), ...(await usageOf(members, place)), ms };
+    return { state: "stopped", ...(reason === undefined ? {} : { reason }), ...(await usageNow(members, place)), ms };
   }
 
-  async function wakeNow(name: string, thawMs: number): Promise<Woken> {
+  async function wakeNow(name: string, thawMs: number, cut: AbortSignal): Promise<Woken> {
     const began = clock.now().getTime();
     const { members, place } = known(name);
     const frozen = members.filter((child) => child.status().state === "frozen");
@@ -106,17 +154,19 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
     let reason: string | undefined;
     try {
       if (frozen.length > 0) await prefetch(place, frozen);
-      await rouse(members, from === "frozen" ? thawMs : START_TIMEOUT_MS);
+      await rouse(members, from === "frozen" ? thawMs : START_TIMEOUT_MS, cut);
+      if (from === "frozen") await goOn(place);
       log.info({ cell: name, from, ms: took() }, "awake");
       return { from, cold: false, ms: took() };
     } catch (error) {
       reason = reasonOf(error);
-      if (from !== "frozen") throw new IronwrightError("IRW_CELL", { cell: name, problem: `it does not wake: ${reason}` }, error);
+      if (from !== "frozen" || cut.aborted)
+        throw new IronwrightError("IRW_CELL", { cell: name, problem: `it does not wake: ${reason}` }, error);
     }
     log.warn({ cell: name, reason, ms: took() }, "what was frozen does not answer; it is started anew");
     // all of it, before the first one starts: the door's network goes with the last of them
-    await Promise.all(members.map((child) => child.rest("stopped")));
-    await rouse(members, START_TIMEOUT_MS).catch((error: unknown) => {
+    await endAll(place, members);
+    await rouse(members, START_TIMEOUT_MS, cut).catch((error: unknown) => {
       throw new IronwrightError("IRW_CELL", { cell: name, problem: `it does not wake: ${reasonOf(error)}` }, error);
     });
     return { from, cold: true, reason, ms: took() };
@@ -124,16 +174,23 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
 
   /** In vain where it is in memory still, or cannot be: it comes back page by page then. */
   async function prefetch({ native, name }: CellPlace, frozen: readonly Child[]): Promise<void> {
-    await runNative(native, ["page", "in", ...frozen.flatMap((child) => child.process() ?? []).map(ticketOf)]).catch((error: unknown) =>
+    await runNative(native, ["page", "in", ...processesOf(frozen).map(ticketOf)]).catch((error: unknown) =>
       log.warn({ cell: name, reason: reasonOf(error) }, "its memory is not brought back ahead of need"),
     );
   }
 
+  /** Who left his parent's session goes on too. */
+  async function goOn({ native, name }: CellPlace): Promise<void> {
+    await runNative(native, ["cgroup", "continue", name]).catch((error: unknown) =>
+      log.warn({ cell: name, reason: reasonOf(error) }, "not all of it goes on"),
+    );
+  }
+
   /** The door, those that others wait for, the others. @throws what did not become ready, or an awake probe that does not pass */
-  async function rouse(members: readonly Child[], timeoutMs: number): Promise<void> {
+  async function rouse(members: readonly Child[], timeoutMs: number, cut: AbortSignal): Promise<void> {
     const until = clock.now().getTime() + timeoutMs;
-    const limit = AbortSignal.timeout(timeoutMs);
-    const ready = (child: Child) => child.waitReady(Math.max(0, until - clock.now().getTime()), new AbortController().signal);
+    const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), cut]);
+    const ready = (child: Child) => child.waitReady(Math.max(0, until - clock.now().getTime()), cut);
     const { doors, others } = parted(members);
     for (const door of doors) await door.rouse();
     const asked = others.filter((child) => child.spec().ready !== undefined);
@@ -145,7 +202,8 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
     await Promise.all(ofThem.map((child) => child.rouse()));
     await Promise.all(ofThem.map(ready));
     for (const { name, awake } of members.map((child) => child.spec()).filter((spec) => spec.awake)) {
-      while (awake && !(await isReady(awake))) {
+      while (awake && !(await isReady(awake, limit))) {
+        cut.throwIfAborted();
         if (limit.aborted) throw new Error(`${name} does not answer a call`);
         await clock.sleep(AWAKE_POLL_MS);
       }
@@ -155,7 +213,9 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
   function wake(name: string, thawMs = THAW_TIMEOUT_MS): Promise<Woken> {
     const already = waking.get(name);
     if (already) return already;
-    const mine = inTurn(name, () => wakeNow(name, thawMs)).finally(() => waking.delete(name));
+    // somebody waits: what goes to sleep needs not be out of memory first
+    doing.get(name)?.abort(new Error("somebody wakes it"));
+    const mine = whileOpen(name, (cut) => wakeNow(name, thawMs, cut)).finally(() => waking.delete(name));
     waking.set(name, mine);
     return mine;
   }
@@ -171,18 +231,29 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
   return {
     states: () => names().map((name) => lookAt(name, membersOf(name))),
     async list() {
-      const all = await Promise.all(names().map((name) => this.status(name)));
-      return all.filter((one) => one !== undefined);
+      const places = new Map([...children()].flatMap((child) => child.spec().cell ?? []).map((place) => [place.name, place]));
+      const counts = await recent([...places.values()]);
+      return [...places.keys()].map((name) => statusOf(name, counts[name]));
     },
     async status(name) {
-      const members = membersOf(name);
-      const place = members[0]?.spec().cell;
-      return place && statusOf(name, members, place);
+      const place = membersOf(name)[0]?.spec().cell;
+      return place && statusOf(name, (await countsOf([place]))[name]);
     },
-    freeze: (name) => inTurn(name, () => freezeNow(name)),
-    stop: (name) => inTurn(name, () => stopNow(name)),
+    freeze: (name) => whileOpen(name, (woken) => freezeNow(name, waking.has(name) ? AbortSignal.abort() : woken)),
+    stop: (name) => whileOpen(name, () => stopNow(name)),
     wake,
-    removeGroup: ({ name, native }) => inTurn(name, async () => void (await runNative(native, ["cgroup", "remove", name]))),
+    alone(name, call) {
+      doing.get(name)?.abort(new Error("it is being removed"));
+      return inTurn(name, call);
+    },
+    async removeGroup({ name, native }) {
+      await runNative(native, ["cgroup", "kill", name]);
+      await runNative(native, ["cgroup", "remove", name]);
+    },
+    close() {
+      closed = true;
+      for (const cut of doing.values()) cut.abort(new Error("the supervisor is shutting down"));
+    },
   };
 }
 
@@ -198,6 +269,10 @@ function parted(members: readonly Child[]): { readonly doors: readonly Child[]; 
   return { doors: members.filter(isDoor), others: members.filter((child) => !isDoor(child)) };
 }
 
+function processesOf(members: readonly Child[]): readonly ProcessIdentity[] {
+  return members.flatMap((child) => child.process() ?? []);
+}
+
 function ticketOf({ pid, startTicks }: ProcessIdentity): string {
   return `${pid}:${startTicks}`;
 }
@@ -208,34 +283,6 @@ export function noRoomFor(held: number, meminfo: string): string | undefined {
   const free = kibibytes(meminfo, "SwapFree") * 1024;
   if (held * ROOM_TO_SPARE <= free) return undefined;
   return `it holds ${mebibytes(held)} MiB, and swap has room for ${mebibytes(free)} MiB`;
-}
-
-async function usageOf(members: readonly Child[], { name, native }: CellPlace): Promise<CellUsage> {
-  const sum = (field: string) => members.reduce((total, child) => total + memoryOf(child.process(), field), 0);
-  // a cell that never ran has no group yet
-  const text = await runNative(native, ["cgroup", "usage", name]).catch(() => "{}");
-  const { memoryBytes = 0, cpuMicros = 0 } = JSON.parse(text) as { memoryBytes?: number; cpuMicros?: number };
-  return {
-    residentBytes: sum("RssAnon") + sum("RssShmem"),
-    swappedBytes: sum("VmSwap"),
-    chargedBytes: memoryBytes,
-    cpuSeconds: cpuMicros / 1e6,
-  };
-}
-
-function memoryOf(process: ProcessIdentity | undefined, field: string): number {
-  if (!process) return 0;
-  try {
-    const status = readFileSync(`/proc/${process.pid}/status`, "utf8");
-    return isAlive(process) ? kibibytes(status, field) * 1024 : 0;
-  } catch {
-    return 0;
-  }
-}
-
-/** A field of /proc/meminfo or /proc/PID/status. */
-function kibibytes(text: string, field: string): number {
-  return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(text)?.[1] ?? 0);
 }
 
 function mebibytes(bytes: number): number {

@@ -26,6 +26,7 @@ export interface Child {
   ensure(spec: ChildSpec): Promise<void>;
   /** `resting`: one that rests goes on resting, ended, when it is ensured again. */
   stop(options?: { readonly resting: boolean }): Promise<void>;
+  /** For good: whoever still holds it starts nothing by it. */
   remove(): Promise<void>;
   /** After the supervisor's own start, first: looks for the process that was started and never written down. */
   find(): void;
@@ -36,8 +37,6 @@ export interface Child {
   isResting(): boolean;
   /** Goes on where it was, or is started. */
   rouse(): Promise<void>;
-  /** Ended, and started. */
-  restart(): Promise<void>;
   waitReady(timeoutMs: number, signal: AbortSignal): Promise<void>;
   /** Looks away: no more restarts; the process runs on. */
   release(): void;
@@ -71,6 +70,7 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
   let record = first;
   let state: ChildStatus["state"] = "stopped";
   let ready = false;
+  let removed = false;
   let nextTryAt: Date | undefined;
   /** While it is not started for want of somebody in its cell. */
   let waitsToEnter = false;
@@ -79,11 +79,18 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
   /** Ends with the present run: of the process, or of the wait for the next try. */
   let run = new AbortController();
   /** Calls one after the other: a stop never overtakes a start. */
-  const inTurn = turns();
+  const line = turns();
   const waiting = new Set<() => void>();
+
+  function inTurn(call: () => Promise<void>): Promise<void> {
+    return line(async () => {
+      if (!removed) await call();
+    });
+  }
 
   function remember(change: Partial<ChildRecord>): void {
     record = { ...record, ...change };
+    if (removed) return;
     try {
       writeAtomically(file, `${JSON.stringify(record, null, 2)}\n`);
     } catch (error) {
@@ -325,6 +332,7 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
       inTurn(async () => {
         remember({ wanted: "stopped" });
         await end();
+        removed = true;
         rmSync(file, { force: true });
       }),
 
@@ -363,13 +371,6 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
         standUp();
         if (process) adopt(process, ROUSED_PROBE_MS);
         else start();
-      }),
-
-    restart: () =>
-      inTurn(async () => {
-        await end();
-        standUp();
-        start();
       }),
 
     async waitReady(timeoutMs, signal) {

@@ -102,20 +102,21 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     await removed(name);
     const child = children.get(name);
     if (!child) return;
-    const removal = emptied(child)
-      .then(() => child.remove())
-      .then(() => void children.delete(name))
-      .finally(() => removals.delete(name));
+    const { cell } = child.spec();
+    const removal = (cell ? cells.alone(cell.name, () => removeNow(child)) : removeNow(child)).finally(() => removals.delete(name));
     removals.set(name, removal);
     await removal;
   }
 
-  /** The cell goes with the last one in it. */
-  async function emptied(child: Child): Promise<void> {
+  async function removeNow(child: Child): Promise<void> {
     const { cell } = child.spec();
-    if (!cell || siblingsOf(child.name).length > 0) return;
-    await child.stop();
-    await cells.removeGroup(cell);
+    if (cell && siblingsOf(child.name).length === 0) {
+      // the cell goes with the last one in it
+      await child.stop();
+      await cells.removeGroup(cell);
+    }
+    await child.remove();
+    children.delete(child.name);
   }
 
   async function stop(name: string): Promise<void> {
@@ -130,10 +131,17 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   /** Newest first: what was started later leans on what was there before. */
   async function stopAll(): Promise<void> {
     const newestFirst = [...children.values()].sort((a, b) => (b.status().startedAt ?? "").localeCompare(a.status().startedAt ?? ""));
-    for (const child of newestFirst) await child.stop({ resting: true });
+    cells.close();
+    for (const child of newestFirst) {
+      const { cell } = child.spec();
+      const end = () => child.stop({ resting: true });
+      await (cell ? cells.alone(cell.name, end) : end());
+    }
     const places = new Map(newestFirst.flatMap((child) => child.spec().cell ?? []).map((place) => [place.name, place]));
     for (const place of places.values())
-      await cells.removeGroup(place).catch((error: unknown) => log.warn({ cell: place.name, reason: reasonOf(error) }, "its cgroup stays"));
+      await cells
+        .alone(place.name, () => cells.removeGroup(place))
+        .catch((error: unknown) => log.warn({ cell: place.name, reason: reasonOf(error) }, "its cgroup stays"));
     await swap.release().catch((error: unknown) => log.warn({ reason: reasonOf(error) }, "swap stays on"));
   }
 

@@ -156,6 +156,7 @@ export interface Supervisor {
   remove(name: string): Promise<void>;
   /** Its last log lines. */
   tail(name: string, lines: number): Promise<string>;
+  /** What cgroups count of them is ten seconds old at most. */
   cells(): Promise<readonly CellStatus[]>;
   /** The same without what they use, which a process of its own has to look up for each of them. */
   cellStates(): Promise<readonly CellState[]>;

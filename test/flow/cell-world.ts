@@ -85,7 +85,7 @@ export async function cellWorld(options: { readonly diskMiB?: number } = {}): Pr
       ready: { http: { url: "http://127.0.0.1:6443/", socketPath: socket } },
       awake: { http: { url: "http://127.0.0.1:6443/awake", socketPath: socket } },
     },
-    idle: spec("idle", ["/bin/sh", "-c", "exec sleep 600"], false, programs),
+    idle: spec("idle", ["/bin/sh", "-c", "setsid sleep 600 & exec sleep 600"], false, programs),
   });
 
   async function child(part: "door" | "server" | "idle"): Promise<ChildStatus> {
@@ -156,6 +156,12 @@ export function networkOf(pid: number | string): string {
 
 export function statusField(pid: number, field: string): string {
   return new RegExp(`^${field}:[ \\t]*(.*?)[ \\t]*$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "";
+}
+
+/** Who is in a group of this name. */
+export function inGroup(name: string): readonly number[] {
+  const all = groupsOf(name).flatMap((dir) => readFileSync(join(dir, "cgroup.procs"), "utf8").trim().split("\n").filter(Boolean));
+  return [...new Set(all.map(Number))];
 }
 
 /** Where the kernel keeps a group of this name, in any hierarchy. */

@@ -3,7 +3,7 @@ import { request } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isError } from "../../src/core/errors.ts";
-import { type CellWorld, cellWorld, groupsOf, networkOf, statusField } from "./cell-world.ts";
+import { type CellWorld, cellWorld, groupsOf, inGroup, networkOf, statusField } from "./cell-world.ts";
 import { eventually } from "./eventually.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -116,7 +116,7 @@ describe.runIf(isRoot)("sleep", () => {
       const before = await world.pids();
       const slept = await world.supervisor().freezeCell(world.name);
       expect(slept).toMatchObject({ state: "stopped", reason: "there is no swap", residentBytes: 0 });
-      for (const pid of before) expect(existsSync(`/proc/${pid}`)).toBe(false);
+      await eventually("they are gone", () => expect(before.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]));
       expect(await world.supervisor().cell(world.name)).toMatchObject({ state: "stopped" });
       // the same specification changes nothing
       await world.supervisor().ensure(world.specs().server);
@@ -144,15 +144,44 @@ describe.runIf(isRoot)("sleep", () => {
     expect(slept.swappedBytes).toBeGreaterThan(40 * 2 ** 20);
     expect(slept.residentBytes).toBeLessThan(8 * 2 ** 20);
     expect(slept.chargedBytes).toBeLessThan(12 * 2 ** 20);
-    for (const pid of before) expect(statusField(pid, "State")).toMatch(/^T/);
+    // also what left its session
+    expect(inGroup(world.name).length).toBeGreaterThan(before.length);
+    for (const pid of inGroup(world.name)) expect(statusField(pid, "State")).toMatch(/^T/);
     expect(await world.pids()).toEqual(before);
     expect((await world.child("server")).state).toBe("frozen");
+    expect(await world.supervisor().keepSwap({ bytes: 256 * 2 ** 20, native: world.native })).toMatchObject({
+      on: true,
+      reason: expect.stringContaining("those who sleep"),
+    });
     const [one, other] = await Promise.all([world.supervisor().wakeCell(world.name), world.supervisor().wakeCell(world.name)]);
     expect(one).toMatchObject({ from: "frozen", cold: false });
     // one waking, shared
     expect(other).toEqual(one);
     expect(await call()).toBe("1");
     expect(await world.pids()).toEqual(before);
+    for (const pid of inGroup(world.name)) expect(statusField(pid, "State")).not.toMatch(/^T/);
+  });
+
+  test("who wakes it while it falls asleep does not wait until it is out of memory", async () => {
+    const before = await world.pids();
+    const sleeping = world.supervisor().freezeCell(world.name);
+    await eventually("it is stopped", () => expect(statusField(before[0], "State")).toMatch(/^T/));
+    const woken = await world.supervisor().wakeCell(world.name);
+    expect(woken).toMatchObject({ from: "frozen", cold: false });
+    expect(await sleeping).toMatchObject({ state: "frozen" });
+    expect(await call()).toBe("1");
+    expect(await world.pids()).toEqual(before);
+  });
+
+  test("a door that does not shut in time keeps it awake, and is open again", async () => {
+    const [door] = await world.pids();
+    process.kill(door, "SIGSTOP");
+    await expect(world.supervisor().freezeCell(world.name)).rejects.toMatchObject({ code: "IRW_CELL" });
+    process.kill(door, "SIGCONT");
+    await eventually("it heard both", () => expect(statusField(door, "SigQ")).toMatch(/^0/));
+    await eventually("it is open", () => expect(readFileSync(`/proc/${door}/comm`, "utf8")).toBe("door-open\n"));
+    expect(await call()).toBe("1");
+    expect(await world.supervisor().cell(world.name)).toMatchObject({ state: "awake" });
   });
 
   test("it sleeps on when the supervisor was killed, and wakes by the next one", async () => {
@@ -260,10 +289,24 @@ describe.runIf(isRoot)("sleep", () => {
     expect(await ask("POST", "/cells/none/wake")).toBe(422);
   });
 
-  test("removed, it leaves no group", async () => {
+  test("stopped, nobody of it is left, also who left his session", async () => {
+    expect(inGroup(world.name).length).toBeGreaterThan(3);
+    await world.supervisor().stopCell(world.name);
+    expect(inGroup(world.name)).toEqual([]);
+  });
+
+  test("removed, it leaves no group, and a waking under way starts nothing of it", async () => {
+    const waking = world
+      .supervisor()
+      .wakeCell(world.name)
+      .catch((error: unknown) => {
+        if (!isError(error, "IRW_CELL")) throw error;
+      });
     for (const part of ["idle", "server", "door"] as const) await world.supervisor().remove(`${world.name}-${part}`);
     expect(groupsOf(world.name)).toEqual([]);
+    await waking;
     expect(await world.supervisor().cell(world.name)).toBeUndefined();
+    expect(existsSync(join(world.dir, "children", `${world.name}-server.json`))).toBe(false);
   });
 });
 
