@@ -304,8 +304,10 @@ describe("a sleeper", () => {
     await Promise.all([1, 2].map(() => eventually("people are served", async () => expect(await get()).toBe("configmap/by-people\n"))));
     expect(world.wakes.slice(before)).toEqual(["/cells/acme/wake"]);
     expect(await traffic()).toMatchObject({ state: "opening", woken: true });
-    expect(await world.kubectl("nodes", "get", "configmap", "by-people", "-o", "name")).toBe("configmap/by-people\n");
+    // until the daemon has seen to who may come in
+    await expect(world.kubectl("nodes", "get", "--raw", "/readyz")).rejects.toThrow(/reset|EOF|refused/);
     await world.client.put(world.route);
+    expect(await world.kubectl("nodes", "get", "configmap", "by-people", "-o", "name")).toBe("configmap/by-people\n");
   });
 });
 
