@@ -122,7 +122,7 @@ export function tenantController(options: TenantOptions): TenantController {
     },
   });
   const ready = new Map<string, TenantRef>();
-  /** Until when somebody needs it awake who is no caller. */
+  /** Until when, at most, somebody needs it awake who is no caller: until its machine is given back. */
   const needed = new Map<string, number>();
   const listeners: (() => void)[] = [];
 
@@ -525,7 +525,10 @@ export function tenantController(options: TenantOptions): TenantController {
     onChange: (listener) => void listeners.push(listener),
     kube: (ref) => attachment(ref).kube,
     admit,
-    revoke,
+    async revoke(ref, node) {
+      await revoke(ref, node);
+      needed.delete(keyOfRef(ref));
+    },
     async measured() {
       const cells = new Map((await supervisor.cells()).map((cell) => [cell.name, cell]));
       return new Map(
