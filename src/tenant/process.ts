@@ -73,7 +73,12 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
       }
       await supervisor.waitReady(apiserver.name, { timeoutMs: READY_TIMEOUT_MS, signal });
       // these two give up or back off for seconds when there is nobody to talk to yet
-      await Promise.all(others.map((spec) => supervisor.ensure(spec)));
+      await Promise.all(
+        others.map(async (spec) => {
+          await supervisor.ensure(spec);
+          await supervisor.waitReady(spec.name, { timeoutMs: READY_TIMEOUT_MS, signal });
+        }),
+      );
     },
 
     async hibernate(id) {
