@@ -148,7 +148,9 @@ describe.skipIf(!isRoot)("a tenant's administrator who tries to leave", () => {
       const { status } = (await people.raw("GET", "/apis/apiregistration.k8s.io/v1/apiservices/v1.out.test.dev")) as {
         status?: { conditions?: { message: string }[] };
       };
-      expect(status?.conditions?.[0]?.message).toMatch(/none of the tenant's nodes gives a way|not an address|403|is a |cannot find endpoint/);
+      expect(status?.conditions?.[0]?.message).toMatch(
+        /none of the tenant's nodes gives a way|not an address|403|is a |cannot find endpoint/,
+      );
     });
     await people.raw("DELETE", "/apis/apiregistration.k8s.io/v1/apiservices/v1.out.test.dev");
 
