@@ -2,8 +2,9 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
-import { FINALIZER_TENANT, SYSTEM_NAMESPACE, type TenantRef, tenantText } from "../core/names.ts";
+import { FINALIZER_TENANT, refOf, SYSTEM_NAMESPACE, type TenantRef, tenantText } from "../core/names.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
+import { turns } from "../core/turns.ts";
 import type { SleepStatus } from "../core/virtual-clusters.ts";
 import { type EventRecorder, type Kube, reflector } from "../kube/index.ts";
 import type { Metrics } from "../observe/index.ts";
@@ -240,13 +241,8 @@ export function tenantController(options: TenantOptions): TenantController {
     return kube.replace(VIRTUAL_CLUSTER, { ...cluster, metadata: { ...cluster.metadata, finalizers: [...finalizers, FINALIZER_TENANT] } });
   }
 
-  /** One at a time: port and user are written down before the next ones are chosen. */
-  let turn: Promise<unknown> = Promise.resolve();
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = turn.then(work);
-    turn = mine.catch(() => {});
-    return mine;
-  }
+  /** Port and user are written down before the next ones are chosen. */
+  const inTurn = turns();
 
   /** What no control plane has, those being deleted and those that wait for a tenant included. */
   async function choose(had: Partial<Taken> = {}): Promise<Taken> {
@@ -576,7 +572,3 @@ const NAMELESS: VirtualCluster = {
 };
 const EVERYWHERE = "0.0.0.0";
 const SERVICE_NAMES = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
-
-function refOf({ metadata }: VirtualCluster): TenantRef {
-  return { namespace: metadata.namespace ?? "", name: metadata.name };
-}

@@ -22,7 +22,7 @@ export function tenantSecrets(kube: Kube, ref: TenantRef, uid: string) {
 
   async function write({ name, type }: typeof pki, contents: Bundle): Promise<void> {
     const before = await read({ name, type });
-    const data = Object.fromEntries(Object.entries(contents).map(([key, text]) => [key, Buffer.from(text, "utf8").toString("base64")]));
+    const data = encoded(contents);
     const same = before?.data && Object.keys(before.data).length === Object.keys(data).length;
     if (same && Object.entries(data).every(([key, text]) => before.data?.[key] === text)) return;
     const metadata = { ...before?.metadata, name, namespace: ref.namespace, labels: { ...before?.metadata.labels, [LABEL_UID]: uid } };
@@ -32,10 +32,7 @@ export function tenantSecrets(kube: Kube, ref: TenantRef, uid: string) {
 
   return {
     async readBundle(): Promise<Bundle> {
-      const secret = await read(pki);
-      return Object.fromEntries(
-        Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]),
-      );
+      return decoded(await read(pki));
     },
     writeBundle: (bundle: Bundle) => write(pki, bundle),
     writeKubeconfig: (text: string) => write(people, { value: text }),
@@ -52,4 +49,13 @@ export function tenantSecrets(kube: Kube, ref: TenantRef, uid: string) {
       }
     },
   };
+}
+
+/** A bundle as a Secret's data. */
+export function encoded(bundle: Bundle): Record<string, string> {
+  return Object.fromEntries(Object.entries(bundle).map(([key, text]) => [key, Buffer.from(text, "utf8").toString("base64")]));
+}
+
+export function decoded(secret: Secret | undefined): Bundle {
+  return Object.fromEntries(Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]));
 }

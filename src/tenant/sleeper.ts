@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import type { Clock } from "../core/clock.ts";
+import { type Clock, timestamp } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
-import { LABEL_TENANT, tenantText } from "../core/names.ts";
+import { LABEL_TENANT, refOf, tenantText } from "../core/names.ts";
 import { NODE_CLAIM, type VirtualCluster } from "../core/resources.ts";
 import type { SleepState, SleepStatus } from "../core/virtual-clusters.ts";
 import type { Kube } from "../kube/index.ts";
@@ -85,9 +85,9 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
       return { decision, state: facts.state, policy, status: statusOf(cluster, facts, decision, work, now) };
     },
 
-    async giveBack({ metadata }, policy) {
+    async giveBack(cluster, policy) {
       if (policy?.nodes === "keep") return [];
-      const labelSelector = `${LABEL_TENANT}=${tenantText({ namespace: metadata.namespace ?? "", name: metadata.name })}`;
+      const labelSelector = `${LABEL_TENANT}=${tenantText(refOf(cluster))}`;
       const { items } = await kube.list(NODE_CLAIM, { labelSelector });
       for (const claim of items) if (!claim.metadata.deletionTimestamp) await kube.delete(NODE_CLAIM, claim.metadata.name);
       return items.map((claim) => `NodeClaim ${claim.metadata.name}`);
@@ -131,13 +131,13 @@ function statusOf(
   const awakeSeconds = Math.round((before?.awakeSeconds ?? 0) + ended);
   return {
     state,
-    since: text(since),
+    since: timestamp(new Date(since)),
     awakeSeconds,
     why: why.slice(0, 1024),
-    ...(lastCall === undefined ? {} : { lastCallAt: text(lastCall) }),
-    ...(orderedAt === undefined ? {} : { orderedAt: text(orderedAt) }),
-    ...(lookAgainAt === undefined ? {} : { lookAgainAt: text(lookAgainAt) }),
-    ...(nextCronJob ? { nextCronJob: { name: nextCronJob.name, at: text(nextCronJob.at) } } : {}),
+    ...(lastCall === undefined ? {} : { lastCallAt: timestamp(new Date(lastCall)) }),
+    ...(orderedAt === undefined ? {} : { orderedAt: timestamp(new Date(orderedAt)) }),
+    ...(lookAgainAt === undefined ? {} : { lookAgainAt: timestamp(new Date(lookAgainAt)) }),
+    ...(nextCronJob ? { nextCronJob: { name: nextCronJob.name, at: timestamp(new Date(nextCronJob.at)) } } : {}),
   };
 }
 
@@ -148,7 +148,7 @@ export function turned(status: SleepStatus, state: SleepState, now: Date, why: s
   return {
     ...status,
     state,
-    since: text(now.getTime()),
+    since: timestamp(now),
     awakeSeconds: Math.round((status.awakeSeconds ?? 0) + awake),
     why: why.slice(0, 1024),
   };
@@ -157,16 +157,11 @@ export function turned(status: SleepStatus, state: SleepState, now: Date, why: s
 /** What a status says of who was called while it fell asleep. */
 export function calledBack(status: SleepStatus, now: Date): SleepStatus {
   const asleep = { ...status, state: "hibernated" as const, awakeSeconds: turned(status, "hibernated", now, "").awakeSeconds ?? 0 };
-  const at = text(now.getTime());
+  const at = timestamp(now);
   return { ...turned(asleep, "awake", now, "it was called while it fell asleep"), lastCallAt: at };
 }
 
 function latest(...moments: readonly (number | string | undefined)[]): number | undefined {
   const known = moments.flatMap((one) => (one === undefined ? [] : [typeof one === "number" ? one : Date.parse(one)]));
   return known.length === 0 ? undefined : Math.max(...known);
-}
-
-/** To the second, as Kubernetes has its times. */
-function text(ms: number): string {
-  return new Date(Math.floor(ms / 1000) * 1000).toISOString().replace(".000Z", "Z");
 }

@@ -11,6 +11,7 @@ import type { Entrance } from "./entrance.ts";
 import type { Holds } from "./holds.ts";
 import { type Bundle, type BundleOptions, completeBundle } from "./pki.ts";
 import { type ControlPlane, namelessRef, type Runtime } from "./runtime.ts";
+import { decoded, encoded } from "./secrets.ts";
 import type { TenantSpec } from "./spec.ts";
 
 /** A control plane that is given to the next tenant, with all that is its own already. */
@@ -248,12 +249,8 @@ function ownerOf({ metadata }: Secret): { readonly uid: string; readonly name: s
   return text === undefined ? undefined : (JSON.parse(text) as { uid: string; name: string; namespace: string });
 }
 
-function warmOf({ metadata, data }: Secret): WarmPlane {
-  const { [ANNOTATIONS.port]: port, [ANNOTATIONS.userID]: userID } = metadata.annotations ?? {};
-  const bundle = Object.fromEntries(Object.entries(data ?? {}).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]));
-  return { id: metadata.name.replace(/^warm-/, ""), port: Number(port), userID: Number(userID), bundle };
-}
-
-function encoded(bundle: Bundle): Record<string, string> {
-  return Object.fromEntries(Object.entries(bundle).map(([key, text]) => [key, Buffer.from(text, "utf8").toString("base64")]));
+function warmOf(secret: Secret): WarmPlane {
+  const { name, annotations } = secret.metadata;
+  const { [ANNOTATIONS.port]: port, [ANNOTATIONS.userID]: userID } = annotations ?? {};
+  return { id: name.replace(/^warm-/, ""), port: Number(port), userID: Number(userID), bundle: decoded(secret) };
 }
