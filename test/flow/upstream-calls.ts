@@ -263,7 +263,9 @@ export const CALLS: readonly Call[] = [
         metadata: { managedFields: { manager: string; fieldsV1: unknown }[] };
       };
       expect(said.map((one) => one.code)).toEqual([0, 0, 1, 0, 0]);
-      return { said, data, fields: metadata.managedFields.map(({ manager, fieldsV1 }) => ({ manager, fieldsV1 })) };
+      // they come in the order of their times, which are whole seconds: what is written across one is in another order
+      const owned = Object.fromEntries(metadata.managedFields.map(({ manager, fieldsV1 }) => [manager, fieldsV1]));
+      return { said, data, owned };
     },
   },
   {
