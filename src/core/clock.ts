@@ -12,6 +12,11 @@ export function timestamp(at: Date): string {
   return at.toISOString().replace(/\.\d+Z$/, "Z");
 }
 
+/** To the millisecond, as Kubernetes' MicroTime may be: for moments that are compared with one another. */
+export function moment(at: Date): string {
+  return at.toISOString();
+}
+
 export const systemClock: Clock = {
   now: () => new Date(),
   async sleep(ms, signal) {

@@ -7,7 +7,7 @@ import { openDoor, shutDoor } from "./door.ts";
 import { runNative } from "./native.ts";
 import { isReady } from "./probe.ts";
 import type { ProcessIdentity } from "./process.ts";
-import type { CellPlace, CellState, CellStatus, CellUsage, Slept, Woken } from "./supervisor.ts";
+import type { CellPlace, CellState, CellStatus, CellUsage, ChildSpec, Slept, Woken } from "./supervisor.ts";
 import { type Counted, countsOf, kibibytes, memoryOf, recentCounts, usageOf } from "./usage.ts";
 
 /** Cells put to sleep and woken, as a whole. */
@@ -153,8 +153,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
     const took = () => clock.now().getTime() - began;
     let reason: string | undefined;
     try {
-      if (frozen.length > 0) await prefetch(place, frozen);
-      await rouse(members, from === "frozen" ? thawMs : START_TIMEOUT_MS, cut);
+      await rouse(place, members, from === "frozen" ? thawMs : START_TIMEOUT_MS, cut);
       if (from === "frozen") await goOn(place);
       log.info({ cell: name, from, ms: took() }, "awake");
       return { from, cold: false, ms: took() };
@@ -166,15 +165,17 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
     log.warn({ cell: name, reason, ms: took() }, "what was frozen does not answer; it is started anew");
     // all of it, before the first one starts: the door's network goes with the last of them
     await endAll(place, members);
-    await rouse(members, START_TIMEOUT_MS, cut).catch((error: unknown) => {
+    await rouse(place, members, START_TIMEOUT_MS, cut).catch((error: unknown) => {
       throw new IronwrightError("IRW_CELL", { cell: name, problem: `it does not wake: ${reasonOf(error)}` }, error);
     });
     return { from, cold: true, reason, ms: took() };
   }
 
   /** In vain where it is in memory still, or cannot be: it comes back page by page then. */
-  async function prefetch({ native, name }: CellPlace, frozen: readonly Child[]): Promise<void> {
-    await runNative(native, ["page", "in", ...processesOf(frozen).map(ticketOf)]).catch((error: unknown) =>
+  async function prefetch({ native, name }: CellPlace, members: readonly Child[]): Promise<void> {
+    const frozen = processesOf(members.filter((child) => child.status().state === "frozen"));
+    if (frozen.length === 0) return;
+    await runNative(native, ["page", "in", ...frozen.map(ticketOf)]).catch((error: unknown) =>
       log.warn({ cell: name, reason: reasonOf(error) }, "its memory is not brought back ahead of need"),
     );
   }
@@ -186,27 +187,32 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
     );
   }
 
-  /** The door, those that others wait for, the others. @throws what did not become ready, or an awake probe that does not pass */
-  async function rouse(members: readonly Child[], timeoutMs: number, cut: AbortSignal): Promise<void> {
+  /**
+   * The door and those that others wait for, until they answer; then the others, whose memory comes from disk meanwhile.
+   * @throws what did not become ready, or an awake probe that does not pass
+   */
+  async function rouse(place: CellPlace, members: readonly Child[], timeoutMs: number, cut: AbortSignal): Promise<void> {
     const until = clock.now().getTime() + timeoutMs;
     const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), cut]);
     const ready = (child: Child) => child.waitReady(Math.max(0, until - clock.now().getTime()), cut);
     const { doors, others } = parted(members);
-    for (const door of doors) await door.rouse();
     const asked = others.filter((child) => child.spec().ready !== undefined);
     const ofThem = others.filter((child) => child.spec().ready === undefined);
+    await prefetch(place, [...doors, ...asked]);
+    for (const door of doors) await door.rouse();
     await Promise.all(asked.map((child) => child.rouse()));
-    // what goes on where it was has its connections; what starts gives up for seconds where nobody answers
-    await Promise.all(ofThem.filter((child) => child.process()).map((child) => child.rouse()));
+    const fetched = prefetch(place, ofThem);
     await Promise.all([...doors, ...asked].map(ready));
+    await Promise.all(asked.map((child) => answers(child.spec(), limit)));
+    await fetched;
     await Promise.all(ofThem.map((child) => child.rouse()));
     await Promise.all(ofThem.map(ready));
-    for (const { name, awake } of members.map((child) => child.spec()).filter((spec) => spec.awake)) {
-      while (awake && !(await isReady(awake, limit))) {
-        cut.throwIfAborted();
-        if (limit.aborted) throw new Error(`${name} does not answer a call`);
-        await clock.sleep(AWAKE_POLL_MS);
-      }
+  }
+
+  async function answers({ name, awake }: ChildSpec, limit: AbortSignal): Promise<void> {
+    while (awake && !(await isReady(awake, limit))) {
+      if (limit.aborted) throw new Error(`${name} does not answer a call`, { cause: limit.reason });
+      await clock.sleep(AWAKE_POLL_MS);
     }
   }
 

@@ -169,8 +169,8 @@ export function childSpecs(plane: ControlPlane, place: Place, home: string, isol
     {
       ...child("kube-apiserver", apiserverFlags(plane, place), SIGNING_KEYS),
       ready: place.asks("/readyz", { caFile }),
-      // a list is answered from what etcd has now, and by nothing that was remembered from before it slept
-      awake: place.asks("/api/v1/namespaces?limit=1", { caFile, certFile: outsidePem(home), keyFile: outsidePem(home) }),
+      // one object is read from etcd itself; a list would wait for the next progress report of a watch, a tenth of a second
+      awake: place.asks("/api/v1/namespaces/kube-system", { caFile, certFile: outsidePem(home), keyFile: outsidePem(home) }),
     },
     child("kube-controller-manager", controllerManagerFlags(plane, place), [...SIGNING_KEYS, "ca-bundle.crt"]),
     child("kube-scheduler", schedulerFlags(place)),

@@ -243,9 +243,14 @@ function childOf({ name, dir, etcdPath, quotaBytes }: ShardOptions, endpoint: st
       // root's password is 32 random bytes: a slow hash only lets whoever asks to log in burn our CPU
       "--bcrypt-cost=4",
       "--watch-progress-notify-interval=5s",
+      // what a member that fell behind would need is kept in memory, and there is no other member
+      "--snapshot-count=1000",
+      "--snapshot-catchup-entries=100",
       "--log-level=warn",
     ],
     cwd: dir,
+    // after a tenant fell asleep, what it had here is garbage
+    env: { GOGC: "50" },
     logFile: join(dir, "etcd.log"),
     ready: { http: { url: `${endpoint}/health`, caFile: pki("ca-bundle.crt"), certFile: pki("daemon.crt"), keyFile: pki("daemon.key") } },
     stopTimeoutS: 20,

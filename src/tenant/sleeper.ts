@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type Clock, timestamp } from "../core/clock.ts";
+import { type Clock, moment, timestamp } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
 import { LABEL_TENANT, refOf, tenantText } from "../core/names.ts";
 import { NODE_CLAIM, type VirtualCluster } from "../core/resources.ts";
@@ -131,11 +131,11 @@ function statusOf(
   const awakeSeconds = Math.round((before?.awakeSeconds ?? 0) + ended);
   return {
     state,
-    since: timestamp(new Date(since)),
+    since: moment(new Date(since)),
     awakeSeconds,
     why: why.slice(0, 1024),
     ...(lastCall === undefined ? {} : { lastCallAt: timestamp(new Date(lastCall)) }),
-    ...(orderedAt === undefined ? {} : { orderedAt: timestamp(new Date(orderedAt)) }),
+    ...(orderedAt === undefined ? {} : { orderedAt: moment(new Date(orderedAt)) }),
     ...(lookAgainAt === undefined ? {} : { lookAgainAt: timestamp(new Date(lookAgainAt)) }),
     ...(nextCronJob ? { nextCronJob: { name: nextCronJob.name, at: timestamp(new Date(nextCronJob.at)) } } : {}),
   };
@@ -148,7 +148,7 @@ export function turned(status: SleepStatus, state: SleepState, now: Date, why: s
   return {
     ...status,
     state,
-    since: timestamp(now),
+    since: moment(now),
     awakeSeconds: Math.round((status.awakeSeconds ?? 0) + awake),
     why: why.slice(0, 1024),
   };

@@ -4,12 +4,14 @@ import type { HostControlPlane } from "../../flow/host-control-plane.ts";
 import { median } from "../boot-part.ts";
 
 export const MIB = 2 ** 20;
+const PAGE_BYTES = 4096;
 
 /** Of the whole machine, in MiB, from /proc/meminfo. */
 export interface MachineMemory {
   /**
-   * What nobody else can have: MemTotal − MemFree − Buffers − Cached + Shmem − SReclaimable. It holds processes' own memory, the swap
-   * cache, page tables, kernel stacks, slab and cgroups; files that are merely remembered are not in it.
+   * What nobody else can have: MemTotal − MemFree − Buffers − Cached + Shmem − SReclaimable, less the free pages that each CPU keeps at
+   * hand, which MemFree leaves out (from Linux 6.7 on they are hundreds of MiB after much was freed). It holds processes' own memory,
+   * the swap cache, page tables, kernel stacks, slab and cgroups; files that are merely remembered are not in it.
    */
   readonly used: number;
   readonly swapCached: number;
@@ -41,8 +43,14 @@ export interface Snapshot {
 export function machineMemory(): MachineMemory {
   const text = readFileSync("/proc/meminfo", "utf8");
   const of = (field: string) => kibibytes(text, field) / 1024;
-  const free = of("MemFree") + of("Buffers") + of("Cached") - of("Shmem") + of("SReclaimable");
+  const free = of("MemFree") + atHand() + of("Buffers") + of("Cached") - of("Shmem") + of("SReclaimable");
   return { used: of("MemTotal") - free, swapCached: of("SwapCached"), swapUsed: of("SwapTotal") - of("SwapFree") };
+}
+
+/** Free pages on the lists of the CPUs (`pagesets` of /proc/zoneinfo), in MiB. */
+function atHand(): number {
+  const counts = readFileSync("/proc/zoneinfo", "utf8").matchAll(/^ +count: +(\d+)$/gm);
+  return ([...counts].reduce((sum, [, pages]) => sum + Number(pages), 0) * PAGE_BYTES) / MIB;
 }
 
 /** The middle one of several looks within some seconds. */

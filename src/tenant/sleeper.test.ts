@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import type { VirtualCluster } from "../core/resources.ts";
+import type { Kube } from "../kube/index.ts";
+import type { Runtime } from "./runtime.ts";
+import type { SleepPolicy } from "./sleep/policy.ts";
+import { sleeper, turned } from "./sleeper.ts";
+
+const WOKEN = new Date("2026-11-26T14:22:30.300Z");
+const ORDERED = new Date("2026-11-26T14:22:30.600Z");
+const LATER = new Date("2026-11-26T14:22:31.100Z");
+
+test("an order to sleep holds for who woke in the same second before it, however often it is looked at", async () => {
+  let now = ORDERED;
+  const sleeping = sleeper({
+    kube: {} as Kube,
+    runtime: { cell: async () => ({ state: "awake" }) } as unknown as Runtime,
+    dataDir: "/nowhere",
+    clock: { now: () => now, sleep: async () => {} },
+  });
+  const policy: SleepPolicy = { order: "Asleep", paused: false, schedule: [], nodes: "release" };
+  const asleep = { state: "hibernated" as const, since: "2026-11-26T14:00:00Z", awakeSeconds: 0, why: "" };
+  let cluster: VirtualCluster = {
+    apiVersion: "ironwright.dev/v1alpha1",
+    kind: "VirtualCluster",
+    metadata: { name: "acme", namespace: "default", uid: "u" },
+    spec: {},
+    status: { sleep: turned(asleep, "awake", WOKEN, "it was called") },
+  };
+  for (const at of [ORDERED, LATER]) {
+    now = at;
+    const { decision, status } = await sleeping.judge(cluster, policy, undefined);
+    expect(decision.state).toBe("hibernated");
+    cluster = { ...cluster, status: { ...cluster.status, sleep: status } };
+  }
+});
