@@ -125,8 +125,6 @@ async function orderSleep(): Promise<void> {
   await eventually("the last order is over", async () => {
     if ((await get()).status?.sleep?.orderedAt !== undefined) throw new Error("not yet");
   });
-  // an order of the second in which it woke is not younger than that
-  await systemClock.sleep(1_100);
   await patch({ state: "Asleep" });
 }
 
