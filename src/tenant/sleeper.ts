@@ -57,7 +57,6 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
     const facts: SleepFacts = {
       state,
       since,
-      canHibernate: true,
       ...(lastCall === undefined ? {} : { lastCall }),
       ...(orderedAt === undefined ? {} : { orderedAt }),
       ...(work.nextCronJob ? { cronJobDue: work.nextCronJob.at } : {}),
@@ -77,7 +76,7 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
       const policy = asked && neededUntil > now ? { ...asked, awakeUntil: Math.max(asked.awakeUntil ?? 0, neededUntil) } : asked;
       if (!policy) {
         const state = cluster.status?.sleep ? await stateOf(idOf(cluster)) : "awake";
-        const decision = nextSleep(now, undefined, { state, since: now, canHibernate: true });
+        const decision = nextSleep(now, undefined, { state, since: now });
         return { decision, state, policy, status: statusOf(cluster, { state, since: sinceOf(cluster, state, now) }, decision, {}, now) };
       }
       const { facts, work } = await factsOf(cluster, policy, tenant, now);

@@ -8,7 +8,7 @@ const NOON = "2026-03-04T12:00:00Z";
 const at = (text: string) => Date.parse(text.includes("T") ? text : `2026-03-04T${text}:00Z`);
 
 function facts(more: Partial<SleepFacts> = {}): SleepFacts {
-  return { state: "awake", since: at("08:00"), canHibernate: true, ...more };
+  return { state: "awake", since: at("08:00"), ...more };
 }
 
 function decide(spec: SleepSpec | undefined, more: Partial<SleepFacts> = {}, now = NOON) {
@@ -31,7 +31,6 @@ describe("idleness", () => {
     ["no call at all", {}, "hibernated", "14:00"],
     ["awake since a moment ago", { since: at("11:59") }, "awake", "12:29"],
     ["Jobs that run", { busy: "2 Jobs run" }, "awake", undefined],
-    ["nowhere to page out to", { canHibernate: false }, "stopped", undefined],
     ["asleep already", { state: "hibernated", since: at("11:00") }, "hibernated", "13:00"],
     ["asleep for long", { state: "hibernated", since: at("10:00") }, "stopped", undefined],
     ["stopped", { state: "stopped", since: at("10:00") }, "stopped", undefined],
@@ -160,9 +159,8 @@ const someFacts = fc.record<SleepFacts>(
     orderedAt: ago,
     cronJobDue: fc.integer({ min: -20 * HOUR, max: 20 * HOUR }).map((ms) => at(NOON) + ms),
     busy: fc.constant("a Job runs"),
-    canHibernate: fc.boolean(),
   },
-  { requiredKeys: ["state", "since", "canHibernate"] },
+  { requiredKeys: ["state", "since"] },
 );
 
 describe("laws", () => {
@@ -196,12 +194,11 @@ describe("laws", () => {
     );
   });
 
-  test("nobody goes from stopped to hibernated, and where nothing can be paged out nobody hibernates", () => {
+  test("nobody goes from stopped to hibernated", () => {
     fc.assert(
       fc.property(specs, someFacts, (spec, known) => {
         const { state } = nextSleep(at(NOON), sleepPolicy(spec), known);
         if (known.state === "stopped") expect(state).not.toBe("hibernated");
-        if (!known.canHibernate && !spec.paused) expect(state).not.toBe("hibernated");
       }),
     );
   });

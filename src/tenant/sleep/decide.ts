@@ -15,8 +15,6 @@ export interface SleepFacts {
   readonly cronJobDue?: number;
   /** What of its own it still does, for people: `2 Jobs run`. Nothing falls asleep over it for want of calls alone. */
   readonly busy?: string;
-  /** Whether it can be paged out here; otherwise who sleeps is stopped. */
-  readonly canHibernate: boolean;
 }
 
 export interface SleepDecision {
@@ -132,7 +130,6 @@ function idle(
 }
 
 function asleep(now: number, policy: SleepPolicy, facts: SleepFacts, why: string, others: readonly (number | undefined)[]): SleepDecision {
-  if (!facts.canHibernate && facts.state !== "stopped") return decided("stopped", `${why}; there is no swap to hibernate in`, others);
   if (facts.state === "stopped") return decided("stopped", why, others);
   if (facts.state === "awake") {
     return decided("hibernated", why, [...others, policy.stopAfterMs === undefined ? undefined : now + policy.stopAfterMs]);
