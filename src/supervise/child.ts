@@ -9,7 +9,7 @@ import { type CellMember, entryOf, hasEntered } from "./cell.ts";
 import { openDoor } from "./door.ts";
 import { writeAtomically } from "./files.ts";
 import { launch, MARK } from "./launch.ts";
-import { tailLog } from "./log-file.ts";
+import { hasRoom, tailLog } from "./log-file.ts";
 import { isReady } from "./probe.ts";
 import { findSession, identify, isAlive, killLeftovers, type ProcessIdentity, signalGroup } from "./process.ts";
 import type { ChildRecord } from "./record.ts";
@@ -198,8 +198,10 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
   }
 
   /** @param group of the process that ended just now, if there was one */
-  function ended(reason: string, group?: number): void {
+  function ended(how: string, group?: number): void {
     const { spec } = record;
+    // its last words are not in a log that had no room for them
+    const reason = hasRoom(spec.logFile) ? how : `${how}; the disk of ${spec.logFile} is full`;
     // what it left in its group would hold its ports and files
     if (group !== undefined) killLeftovers(group);
     const signal = newRun();
@@ -265,7 +267,8 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
   function standUp(): void {
     const { rest: _over, ...up } = record;
     record = up;
-    remember({ wanted: "running" });
+    // how often it ended before it slept is no reason to let whoever woke it wait
+    remember({ wanted: "running", restarts: 0 });
   }
 
   async function gone(process: ProcessIdentity, timeoutMs: number): Promise<boolean> {

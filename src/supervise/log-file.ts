@@ -1,4 +1,4 @@
-import { closeSync, copyFileSync, fstatSync, mkdirSync, openSync, readSync, statSync, truncateSync, writeSync } from "node:fs";
+import { closeSync, copyFileSync, fstatSync, mkdirSync, openSync, readSync, statfsSync, statSync, truncateSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
 const LARGEST_BYTES = 16 * 1024 * 1024;
@@ -21,6 +21,17 @@ export function lossyLog(descriptor: number): { write(line: string): void } {
       }
     },
   };
+}
+
+/** Whether a log on this disk could take some lines more. */
+export function hasRoom(file: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(file));
+    return bavail * bsize >= TAIL_BYTES;
+  } catch {
+    // it went with what it was of
+    return true;
+  }
 }
 
 /** Moves a log that grew too large to `FILE.1`. The child keeps its descriptor, so the content is copied and the file emptied. */

@@ -42,6 +42,7 @@ export interface Shard {
 
 const LEAF_DAYS = 90;
 const READY_TIMEOUT_MS = 60_000;
+const RESTART_TIMEOUT_MS = 5_000;
 /** Of etcd's own compaction, which stands in where no daemon compacts: see upkeep.ts. */
 const COMPACTION = "1h";
 /** Within the shard's directory; relative, since the path of a Unix socket holds 107 bytes. */
@@ -128,6 +129,8 @@ export function etcdShard(options: ShardOptions): Shard {
     const before = await running?.catch(() => undefined);
     if (before && !needsRenewal(before.certificate, options.now())) {
       await supervisor.ensure(childOf(options, before.endpoint));
+      // one that does not run says why by its last words, and nobody's call would
+      await supervisor.waitReady(name, { timeoutMs: RESTART_TIMEOUT_MS, signal });
       return before;
     }
     await before?.etcd.close();

@@ -15,6 +15,14 @@ const soaks: Readonly<Record<string, { readonly file: string; readonly says: str
     file: "tenants.ts",
     says: "a tenant asleep and awake again and again, with writes in flight and a fault each time: [--cycles N] [--seed N] [--faults A,B]",
   },
+  "tenants-lives": {
+    file: "tenants-lives.ts",
+    says: "tenants created and deleted, with a fault in each creation and each deletion: [--lives N] [--seed N] [--faults A,B]",
+  },
+  "tenants-asleep": {
+    file: "tenants-asleep.ts",
+    says: "many tenants asleep while their etcd is killed: [--tenants N]",
+  },
 };
 
 const [name = "", ...options] = process.argv.slice(2);

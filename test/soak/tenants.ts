@@ -1,8 +1,4 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { request } from "node:http";
-import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { systemClock } from "../../src/core/clock.ts";
@@ -10,11 +6,9 @@ import { condition } from "../../src/core/conditions.ts";
 import { reasonOf } from "../../src/core/errors.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.ts";
 import { connectKube, type Kube, NAMESPACE } from "../../src/kube/index.ts";
-import { startEmbeddedSupervisor } from "../../src/supervise/index.ts";
 import { eventually } from "../flow/eventually.ts";
-import { withHost } from "../flow/host-control-plane.ts";
 import { createTenant, kubeconfigText, readyTenant } from "../flow/tenant-world.ts";
-import type { DaemonOptions, Order } from "./tenants-daemon.ts";
+import { counted, openSoak, row } from "./tenants-world.ts";
 import { startWriters } from "./tenants-writers.ts";
 
 /**
@@ -31,86 +25,10 @@ const SLEEP_MS = 60_000;
 const REF = { namespace: "default", name: "sleeper" };
 const PORTS = { from: 21_505, to: 21_509 };
 
-const host = await withHost({ logLevel: "error" });
-let supervisor = host.supervisor;
-const random = numbers(seed);
-const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
-const options: DaemonOptions = {
-  dir: host.dir,
-  kubeconfig: host.kubeconfig,
-  artifacts: host.artifacts,
-  ports: PORTS,
-  frontDoor: PORTS.from - 1,
-  uid: 2_965_000,
-  swapBytes: 1536 * 2 ** 20,
-};
-let order: Order = { aheadMs: 0, swap: true };
-let daemon: ChildProcess | undefined;
+const world = await openSoak({ ports: PORTS, uid: 2_965_000, seed });
+const { host, random, pick } = world;
+const FAULTS = world.faults(() => id);
 let id = "";
-
-async function startDaemon(): Promise<void> {
-  const program = join(import.meta.dirname, "tenants-daemon.ts");
-  const args = [JSON.stringify(options), JSON.stringify(order)];
-  daemon = fork(program, args, { execArgv: ["--disable-warning=ExperimentalWarning"] });
-  await once(daemon, "message");
-}
-
-async function killDaemon(): Promise<void> {
-  if (!daemon || daemon.exitCode !== null || daemon.signalCode !== null) return;
-  const gone = once(daemon, "exit");
-  daemon.kill("SIGKILL");
-  await gone;
-}
-
-function tell(next: Partial<Order>): void {
-  order = { ...order, ...next };
-  daemon?.send(order);
-}
-
-async function kill(child: string): Promise<void> {
-  const pid = (await supervisor.list()).find(({ name }) => name === child)?.pid;
-  if (pid !== undefined) process.kill(pid, "SIGKILL");
-}
-
-/** Each breaks something; what only a person could mend is mended when it resolves. */
-const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
-  none: async () => {},
-  apiserver: () => kill(`tenant-${id}-kube-apiserver`),
-  "controller-manager": () => kill(`tenant-${id}-kube-controller-manager`),
-  scheduler: () => kill(`tenant-${id}-kube-scheduler`),
-  door: () => kill(`tenant-${id}-door`),
-  "all of the cell": async () => {
-    for (const part of ["door", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]) await kill(`tenant-${id}-${part}`);
-  },
-  gateway: () => kill("tenants-gateway"),
-  "shard etcd": () => kill("tenants-etcd-0"),
-  async supervisor() {
-    process.kill(await supervisorsPid(), "SIGKILL");
-    await systemClock.sleep(random() * 1_000);
-    supervisor = await startEmbeddedSupervisor({ dir: host.dir, log: host.log });
-  },
-  async daemon() {
-    await killDaemon();
-    await systemClock.sleep(random() * 3_000);
-    await startDaemon();
-  },
-  async "no swap"() {
-    tell({ swap: false });
-    await supervisor.keepSwap({ bytes: 0, native: host.artifacts.native });
-  },
-  async "clock jump"() {
-    tell({ aheadMs: pick([-30 * 60_000, 60 * 60_000, 26 * 60 * 60_000]) });
-  },
-};
-
-function supervisorsPid(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ socketPath: join(host.dir, "run", "supervisor.sock"), path: "/", agent: false }, (answer) => {
-      answer.setEncoding("utf8").once("data", (text: string) => resolve((JSON.parse(text) as { pid: number }).pid));
-    });
-    asked.once("error", reject).end();
-  });
-}
 
 async function get(): Promise<VirtualCluster> {
   const found = await host.kube.get(VIRTUAL_CLUSTER, REF.name, REF.namespace);
@@ -164,7 +82,7 @@ let failed: string | undefined;
 let done = 0;
 let written = 0;
 try {
-  await startDaemon();
+  await world.startDaemon();
   await createTenant(host, REF.name);
   id = (await readyTenant(host, REF)).metadata.uid ?? "";
   const kube = connectKube(await kubeconfigText(host, REF));
@@ -187,8 +105,7 @@ try {
   await writers.stop();
   await kube.close();
 } finally {
-  await killDaemon();
-  await host.stop();
+  await world.close();
 }
 
 async function cycle(kube: Kube, writers: ReturnType<typeof startWriters>, fault: string, moment: string): Promise<string> {
@@ -229,7 +146,7 @@ async function cycle(kube: Kube, writers: ReturnType<typeof startWriters>, fault
   const wrong = await eventually("all writes are looked at", () => writers.missing(), ANSWER_MS);
   if (wrong.length > 0) throw new Error(`lost: ${wrong.join("; ")}`);
   await controllersWork(kube, done);
-  tell({ aheadMs: 0, swap: true });
+  world.tell({ aheadMs: 0, swap: true });
   return `${state}; answered after ${(tookMs / 1000).toFixed(1)} s, ${writers.acknowledged()} writes intact`;
 }
 
@@ -246,32 +163,14 @@ async function answers(writers: ReturnType<typeof startWriters>, before: number)
 /** All that is known, once something is lost or does not come back. */
 async function show(): Promise<void> {
   console.error(JSON.stringify((await get()).status, undefined, 1));
-  console.error(JSON.stringify(await supervisor.list(), undefined, 1));
+  console.error(JSON.stringify(await world.supervisor().list(), undefined, 1));
   for (const file of ["logs/tenants-gateway.log", "logs/supervisor.log"])
     console.error(readFileSync(join(host.dir, file), "utf8").split("\n").slice(-30).join("\n"));
 }
 
-const day = new Date().toISOString().slice(0, 10);
-const load = loadavg()
-  .map((one) => one.toFixed(1))
-  .join(" ");
-const how = Object.entries(seen)
-  .map(([name, times]) => `${name} ${times}`)
-  .join(", ");
 const result =
   failed ?? `every one of ${written} acknowledged writes intact; ${tally.explained} times late with its reason in the condition`;
-console.log(
-  `| ${day} | tenants | ${done} cycles, seed ${seed}: ${how} | ${result}; put down with writes in flight ${tally.inFlight} times, else ${tally.asleep} times hibernated and ${tally.stopped} times stopped; slowest answer ${(tally.slowestMs / 1000).toFixed(1)} s; ${Math.round((Date.now() - began) / 1000)} s, load ${load} |`,
-);
+const put = `put down with writes in flight ${tally.inFlight} times, else ${tally.asleep} times hibernated and ${tally.stopped} times stopped`;
+const slowest = `slowest answer ${(tally.slowestMs / 1000).toFixed(1)} s`;
+console.log(row("tenants", `${done} cycles, seed ${seed}: ${counted(seen)}`, [result, put, slowest].join("; "), began));
 process.exitCode = failed === undefined ? 0 : 1;
-
-/** Mulberry32: the same seed, the same soak. */
-function numbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

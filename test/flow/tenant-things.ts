@@ -1,0 +1,78 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Supervisor } from "../../src/supervise/index.ts";
+import { connectEtcd, type Etcd } from "../../src/tenant/etcd.ts";
+
+interface NumberRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Where to look: the ports that are tenants', and the users, of which the first is the gateway's. */
+export interface TenantRanges {
+  readonly ports: NumberRange;
+  readonly uids: NumberRange;
+}
+
+const CGROUPS = "/sys/fs/cgroup";
+
+/** What tenants have of this host, by name; what one of them leaves is what was not there before it. */
+export async function tenantsThings(
+  { dir, supervisor }: { readonly dir: string; readonly supervisor: Supervisor },
+  { ports, uids }: TenantRanges,
+): Promise<Record<string, readonly string[]>> {
+  return {
+    children: (await supervisor.list()).map((child) => child.name),
+    "processes of tenants' users": processes(uids),
+    cells: (await supervisor.cells()).map((cell) => cell.name),
+    cgroups: readdirSync(CGROUPS).flatMap((controller) => entries(join(CGROUPS, controller, "ironwright"), controller)),
+    directories: entries(join(dir, "tenants"), "tenants"),
+    "ports that listen": listening(ports),
+    "users of etcd": (await inShards(dir, (etcd) => etcd.users())).flat(),
+  };
+}
+
+/** Asks each of a data directory's shards, as the daemon. */
+export async function inShards<T>(dir: string, look: (etcd: Etcd) => Promise<T>): Promise<readonly T[]> {
+  const found: T[] = [];
+  for (const name of readdirSync(join(dir, "datastore")).filter((one) => one.startsWith("shard-"))) {
+    const read = (file: string) => readFileSync(join(dir, "datastore", name, file), "utf8");
+    const tls = { ca: read("ca-bundle.crt"), cert: read("daemon.crt"), key: read("daemon.key") };
+    const etcd = connectEtcd({ endpoint: `https://127.0.0.1:${read("port").trim()}`, tls, rootPassword: read("root-password") });
+    try {
+      found.push(await look(etcd));
+    } finally {
+      await etcd.close();
+    }
+  }
+  return found;
+}
+
+function listening({ from, to }: NumberRange): string[] {
+  const lines = ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((file) => readFileSync(file, "utf8").split("\n"));
+  // proc_net(5): 0A is LISTEN
+  const ports = lines
+    .flatMap((line) => / [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:0000 0A /.exec(line)?.[1] ?? [])
+    .map((hex) => Number.parseInt(hex, 16));
+  return ports.filter((port) => port >= from && port <= to).map(String);
+}
+
+function processes({ from, to }: NumberRange): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      const uid = Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+      return uid > from && uid <= to;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function entries(dir: string, prefix: string): string[] {
+  return existsSync(dir)
+    ? readdirSync(dir, { withFileTypes: true })
+        .filter((one) => one.isDirectory())
+        .map((one) => `${prefix}/${one.name}`)
+    : [];
+}
