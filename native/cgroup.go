@@ -258,15 +258,23 @@ func (l limits) settings(controller string, v2 bool) []setting {
 	}
 }
 
+// writeCgroup uses no file of the runtime's: memory.reclaim answers EAGAIN, and the runtime would wait for it to become writable.
 func writeCgroup(file, value string) error {
 	// no O_CREATE: what the kernel does not offer is an error
-	handle, err := os.OpenFile(file, os.O_WRONLY, 0)
+	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: file, Err: err}
 	}
-	defer handle.Close()
-	_, err = handle.WriteString(value)
-	return err
+	defer unix.Close(fd)
+	for {
+		_, err := unix.Write(fd, []byte(value))
+		if err == nil {
+			return nil
+		}
+		if err != unix.EINTR {
+			return &os.PathError{Op: "write", Path: file, Err: err}
+		}
+	}
 }
 
 // cgroupVerb looks after a cell's group from outside.

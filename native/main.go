@@ -25,8 +25,8 @@ const usage = `ironwright-native VERB …
       carries bytes between a tenant's cell and sockets outside it: to its apiserver, and to its etcd
   page out|in PID:STARTTICKS…
       pushes the memory of processes out to swap, or brings it back before they need it
-  swap on FILE BYTES | swap off FILE
-      a file to push memory out to
+  swap on plain|encrypted|zram FILE BYTES | swap off|show FILE
+      room to push memory out to
   device-plugin [--kubelet-dir DIR] [--pci-dir DIR]
       a SIMULATED NVIDIA device plugin: advertises NVIDIA's PCI functions as nvidia.com/gpu, without a driver
 `

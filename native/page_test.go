@@ -32,7 +32,7 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 		t.Skip("swap is root's")
 	}
 	file := filepath.Join(t.TempDir(), "swap")
-	if output, err := native("swap", "on", file, "67108864").CombinedOutput(); err != nil {
+	if output, err := native("swap", "on", "plain", file, "67108864").CombinedOutput(); err != nil {
 		if strings.Contains(string(output), "operation not permitted") || strings.Contains(string(output), "invalid argument") {
 			t.Skipf("no swap file can be used here: %s", output)
 		}
@@ -82,11 +82,11 @@ func statusKiB(t *testing.T, pid, field string) int {
 
 func TestSwapAndPageRefuseWhatTheyCannotDo(t *testing.T) {
 	for says, args := range map[string][]string{
-		"is not a size":                {"swap", "on", "/tmp/x", "1"},
-		"want on FILE BYTES":           {"swap", "on"},
+		"is not a size":                {"swap", "on", "plain", "/tmp/x", "1"},
+		"want on plain|encrypted|zram": {"swap", "on", "/tmp/x", "1048576"},
 		"want out|in":                  {"page", "away", "1:1"},
 		"want PID:STARTTICKS":          {"page", "out", "1"},
-		"/no/such/dir/swap: no such":   {"swap", "on", "/no/such/dir/swap", "1048576"},
+		"/no/such/dir: no such":        {"swap", "on", "plain", "/no/such/dir/swap", "1048576"},
 		"NAME, or usage NAME…":         {"cgroup", "remove", "../x"},
 		"no such thing to do: destroy": {"cgroup", "destroy", "x"},
 	} {

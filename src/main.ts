@@ -163,7 +163,14 @@ export async function startDaemon(surroundings: Surroundings, { bootPlane, metri
     await scaling.start();
     stops.push(() => scaling.stop());
     scaler = scaling;
-    const meter = usageMeter({ kube, measured: () => tenants.measured(), metrics, clock, log: part("tenant") });
+    const meter = usageMeter({
+      kube,
+      measured: () => tenants.measured(),
+      swap: () => host.supervisor.swap(),
+      metrics,
+      clock,
+      log: part("tenant"),
+    });
     stops.push(() => meter.stop());
     usage = meter;
 
@@ -224,7 +231,7 @@ function isolationOf({ config, artifacts }: Surroundings): Pick<TenantOptions, "
     isolation: {
       native: artifacts.native,
       uids,
-      swapBytes: amount(sleep.swap, ONE),
+      swap: { bytes: amount(sleep.swap, ONE), medium: sleep.swapMedium, encryption: sleep.swapEncryption },
       limits: { cpuMillis: amount(cpu, ONE / 1000n), memoryBytes: amount(memory, ONE), pids },
       frontDoor,
       domain,

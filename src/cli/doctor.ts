@@ -5,7 +5,7 @@ import { type Artifacts, artifactFiles, readIndex } from "../config/artifacts.ts
 import { type Config, loadConfig } from "../config/index.ts";
 import { reasonOf } from "../core/errors.ts";
 import { connectKube } from "../kube/index.ts";
-import { connectSupervisor } from "../supervise/index.ts";
+import { connectSupervisor, type SwapStatus } from "../supervise/index.ts";
 import { doctorBootCommand } from "./doctor-boot/command.ts";
 import { type Finding, findingLines } from "./doctor-boot/judge.ts";
 import type { GlobalOptions } from "./options.ts";
@@ -79,6 +79,7 @@ async function running(config: Config): Promise<readonly Finding[]> {
           : { what: child.name, wrong: `${child.state}: ${child.reason ?? ""}`, mend: `see ${child.logFile}` },
       );
     }
+    findings.push(...swapFindings(await supervisor.swap(), config));
   } catch (error) {
     findings.push({ what: "supervisor", wrong: reasonOf(error), mend: "ironwright serve" });
   }
@@ -91,6 +92,13 @@ async function running(config: Config): Promise<readonly Finding[]> {
     findings.push({ what: "host control plane", wrong: reasonOf(error), mend: "ironwright serve" });
   }
   return findings;
+}
+
+function swapFindings({ on, kind, reason }: SwapStatus, { tenants: { sleep } }: Config): readonly Finding[] {
+  if (!on) return [];
+  if (kind !== "plain" || sleep.swapEncryption === "off") return [{ what: `swap of sleeping control planes (${kind})` }];
+  const mend = "modprobe loop dm_crypt; or have dataDir on an encrypted disk, and say so: tenants.sleep.swapEncryption: off";
+  return [{ what: "swap of sleeping control planes", wrong: `it is not encrypted: ${reason ?? "none was asked for"}`, mend }];
 }
 
 function attempt<T>(run: () => T): { readonly value: T } | { readonly failed: string } {

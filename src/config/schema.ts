@@ -111,7 +111,17 @@ export const configSchema = z.strictObject({
           swap: quantity("0")
             .default("4Gi")
             .describe(
-              "size of the swap file in dataDir that sleeping control planes are frozen into, 0.3Gi each; made when the first one sleeps; 0: none, and without other swap they are stopped",
+              "size of the swap that sleeping control planes are frozen into, 0.3Gi each; made when the first one sleeps; 0: none of ours, and without other swap they are stopped",
+            ),
+          swapMedium: z
+            .enum(["file", "zram"])
+            .default("file")
+            .describe("file: in dataDir; zram: compressed in this host's memory, a fourth of their size or less, and never on a disk"),
+          swapEncryption: z
+            .enum(["prefer", "require", "off"])
+            .default("prefer")
+            .describe(
+              "of the file. prefer: by dm-crypt, with a key of this boot that nobody keeps, else in clear, and it is said; require: where that cannot be, sleepers are stopped; off: the disk is encrypted already",
             ),
         })
         .prefault({}),

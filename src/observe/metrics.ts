@@ -157,6 +157,12 @@ export const metricTable = {
     help: "Memory of a tenant's control plane: resident, and swapped out while it sleeps.",
     labels: ["tenant", "what"],
   },
+  swapBytes: {
+    name: "ironwright_swap_bytes",
+    kind: "gauge",
+    help: "Swap that sleeping control planes are frozen into: its size, and what is used of it. Of kind plain it is on the disk in clear.",
+    labels: ["kind", "what"],
+  },
   tenantAwakeSeconds: {
     name: "ironwright_tenant_awake_seconds",
     kind: "gauge",

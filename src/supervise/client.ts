@@ -34,6 +34,7 @@ export function connectSupervisor(socket: string): Supervisor {
     stopCell: (name) => call("POST", cellPath(name, "/stop")),
     wakeCell: (name, { thawMs } = {}) => call("POST", cellPath(name, thawMs === undefined ? "/wake" : `/wake?thawMs=${thawMs}`)),
     keepSwap: (wanted) => call("PUT", "/swap", { body: wanted }),
+    swap: () => call("GET", "/swap"),
     async shutdown() {
       const { pid: before } = await call<{ pid: number }>("GET", "/");
       const supervisor = identify(before);

@@ -27,6 +27,9 @@ export type {
   ReadyProbe,
   Slept,
   Supervisor,
+  SwapEncryption,
+  SwapMedium,
   SwapStatus,
+  SwapWanted,
   Woken,
 } from "./supervisor.ts";

@@ -12,8 +12,8 @@ import { rotateLog, tailLog } from "./log-file.ts";
 import { type ChildRecord, readRecords, settled } from "./record.ts";
 import { type Route, route, serving } from "./routes.ts";
 import { parseSpec } from "./spec.ts";
-import type { ChildSpec } from "./supervisor.ts";
-import { type SwapWanted, swapKeeper } from "./swap.ts";
+import type { ChildSpec, SwapWanted } from "./supervisor.ts";
+import { swapKeeper } from "./swap.ts";
 
 const ROTATE_EVERY_MS = 10_000;
 /** sun_path of unix(7), less the final zero. */
@@ -166,6 +166,7 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     ...cellRoutes,
     route("POST", /^\/cells\/([^/]+)\/freeze$/, async ({ name }) => cells.freeze(name)),
     route("POST", /^\/cells\/([^/]+)\/stop$/, async ({ name }) => cells.stop(name)),
+    route("GET", /^\/swap$/, async () => swap.status()),
     route("PUT", /^\/swap$/, async ({ body }) => swap.keep(parseSwap(body))),
     route("POST", /^\/shutdown$/, async () => {
       await stopAll();
@@ -212,7 +213,12 @@ async function closeServer(server: Server, socket: string): Promise<void> {
   rmSync(socket, { force: true });
 }
 
-const swapSchema = z.strictObject({ bytes: z.int().min(0), native: z.string().startsWith("/") });
+const swapSchema = z.strictObject({
+  bytes: z.int().min(0),
+  native: z.string().startsWith("/"),
+  medium: z.enum(["file", "zram"]).exactOptional(),
+  encryption: z.enum(["prefer", "require", "off"]).exactOptional(),
+});
 
 function parseSwap(value: unknown): SwapWanted {
   const parsed = swapSchema.safeParse(value);

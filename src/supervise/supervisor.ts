@@ -118,11 +118,27 @@ export interface Woken {
   readonly ms: number;
 }
 
+export interface SwapWanted {
+  /** 0: none. */
+  readonly bytes: number;
+  /** The native program. */
+  readonly native: string;
+  /** `file`, when absent: in the data directory. `zram`: compressed memory of this host, which takes it as it fills. */
+  readonly medium?: SwapMedium;
+  /** Of a file. `prefer`, when absent: where this kernel cannot, it is in clear, and the status says so; `require`: there is none then. */
+  readonly encryption?: SwapEncryption;
+}
+
+export type SwapMedium = "file" | "zram";
+export type SwapEncryption = "prefer" | "require" | "off";
+
 export interface SwapStatus {
   readonly on: boolean;
+  /** Where it is on. `plain`: a file that holds tenants' memory in clear. */
+  readonly kind?: "plain" | "encrypted" | "zram";
   readonly bytes: number;
   readonly usedBytes: number;
-  /** Why there is none, or why it is not of the size that was asked for. */
+  /** Why there is none, or why it is not what was asked for: of that size, or encrypted. */
   readonly reason?: string;
 }
 
@@ -176,10 +192,12 @@ export interface Supervisor {
    */
   wakeCell(name: string, options?: { readonly thawMs?: number }): Promise<Woken>;
   /**
-   * Makes a swap file of ours this large; 0 takes it away. It stays until `shutdown`, and stays as it is while anybody's memory is in it. What
+   * Makes swap of ours this large; 0 takes it away. It stays until `shutdown`, and stays as it is while anybody's memory is in it. What
    * cannot be done is said in the answer.
    */
-  keepSwap(options: { readonly bytes: number; readonly native: string }): Promise<SwapStatus>;
+  keepSwap(wanted: SwapWanted): Promise<SwapStatus>;
+  /** What swap of ours there is. */
+  swap(): Promise<SwapStatus>;
   /** Stops all children, last started first, then the supervisor. Resolves when all are gone. */
   shutdown(): Promise<void>;
 }

@@ -1,24 +1,35 @@
-import { mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import { mkdirSync, rmSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { reasonOf } from "../core/errors.ts";
 import { turns } from "../core/turns.ts";
 import { readIfThere, writeAtomically } from "./files.ts";
 import { runNative } from "./native.ts";
-import type { SwapStatus } from "./supervisor.ts";
+import type { SwapStatus, SwapWanted } from "./supervisor.ts";
 
-/** A swap file of this data directory's own, for the cells that are frozen. */
+/** Swap of this data directory's own, for the cells that are frozen. */
 export interface Swap {
   keep(wanted: SwapWanted): Promise<SwapStatus>;
+  status(): Promise<SwapStatus>;
   /** After the supervisor's own start: makes it again where the system was started anew meanwhile. */
   resume(): Promise<void>;
   /** Takes it away, and what is in it back into memory. */
   release(): Promise<void>;
 }
 
-export interface SwapWanted {
+type Kind = NonNullable<SwapStatus["kind"]>;
+
+/** What `ironwright-native swap show` says. */
+interface InUse {
+  readonly kind: Kind;
   readonly bytes: number;
-  readonly native: string;
+  readonly usedBytes: number;
+}
+
+/** What was asked for last, on disk. */
+interface Kept extends SwapWanted {
+  /** Why it is in clear although that was not what was wanted. */
+  readonly plainBecause?: string;
 }
 
 /** What stays free on the disk that holds it: etcd stops writing on a full one. */
@@ -31,26 +42,48 @@ export function swapKeeper(dir: string, log: Logger): Swap {
   const inTurn = turns();
 
   async function keepNow(wanted: SwapWanted): Promise<SwapStatus> {
-    const { bytes, native } = wanted;
-    const before = inUse(file);
-    if (bytes > 0 && before && Math.abs(before.bytes - bytes) < SLACK) return { on: true, ...before };
-    if (before && before.usedBytes > 0)
-      return { on: true, ...before, reason: `it stays as it is while ${before.usedBytes} bytes of those who sleep are in it` };
     try {
-      await takeAway(native);
-      if (bytes === 0) return { ...NONE, reason: "none is wanted" };
-      mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-      const room = statfsSync(dirname(file));
-      if (room.bavail * room.bsize < bytes + DISK_TO_SPARE)
-        return { ...NONE, reason: `${dirname(file)} has no room for ${bytes} bytes with ${DISK_TO_SPARE} to spare` };
-      writeAtomically(record, `${JSON.stringify(wanted)}\n`);
-      await runNative(native, ["swap", "on", file, String(bytes)]);
-      log.info({ file, bytes }, "swap is on");
+      const before = await inUse(wanted.native);
+      const because = kept()?.plainBecause;
+      if (before && fits(before, wanted, because)) return statusOf(before, because);
+      if (before && before.usedBytes > 0)
+        return statusOf(before, `it stays as it is while ${before.usedBytes} bytes of those who sleep are in it`);
+      await takeAway(wanted.native);
+      if (wanted.bytes === 0) return { ...NONE, reason: "none is wanted" };
+      return await make(wanted);
     } catch (error) {
       log.warn({ file, reason: reasonOf(error) }, "there is no swap of ours");
       return { ...NONE, reason: reasonOf(error) };
     }
-    return { on: true, ...(inUse(file) ?? { bytes, usedBytes: 0 }) };
+  }
+
+  /** @throws why there is none */
+  async function make(wanted: SwapWanted): Promise<SwapStatus> {
+    const { bytes, native, medium = "file", encryption = "prefer" } = wanted;
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    const room = statfsSync(dirname(file));
+    if (medium === "file" && room.bavail * room.bsize < bytes + DISK_TO_SPARE)
+      throw new Error(`${dirname(file)} has no room for ${bytes} bytes with ${DISK_TO_SPARE} to spare`);
+    keepRecord(wanted);
+    const turnOn = (kind: Kind) => runNative(native, ["swap", "on", kind, file, String(bytes)]);
+    let because: string | undefined;
+    if (medium === "zram") await turnOn("zram");
+    else if (encryption === "off") await turnOn("plain");
+    else
+      await turnOn("encrypted").catch(async (error: unknown) => {
+        because = `this kernel does not encrypt it: ${reasonOf(error)}`;
+        if (encryption === "require") throw new Error(because, { cause: error });
+        await turnOn("plain");
+        keepRecord({ ...wanted, plainBecause: because });
+      });
+    const now = await inUse(native);
+    if (!now) throw new Error("it is not in use, although nothing failed");
+    log[because === undefined ? "info" : "warn"]({ file, bytes, kind: now.kind, reason: because }, "swap is on");
+    return statusOf(now, because);
+  }
+
+  async function inUse(native: string): Promise<InUse | undefined> {
+    return (JSON.parse(await runNative(native, ["swap", "show", file])) as InUse | null) ?? undefined;
   }
 
   async function takeAway(native: string): Promise<void> {
@@ -58,21 +91,33 @@ export function swapKeeper(dir: string, log: Logger): Swap {
     rmSync(record, { force: true });
   }
 
-  function wantedBefore(): SwapWanted | undefined {
+  function kept(): Kept | undefined {
     const text = readIfThere(record);
-    return text === undefined ? undefined : (JSON.parse(text) as SwapWanted);
+    return text === undefined ? undefined : (JSON.parse(text) as Kept);
+  }
+
+  function keepRecord(value: Kept): void {
+    writeAtomically(record, `${JSON.stringify(value)}\n`);
   }
 
   return {
     keep: (wanted) => inTurn(() => keepNow(wanted)),
+    status: () =>
+      inTurn(async () => {
+        const wanted = kept();
+        const now = wanted && (await inUse(wanted.native));
+        return now ? statusOf(now, wanted.plainBecause) : { ...NONE, reason: "nobody has asked for it yet" };
+      }),
     resume: () =>
       inTurn(async () => {
-        const wanted = wantedBefore();
-        if (wanted && !inUse(file)) await keepNow(wanted);
+        const wanted = kept();
+        if (!wanted) return;
+        const { plainBecause: _, ...again } = wanted;
+        await keepNow(again);
       }),
     release: () =>
       inTurn(async () => {
-        const wanted = wantedBefore();
+        const wanted = kept();
         if (wanted) await takeAway(wanted.native);
       }),
   };
@@ -82,11 +127,14 @@ const NONE = { on: false, bytes: 0, usedBytes: 0 } as const;
 /** The header's page, and what is left over of the last one. */
 const SLACK = 128 * 1024;
 
-function inUse(file: string): { readonly bytes: number; readonly usedBytes: number } | undefined {
-  for (const entry of readFileSync("/proc/swaps", "utf8").split("\n")) {
-    const [name = "", , size, used] = entry.split(/\s+/);
-    // proc_swaps(5): blanks in a name are \040
-    if (name.replaceAll("\\040", " ") === file) return { bytes: Number(size) * 1024, usedBytes: Number(used) * 1024 };
-  }
-  return undefined;
+function statusOf(now: InUse, reason: string | undefined): SwapStatus {
+  return { on: true, ...now, ...(reason === undefined ? {} : { reason }) };
+}
+
+function fits({ kind, bytes }: InUse, wanted: SwapWanted, plainBecause: string | undefined): boolean {
+  const { medium = "file", encryption = "prefer" } = wanted;
+  const asked = medium === "zram" ? "zram" : encryption === "off" ? "plain" : "encrypted";
+  // what could not be encrypted is not tried again while it is on
+  const isSecondBest = asked === "encrypted" && encryption === "prefer" && kind === "plain" && plainBecause !== undefined;
+  return Math.abs(bytes - wanted.bytes) < SLACK && (kind === asked || isSecondBest);
 }

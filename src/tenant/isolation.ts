@@ -1,4 +1,5 @@
 import { IronwrightError } from "../core/errors.ts";
+import type { SwapWanted } from "../supervise/index.ts";
 import type { NumberRange } from "./ports.ts";
 import { lowestFree } from "./ports.ts";
 import type { ControlPlaneLimits } from "./spec.ts";
@@ -11,8 +12,8 @@ export interface Isolation {
   readonly uids: NumberRange;
   /** Of one control plane. */
   readonly limits: ControlPlaneLimits;
-  /** Size of the swap file that sleepers are frozen into; 0 is none, and without it what is on already stays. */
-  readonly swapBytes?: number;
+  /** What sleepers are frozen into; of 0 bytes it is none of ours, and without it what is on already stays. */
+  readonly swap?: Omit<SwapWanted, "native">;
   /** Where people of all tenants come in. */
   readonly frontDoor: { readonly address: string; readonly port: number };
   /** People reach TENANT.PROJECT.<domain>. */

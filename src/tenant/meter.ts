@@ -4,6 +4,7 @@ import { reasonOf } from "../core/errors.ts";
 import { NODE_CLAIM, VIRTUAL_CLUSTER } from "../core/resources.ts";
 import type { Kube } from "../kube/index.ts";
 import type { Metrics } from "../observe/index.ts";
+import type { SwapStatus } from "../supervise/index.ts";
 import { type ControlPlaneUse, type TenantUsage, usageOf } from "./usage.ts";
 
 export interface UsageMeterOptions {
@@ -11,9 +12,17 @@ export interface UsageMeterOptions {
   readonly kube: Kube;
   /** What control planes take, by `project.name` of the tenant. */
   measured(): Promise<ReadonlyMap<string, ControlPlaneUse>>;
+  swap(): Promise<SwapStatus>;
   readonly metrics: Pick<
     Metrics,
-    "tenantCpuSeconds" | "tenantMemory" | "tenantAwakeSeconds" | "tenantNodes" | "tenantGpus" | "tenantNodeSeconds" | "tenantGpuSeconds"
+    | "swapBytes"
+    | "tenantCpuSeconds"
+    | "tenantMemory"
+    | "tenantAwakeSeconds"
+    | "tenantNodes"
+    | "tenantGpus"
+    | "tenantNodeSeconds"
+    | "tenantGpuSeconds"
   >;
   readonly clock: Clock;
   readonly log: Logger;
@@ -27,7 +36,7 @@ export interface UsageMeter {
 
 const EVERY_MS = 15_000;
 
-export function usageMeter({ kube, measured, metrics, clock, log }: UsageMeterOptions): UsageMeter {
+export function usageMeter({ kube, measured, swap, metrics, clock, log }: UsageMeterOptions): UsageMeter {
   const ending = new AbortController();
   let countedAt = clock.now().getTime();
 
@@ -37,7 +46,7 @@ export function usageMeter({ kube, measured, metrics, clock, log }: UsageMeterOp
   }
 
   async function count(): Promise<void> {
-    const all = await usage();
+    const [all, { kind, bytes, usedBytes }] = await Promise.all([usage(), swap()]);
     const now = clock.now().getTime();
     const seconds = Math.max(0, now - countedAt) / 1000;
     countedAt = now;
@@ -47,8 +56,13 @@ export function usageMeter({ kube, measured, metrics, clock, log }: UsageMeterOp
       metrics.tenantAwakeSeconds,
       metrics.tenantNodes,
       metrics.tenantGpus,
+      metrics.swapBytes,
     ])
       gauge.reset();
+    if (kind !== undefined) {
+      metrics.swapBytes.set({ kind, what: "size" }, bytes);
+      metrics.swapBytes.set({ kind, what: "used" }, usedBytes);
+    }
     for (const one of all) {
       const tenant = `${one.project}.${one.name}`;
       metrics.tenantNodes.set({ tenant }, one.nodes);

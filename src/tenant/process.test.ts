@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
+import type { Supervisor } from "../supervise/index.ts";
 import { chooseUser, type Isolation } from "./isolation.ts";
 import { cellPlace, openPlace } from "./place.ts";
-import { childSpecs } from "./process.ts";
+import { childSpecs, processRuntime } from "./process.ts";
 import type { ControlPlane } from "./runtime.ts";
 
 const PLANE: ControlPlane = {
@@ -114,5 +115,23 @@ describe("in a cell", () => {
 
   test("a path that no socket can have is refused", () => {
     expect(() => cellPlace(isolated, `/data/${"x".repeat(100)}`, "/opt/kube", ISOLATION)).toThrow(/longer than the 107 bytes/);
+  });
+
+  test.each([
+    ["in clear", { on: true, kind: "plain", reason: "no dm-crypt" }, "stopped, no dm-crypt"],
+    ["absent", { on: false, reason: "no room" }, "stopped, no room"],
+    ["encrypted", { on: true, kind: "encrypted" }, "frozen"],
+    ["in memory", { on: true, kind: "zram" }, "frozen"],
+  ] as const)("where swap has to be encrypted and is %s, who sleeps is %s", async (_, swap, becomes) => {
+    const used = { residentBytes: 0, swappedBytes: 0, chargedBytes: 0, cpuSeconds: 0, ms: 1 };
+    const supervisor = {
+      keepSwap: async () => ({ bytes: 0, usedBytes: 0, ...swap }),
+      freezeCell: async () => ({ state: "frozen", ...used }),
+      stopCell: async () => ({ state: "stopped", ...used }),
+    };
+    const isolation = { ...ISOLATION, swap: { bytes: 1, encryption: "require" } } as const;
+    const runtime = processRuntime({ supervisor: supervisor as unknown as Supervisor, kubeBin: "/opt/kube", dir: "/data", isolation });
+    const { state, reason } = await runtime.hibernate(PLANE.id);
+    expect([state, ...(reason === undefined ? [] : [reason])].join(", ")).toBe(becomes);
   });
 });

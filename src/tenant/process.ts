@@ -83,8 +83,15 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
 
     async hibernate(id) {
       const cell = inCell(id);
-      // made when the first one sleeps; why there is none, freezing says
-      if (isolation?.swapBytes) await supervisor.keepSwap({ bytes: isolation.swapBytes, native: isolation.native });
+      if (isolation?.swap && isolation.swap.bytes > 0) {
+        // made when the first one sleeps; why there is none, freezing says
+        const { kind = "plain", reason = "its swap is not encrypted" } = await supervisor.keepSwap({
+          ...isolation.swap,
+          native: isolation.native,
+        });
+        // the host's own swap may be in clear as well
+        if (isolation.swap.encryption === "require" && kind === "plain") return { ...(await supervisor.stopCell(cell)), reason };
+      }
       return supervisor.freezeCell(cell);
     },
     stop: async (id) => supervisor.stopCell(inCell(id)),

@@ -166,7 +166,7 @@ export function cellsOf(
       native: host.artifacts.native,
       uids: { from: uid, to: uid + 100 },
       limits: { cpuMillis: 4000, memoryBytes: 2 ** 32, pids: 1024 },
-      ...(swapBytes === undefined ? {} : { swapBytes }),
+      ...(swapBytes === undefined ? {} : { swap: { bytes: swapBytes } }),
       frontDoor: { address: "127.0.0.1", port: frontDoor },
       domain: "tenants.ironwright.internal",
     },

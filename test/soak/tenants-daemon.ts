@@ -39,8 +39,8 @@ if (import.meta.main) {
   if (!isolation) throw new Error("cells need root");
   const kept = {
     ...isolation,
-    get swapBytes() {
-      return order.swap ? swapBytes : 0;
+    get swap() {
+      return { bytes: order.swap ? swapBytes : 0 };
     },
   };
   await controllerOf(host, ports, { isolation: kept, clock }).start();
