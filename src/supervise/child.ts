@@ -53,6 +53,8 @@ interface Surroundings {
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 60_000;
+/** It fails at once while there is no room, and is to run soon once there is. */
+const FULL_DISK_WAIT_MS = 4_000;
 /** Ready for so long, it is healthy again: the next end is the first. */
 const HEALTHY_MS = 60_000;
 const ADOPTED_POLL_MS = 500;
@@ -201,11 +203,12 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
   function ended(how: string, group?: number): void {
     const { spec } = record;
     // its last words are not in a log that had no room for them
-    const reason = hasRoom(spec.logFile) ? how : `${how}; the disk of ${spec.logFile} is full`;
+    const room = hasRoom(spec.logFile);
+    const reason = room ? how : `${how}; the disk of ${spec.logFile} is full`;
     // what it left in its group would hold its ports and files
     if (group !== undefined) killLeftovers(group);
     const signal = newRun();
-    const waitMs = Math.min(FIRST_WAIT_MS * 2 ** record.restarts, LONGEST_WAIT_MS);
+    const waitMs = Math.min(FIRST_WAIT_MS * 2 ** record.restarts, room ? LONGEST_WAIT_MS : FULL_DISK_WAIT_MS);
     const { process: _gone, ...rest } = record;
     record = rest;
     remember({ restarts: record.restarts + 1, reason, lastLog: tailLog(spec.logFile, LAST_LINES) });

@@ -42,7 +42,7 @@ export interface Shard {
 
 const LEAF_DAYS = 90;
 const READY_TIMEOUT_MS = 60_000;
-const RESTART_TIMEOUT_MS = 5_000;
+const RESTART_TIMEOUT_MS = 1_000;
 /** Of etcd's own compaction, which stands in where no daemon compacts: see upkeep.ts. */
 const COMPACTION = "1h";
 /** Within the shard's directory; relative, since the path of a Unix socket holds 107 bytes. */
