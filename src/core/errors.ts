@@ -164,8 +164,8 @@ const errors = {
     next: "the operation is tried again; look at the machine's console if it stays so",
   },
   IRW_SSH_REFUSED: {
-    says: (at: { address: string }) => `the machine at ${at.address} does not take the daemon's key`,
-    next: "see that dataDir/ssh is the one it was installed with; the machine is released otherwise",
+    says: (at: { address: string }) => `the machine at ${at.address} does not take our key`,
+    next: "see that dataDir/ssh is the one it was installed with; the machine is released otherwise. For the gateway's way to pods: docs/guide/tenants-gateway.md",
   },
   IRW_SSH_HOST_KEY: {
     says: (at: { address: string; want: string; got: string }) => `the host key at ${at.address} is ${at.got}, not ${at.want}`,

@@ -1,14 +1,11 @@
+import { randomBytes } from "node:crypto";
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import ssh2 from "ssh2";
+import { SEED_BYTES, type SshKey, sshKey } from "../core/ssh-key.ts";
 
-/** The daemon's own key pair: the only one that machines let in. */
-export interface DaemonKey {
-  /** OpenSSH's private key format. */
-  readonly privateKey: string;
-  /** `ssh-ed25519 AAAA… ironwright` */
-  readonly publicKey: string;
-}
+/** The daemon's own key pair: the only one that machines let in as root. */
+export type DaemonKey = SshKey;
 
 declare const pinned: unique symbol;
 /** A host key somebody vouched for, `ssh-ed25519 AAAA…`. Only {@link parseHostKey} makes one, so nobody connects without. */
@@ -36,19 +33,11 @@ export async function daemonKey(dir: string): Promise<DaemonKey> {
     return undefined;
   });
   if (known !== undefined) return { privateKey: known, publicKey: publicOf(known) };
-  const made = makeKey();
+  const made = sshKey(randomBytes(SEED_BYTES), "ironwright");
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  await writeDurably(file, made.private, 0o600);
-  await writeDurably(`${file}.pub`, `${made.public}\n`, 0o644);
-  return { privateKey: made.private, publicKey: made.public };
-}
-
-/** ssh2 now and then writes a key that it cannot read again: its reader refuses the padding. */
-function makeKey(): { readonly private: string; readonly public: string } {
-  for (;;) {
-    const made = ssh2.utils.generateKeyPairSync("ed25519", { comment: "ironwright" });
-    if (!(ssh2.utils.parseKey(made.private) instanceof Error)) return made;
-  }
+  await writeDurably(file, made.privateKey, 0o600);
+  await writeDurably(`${file}.pub`, `${made.publicKey}\n`, 0o644);
+  return made;
 }
 
 function publicOf(privateKey: string): string {

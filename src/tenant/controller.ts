@@ -20,7 +20,7 @@ import { gatewayMeter } from "./gateway/meter.ts";
 import { hostNames } from "./gateway/route.ts";
 import { holds } from "./holds.ts";
 import { chooseUser, type Isolation } from "./isolation.ts";
-import { type JoinCredential, joins, type NodeIdentity } from "./join.ts";
+import { type JoinCredential, type JoiningNode, joins, type NodeIdentity } from "./join.ts";
 import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { keyedOf, trustOf } from "./pki.ts";
@@ -79,7 +79,9 @@ export interface Tenants {
   /** An administrator's client, kept and closed by the controller. @throws IRW_TENANT_NOT_READY */
   kube(ref: TenantRef): Kube;
   /** Mints a bootstrap token for this claim alone and lets its node through admission. @throws IRW_TENANT_NOT_READY */
-  admit(ref: TenantRef, node: NodeIdentity & { readonly addresses: readonly string[] }): Promise<JoinCredential>;
+  admit(ref: TenantRef, node: JoiningNode): Promise<JoinCredential>;
+  /** Its Node is Ready, and says that this part of the pod network is its own; that is only where its pods are looked for first. Idempotent. */
+  noteNetwork(ref: TenantRef, node: NodeIdentity, podCIDR: string | undefined): Promise<void>;
   /** Token, admission and Node are gone afterwards, and the tenant's apiserver was seen to refuse the node. Idempotent. */
   revoke(ref: TenantRef, node: NodeIdentity): Promise<void>;
 }
@@ -137,7 +139,7 @@ export function tenantController(options: TenantOptions): TenantController {
     throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(ref), reason: "it has not answered yet" });
   }
 
-  const { admit, revoke, spend } = joins({
+  const { admit, noteNetwork, revoke, spend } = joins({
     kube,
     admissions,
     attachment,
@@ -521,6 +523,7 @@ export function tenantController(options: TenantOptions): TenantController {
     onChange: (listener) => void listeners.push(listener),
     kube: (ref) => attachment(ref).kube,
     admit,
+    noteNetwork,
     async revoke(ref, node) {
       await revoke(ref, node);
       needed.delete(keyOfRef(ref));

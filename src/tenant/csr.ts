@@ -27,10 +27,20 @@ export interface AdmittedNode {
   readonly claimUid: string;
   readonly nodeName: string;
   readonly addresses: readonly string[];
+  /** Its SSH server, where it was given the tenant's forwarding key. */
+  readonly ssh?: NodeSsh;
+  /** Its part of the pod network as its Node said when it was Ready. The tenant can write that: nothing is allowed by it. */
+  readonly podCIDR?: string;
   /** Id of the bootstrap token minted for this claim; absent once the first certificate was issued. */
   readonly tokenId?: string;
   /** SHA-256 of the first key approved for that token: one token, one key. */
   readonly firstKey?: string;
+}
+
+export interface NodeSsh {
+  readonly port: number;
+  /** `ssh-ed25519 AAAA…`, of the installed system. */
+  readonly hostKey: string;
 }
 
 export type CsrVerdict =

@@ -1,10 +1,13 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Supervisor } from "../supervise/index.ts";
 import type { AdmittedNode } from "./csr.ts";
+import { writePrivate } from "./files.ts";
 import { GATEWAY_CHILD, gatewayChild, gatewayClient, gatewayDir, gatewaySocket } from "./gateway/client.ts";
-import { hostNames, type Limits, type RouteState } from "./gateway/route.ts";
+import { hostNames, type Limits, type RouteInput, type RouteState } from "./gateway/route.ts";
 import type { TenantTraffic } from "./gateway/tenant.ts";
 import { gatewayUser, type Isolation } from "./isolation.ts";
+import { FORWARDING } from "./pki.ts";
 import { cellName, doorSocket, egressSocket } from "./place.ts";
 import { type ControlPlane, isNameless } from "./runtime.ts";
 
@@ -30,6 +33,9 @@ export interface Entrance {
 const READY_TIMEOUT_MS = 30_000;
 /** Every address of the host: which of them nodes dial is the operator's to say. */
 const NODES_ADDRESS = "0.0.0.0";
+
+/** Of the node, made when it joins: see playbooks/join/forwarding.sh. */
+const FORWARDING_USER = "ironwright-gateway";
 
 /** Who comes from no node's address: pods that keep their own, machines that join, and strangers; the more nodes, the more of these. */
 export function nodeLimits(nodes: number): Limits {
@@ -60,6 +66,9 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
   const dir = gatewayDir(dataDir);
   const client = gatewayClient(gatewaySocket(dir));
   const uid = gatewayUser(isolation);
+  /** Root's to write and the gateway's to read; no cell sees it. */
+  const keys = { source: join(dataDir, "gateway-keys"), owner: { uid: 0, gid: uid } };
+  const keyFile = (id: string) => join(keys.source, id);
 
   async function run(signal: AbortSignal): Promise<void> {
     const child = gatewayChild({
@@ -71,7 +80,8 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
       uid,
     });
     // the supervisor's to give: the daemon may run without the right to
-    await supervisor.ensure({ ...child, wakes: true, grants: [{ source: dir, owner: { uid, gid: process.getgid?.() ?? 0 } }] });
+    const own = { source: dir, owner: { uid, gid: process.getgid?.() ?? 0 } };
+    await supervisor.ensure({ ...child, wakes: true, grants: [own, keys] });
     await supervisor.waitReady(child.name, { timeoutMs: READY_TIMEOUT_MS, signal });
   }
 
@@ -79,6 +89,8 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
     const { ref, id, port, spec } = plane;
     await run(signal);
     const home = join(dataDir, "tenants", id);
+    const key = plane.bundle[FORWARDING.key];
+    if (key !== undefined) await writePrivate(keyFile(id), key, 0o640);
     await client.put({
       id,
       ref,
@@ -90,7 +102,7 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
       names: isNameless(plane) ? [] : [...hostNames(ref, isolation.domain)],
       egress: {
         socket: egressSocket(home),
-        nodes: nodes.map(({ nodeName, addresses }) => ({ name: nodeName, addresses: [...addresses] })),
+        nodes: nodes.map((node) => nodeOf(node, key === undefined ? undefined : keyFile(id))),
         podCIDR: spec.podCIDR,
         serviceCIDR: spec.serviceCIDR,
       },
@@ -126,6 +138,20 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
     },
     async close(id) {
       if (await exists()) await client.remove(id);
+      await rm(keyFile(id), { force: true });
     },
+  };
+}
+
+type RouteNode = NonNullable<NonNullable<RouteInput["egress"]>["nodes"]>[number];
+
+/** A node as the gateway dials it: what lies behind it too, where it has the tenant's forwarding key. */
+export function nodeOf({ nodeName, addresses, ssh, podCIDR }: AdmittedNode, keyFile: string | undefined): RouteNode {
+  const [address] = addresses;
+  return {
+    name: nodeName,
+    addresses: [...addresses],
+    ...(podCIDR === undefined ? {} : { podCIDR }),
+    ...(ssh && address !== undefined && keyFile !== undefined ? { ssh: { ...ssh, address, user: FORWARDING_USER, keyFile } } : {}),
   };
 }

@@ -7,9 +7,10 @@ import { type Kube, NODE, SECRET, type Secret } from "../kube/index.ts";
 import type { Admissions } from "./admissions.ts";
 import type { Attachment } from "./attachments.ts";
 import { BOOTSTRAP_GROUP, writeGate } from "./bootstrap.ts";
-import type { AdmittedNode } from "./csr.ts";
+import { parseNetwork } from "./cidr.ts";
+import type { AdmittedNode, NodeSsh } from "./csr.ts";
 import { proveRefused } from "./gate.ts";
-import { trustOf } from "./pki.ts";
+import { FORWARDING, trustOf } from "./pki.ts";
 import { idOf } from "./runtime.ts";
 
 /** What a machine needs to join, for one claim alone and for minutes. */
@@ -26,12 +27,20 @@ export interface JoinCredential {
   /** The tenant's whole pod network; the node's share of it is in its Node's spec.podCIDR. */
   readonly podCIDR: string;
   readonly serviceCIDR: string;
+  /** `ssh-ed25519 AAAA… COMMENT`: who may forward through the node, and do nothing else. Absent where there is no gateway. */
+  readonly forwardingKey?: string;
 }
 
 export interface NodeIdentity {
   readonly claim: string;
   readonly claimUid: string;
   readonly nodeName: string;
+}
+
+/** A machine that is to join, as the daemon knows it. */
+export interface JoiningNode extends NodeIdentity {
+  readonly addresses: readonly string[];
+  readonly ssh?: NodeSsh | undefined;
 }
 
 export interface JoinOptions {
@@ -52,7 +61,9 @@ export interface JoinOptions {
 }
 
 export interface Joins {
-  admit(ref: TenantRef, node: NodeIdentity & { readonly addresses: readonly string[] }): Promise<JoinCredential>;
+  admit(ref: TenantRef, node: JoiningNode): Promise<JoinCredential>;
+  /** Notes which part of the pod network its Node says is its own. What is no network is none. Idempotent. */
+  noteNetwork(ref: TenantRef, node: NodeIdentity, podCIDR: string | undefined): Promise<void>;
   revoke(ref: TenantRef, node: NodeIdentity): Promise<void>;
   /** Ends a token whose first certificate was issued. */
   spend(ref: TenantRef, node: AdmittedNode): Promise<void>;
@@ -70,7 +81,7 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
       if (metadata.name !== except) await tenant.delete(SECRET, metadata.name, { namespace: "kube-system" });
   }
 
-  async function admit(ref: TenantRef, node: NodeIdentity & { readonly addresses: readonly string[] }): Promise<JoinCredential> {
+  async function admit(ref: TenantRef, node: JoiningNode): Promise<JoinCredential> {
     const { kube: tenant, plane } = attachment(ref);
     const cluster = await kube.get(VIRTUAL_CLUSTER, ref.name, ref.namespace);
     if (!cluster || cluster.metadata.deletionTimestamp || idOf(cluster) !== plane.id) {
@@ -81,10 +92,11 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
 
     const [id, secret] = [tokenText(random, 6), tokenText(random, 16)];
     const expires = new Date(clock.now().getTime() + TOKEN_LIFE_MS).toISOString();
-    const { claim, claimUid, nodeName, addresses } = node;
+    const { claim, claimUid, nodeName, addresses, ssh } = node;
+    const forwardingKey = plane.user === undefined ? undefined : plane.bundle[FORWARDING.pub];
     await admissions.update(ref, (nodes) => [
       ...nodes.filter((one) => one.nodeName !== nodeName),
-      { claim, claimUid, nodeName, addresses, tokenId: id },
+      { claim, claimUid, nodeName, addresses, ...(forwardingKey && ssh ? { ssh } : {}), tokenId: id },
     ]);
     await tenant.create(SECRET, tokenSecret({ id, secret, expires, claimUid, description: `node ${nodeName} for NodeClaim ${claim}` }));
     await deleteTokens(tenant, claimUid, `bootstrap-token-${id}`);
@@ -100,7 +112,19 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
       clusterDomain: CLUSTER_DOMAIN,
       podCIDR: plane.spec.podCIDR,
       serviceCIDR: plane.spec.serviceCIDR,
+      ...(forwardingKey === undefined ? {} : { forwardingKey }),
     };
+  }
+
+  async function noteNetwork(ref: TenantRef, { nodeName, claimUid }: NodeIdentity, podCIDR: string | undefined): Promise<void> {
+    // it comes from the tenant's apiserver
+    if (typeof podCIDR !== "string" || !parseNetwork(podCIDR)) return;
+    await admissions.update(ref, (nodes) => {
+      const mine = nodes.find((one) => one.nodeName === nodeName && one.claimUid === claimUid);
+      if (!mine || mine.podCIDR === podCIDR) return nodes;
+      return nodes.map((one) => (one === mine ? { ...one, podCIDR } : one));
+    });
+    onChange(ref);
   }
 
   async function revoke(ref: TenantRef, node: NodeIdentity): Promise<void> {
@@ -143,7 +167,7 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
     onChange(ref);
   }
 
-  return { admit, revoke, spend };
+  return { admit, noteNetwork, revoke, spend };
 }
 
 /** Format and keys: kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens. */

@@ -1,7 +1,7 @@
 import { randomBytes, X509Certificate } from "node:crypto";
 import { beforeAll, expect, test } from "vitest";
 import { createCa, issue, type KeyedCertificate } from "../supervise/index.ts";
-import { type Bundle, type BundleOptions, completeBundle } from "./pki.ts";
+import { type Bundle, type BundleOptions, completeBundle, FORWARDING } from "./pki.ts";
 
 const SANS = ["localhost", "127.0.0.1", "10.77.0.1", "10.96.0.1", "kubernetes.default.svc"];
 let shard: KeyedCertificate;
@@ -63,6 +63,8 @@ test("what grows old is renewed, authorities and the keys of data are not", asyn
       "people.key",
       "service-account.key",
       "service-account.pub",
+      "ssh-forwarding.key",
+      "ssh-forwarding.pub",
     ].sort(),
   );
 });
@@ -82,6 +84,14 @@ test("another datastore renews the certificate for it alone", async () => {
       .filter((file) => moved[file] !== bundle[file])
       .sort(),
   ).toEqual(["etcd-ca.crt", "etcd.crt", "etcd.key"]);
+});
+
+test("a bundle from before tenants had a forwarding key gets one, which stays, and nothing else changes", async () => {
+  const { [FORWARDING.key]: _key, [FORWARDING.pub]: _pub, ...old } = bundle;
+  const whole = await completeBundle(old, options());
+  expect(Object.keys(whole).filter((file) => whole[file] !== old[file])).toEqual([FORWARDING.key, FORWARDING.pub]);
+  expect(whole[FORWARDING.pub]).toMatch(/^ssh-ed25519 \S+ ironwright-gateway$/);
+  expect(await completeBundle(whole, options())).toBe(whole);
 });
 
 test("two tenants share no key", async () => {

@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { IronwrightError } from "../core/errors.ts";
+import { SEED_BYTES, sshKey } from "../core/ssh-key.ts";
 import { createCa, createSigningKeys, issue, type KeyedCertificate, needsRenewal } from "../supervise/index.ts";
 
 /**
@@ -43,6 +44,9 @@ export const KUBELET_CALLER = "kube-apiserver-kubelet-client";
 export const AUTHORITIES = ["ca", "front-proxy-ca"] as const;
 export type Authority = (typeof AUTHORITIES)[number];
 const AUTHORITY_NAMES: Readonly<Record<Authority, string>> = { ca: "kubernetes", "front-proxy-ca": "front-proxy" };
+
+/** The SSH key by which the gateway goes through the tenant's nodes to their pods. No process of the tenant's has it. */
+export const FORWARDING = { key: "ssh-forwarding.key", pub: "ssh-forwarding.pub" } as const;
 
 interface Leaf {
   readonly file: string;
@@ -108,6 +112,12 @@ export async function completeBundle(before: Bundle, options: BundleOptions): Pr
     const keys = await createSigningKeys();
     next.set("service-account.key", keys.privateKey);
     next.set("service-account.pub", keys.publicKey);
+  }
+  // nodes know it from their joining, so it is made once
+  if (!next.has(FORWARDING.key) || !next.has(FORWARDING.pub)) {
+    const made = sshKey(options.random(SEED_BYTES), "ironwright-gateway");
+    next.set(FORWARDING.key, made.privateKey);
+    next.set(FORWARDING.pub, made.publicKey);
   }
   // losing it loses the tenant's Secrets, so it is made once and never again
   if (!next.has("encryption-key")) next.set("encryption-key", options.random(32).toString("base64"));

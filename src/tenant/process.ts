@@ -203,6 +203,8 @@ function apiserverFlags({ spec, address, datastore }: ControlPlane, place: Place
     `--bind-address=${api.address}`,
     `--secure-port=${api.port}`,
     `--advertise-address=${address}`,
+    // it takes a Service's endpoints itself: on nodes without kube-proxy nobody answers at a Service's address
+    "--enable-aggregator-routing=true",
     // nodes come in by another port than its own: the daemon keeps the endpoints of the service "kubernetes"
     "--endpoint-reconciler-type=none",
     ...(egressSocket === undefined ? [] : [`--egress-selector-config-file=${config("egress.yaml")}`]),

@@ -103,8 +103,12 @@ export class Server {
   };
 }
 
+export const FORWARDING_KEY = "ssh-ed25519 AAAA ironwright-gateway";
+
 /** A tenant that lets nodes in and remembers whom. */
 export class Tenant {
+  /** How the node that was admitted last is reached, and where it says that its pods are. */
+  road: { readonly ssh?: unknown; readonly podCIDR?: string | undefined } = {};
   admitted: string[] = [];
   revoked: string[] = [];
   ready = false;
@@ -116,14 +120,15 @@ export class Tenant {
   tenants(): Tenants {
     const node = (name: string) => {
       const ready = { type: "Ready", status: this.ready ? "True" : "False", message: "starting", lastHeartbeatTime: this.heartbeat };
-      return { spec: { providerID: `ironwright://${name}` }, status: { conditions: [ready] } };
+      return { spec: { providerID: `ironwright://${name}`, podCIDR: "10.1.3.0/24" }, status: { conditions: [ready] } };
     };
     return {
       list: () => [],
       onChange: () => () => {},
       kube: () => ({ get: async (_kind: unknown, name: string) => node(name) }) as unknown as ReturnType<Tenants["kube"]>,
-      admit: async (_ref, { claim, nodeName }): Promise<JoinCredential> => {
+      admit: async (_ref, { claim, nodeName, ssh }): Promise<JoinCredential> => {
         this.admitted.push(claim);
+        this.road = { ssh };
         const expires = new Date(systemClock.now().getTime() + 600_000).toISOString();
         return {
           server: "https://t",
@@ -134,7 +139,11 @@ export class Tenant {
           clusterDomain: "cluster.local",
           podCIDR: "10.1.0.0/16",
           serviceCIDR: "10.2.0.0/16",
+          forwardingKey: FORWARDING_KEY,
         };
+      },
+      noteNetwork: async (_ref, _node, podCIDR) => {
+        this.road = { ...this.road, podCIDR };
       },
       revoke: async (_ref, { claim }) => {
         if (this.absent > 0) {

@@ -13,7 +13,7 @@ import { type MachineController, machineController, quarantineRestored } from ".
 import { type OperationQueue, type OperationWorker, operationQueue, operationWorker } from "../../src/work/index.ts";
 import { untoldOf } from "../rack/described.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
-import { factsScript, harmlessPlaybooks, Server, Tenant } from "./machine-world.ts";
+import { FORWARDING_KEY, factsScript, harmlessPlaybooks, Server, Tenant } from "./machine-world.ts";
 
 /** Real apiserver, etcd, Redis and SSH; power and network boot are told. What the steps do to disks is `test/rack`'s. */
 
@@ -93,6 +93,7 @@ function scripts(change: Readonly<Record<string, string>> = {}): Record<string, 
     "install/configure": told("configure", `echo '{"hostKey":"${machineSsh.hostKey}"}'`),
     "install/remove-key": told("remove-key"),
     "join/gpu": told("gpu", `echo '[{"address":"0000:43:00.0","id":"10de:2330"}]'`),
+    "join/forwarding": told("forwarding", `printf %s "$IW_PUBLIC_KEY" > ${machineSsh.dir}/forwarding-key`),
     "join/credential": told("credential"),
     "join/start": told("start"),
     "release/wipe": told("wipe", `echo '[{"path":"/dev/nvme0n1","method":"discard"}]'`),
@@ -185,6 +186,8 @@ test("from declared to in use, and back, every step on the record", async () => 
   tenant.ready = true;
   const inUse = await until("InUse", phase("InUse"));
   expect(inUse.status).toMatchObject({ hostKey: machineSsh.hostKey, lastTenant: "default.acme", imageSha256: SHA, address: "127.0.0.1" });
+  expect(tenant.road).toEqual({ ssh: { port: machineSsh.port, hostKey: machineSsh.hostKey }, podCIDR: "10.1.3.0/24" });
+  expect(readFileSync(join(machineSsh.dir, "forwarding-key"), "utf8")).toBe(FORWARDING_KEY);
   expect(inUse.status?.operation?.done.map((one) => one.step)).toEqual([
     ...["choose", "network-boot", "partition", "write-image", "bootloader", "configure", "boot-own-disk"],
     ...["gpu-gate", "credential", "start", "node-ready", "remove-key"],

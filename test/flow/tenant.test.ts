@@ -370,7 +370,7 @@ describe("a deleted VirtualCluster", () => {
     expect(tenants.list()).not.toContainEqual(ACME);
     expect((await host.supervisor.list()).filter((child) => child.name.includes(uid))).toEqual([]);
     expect(readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && commandOf(pid).includes(uid))).toEqual([]);
-    expect(existsSync(join(host.dir, "tenants", uid))).toBe(false);
+    for (const place of ["tenants", "gateway-keys"]) expect(existsSync(join(host.dir, place, uid)), place).toBe(false);
     const secrets = await host.kube.list(SECRET, { namespace: "default" });
     expect(secrets.items.filter((one) => one.metadata.name.startsWith("acme-"))).toEqual([]);
     expect((await host.kube.list(NODE_POOL)).items).toEqual([]);

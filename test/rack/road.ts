@@ -127,6 +127,12 @@ async function use({ stage, tenant, show, machine }: Cycle): Promise<void> {
     const told = kubectl(stage, tenantKubeconfig(stage), ["exec", name, "--", ...write]);
     if (!told.includes(marker)) throw new Error(`kubectl exec answered ${told}`);
   });
+  await show.step("acme's API server reaches the pod, through SSH to its node by a key that can only forward", async () => {
+    const pod = await podOf(tenant, machine);
+    const path = `/api/v1/namespaces/default/pods/http:${pod?.metadata.name}:8080/proxy/served-by`;
+    const told = kubectl(stage, tenantKubeconfig(stage), ["get", "--raw", path]);
+    if (told.trim() !== pod?.metadata.name) throw new Error(`the pod answered ${told}`);
+  });
   await show.step("the marker is on the server's disk, read from outside", async () => {
     if (!(await fileHolds(diskOf(stage, machine), markerOf(machine))))
       throw new Error("the marker never reached the disk: the proof of the wipe would prove nothing");
@@ -296,7 +302,11 @@ function deployment(machine: string, replicas: number) {
               name: "train",
               image: "ironwright.dev/busybox:1",
               imagePullPolicy: "Never",
-              command: ["sh", "-c", "env | grep NVIDIA; trap exit TERM; while :; do sleep 1; done"],
+              command: [
+                "sh",
+                "-c",
+                "env | grep NVIDIA; hostname > /data/served-by; httpd -p 8080 -h /data; trap exit TERM; while :; do sleep 1; done",
+              ],
               resources: { limits: { "nvidia.com/gpu": "1" }, requests: { cpu: "100m", memory: "32Mi" } },
               volumeMounts: [{ name: "data", mountPath: "/data" }],
             },

@@ -39,6 +39,7 @@ async function gpuGate(on: Work): Promise<Facts | undefined> {
 /** Minted last, for this claim alone; a second run mints another and ends the first. */
 async function sendCredential(on: Work): Promise<Facts | undefined> {
   const credential = await admitted(on);
+  if (credential.forwardingKey !== undefined) await on.play("join/forwarding", { public_key: credential.forwardingKey }, on.system);
   const vars = {
     server: credential.server,
     ca: credential.ca,
@@ -56,8 +57,9 @@ async function sendCredential(on: Work): Promise<Facts | undefined> {
 /** An installed machine waits for its tenant rather than be installed again. */
 async function admitted(on: Work): Promise<JoinCredential> {
   const { ref, node } = identity(on);
-  const addresses = on.machine.status?.address ? [on.machine.status.address] : [];
-  return whenTenantReady(on, () => on.tools.tenants.admit(ref, { ...node, addresses }));
+  const { address, hostKey } = on.machine.status ?? {};
+  const ssh = hostKey === undefined ? undefined : { port: on.tools.sshPort, hostKey };
+  return whenTenantReady(on, () => on.tools.tenants.admit(ref, { ...node, addresses: address ? [address] : [], ssh }));
 }
 
 async function revoke(on: Work): Promise<void> {
@@ -74,14 +76,17 @@ const NODE_MS = 10 * 60_000;
 const NODE_TRY_MS = 500;
 
 async function nodeReady(on: Work): Promise<Facts | undefined> {
-  const { ref } = identity(on);
+  const { ref, node: own } = identity(on);
   const deadline = on.clock.now().getTime() + NODE_MS;
   let seen = "no Node";
   for (;;) {
     try {
       const node = await on.tools.tenants.kube(ref).get(NODE, on.name);
       const ready = node?.status?.conditions?.find((one) => one.type === "Ready");
-      if (ready?.status === "True") return undefined;
+      if (ready?.status === "True") {
+        await on.tools.tenants.noteNetwork(ref, own, node?.spec?.podCIDR);
+        return undefined;
+      }
       seen = textOf(ready?.message) ?? (node ? "a Node without conditions" : "no Node");
     } catch (error) {
       if (!isError(error, "IRW_TENANT_NOT_READY") && !isError(error, "IRW_KUBE_UNREACHABLE")) throw error;

@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import { reasonOf } from "../../core/errors.ts";
+import { orAborted } from "./aborted.ts";
 import type { EgressNode, SshRoad, Verdict } from "./egress-policy.ts";
 
 /** A session with a node that forwards. */
@@ -19,12 +20,13 @@ export interface Dialer {
   keepOnly(nodes: readonly EgressNode[]): void;
 }
 
-/** Nodes that are tried for one connection. */
+/** Nodes that are tried for one connection; one that is not the last has so long, for what is behind another may answer nothing here. */
 const MOST_TRIED = 3;
+const TRY_MS = 4_000;
 const CONNECT_MS = 15_000;
 
 /** Dials what a policy allowed: a node directly, what lies behind it through a session with it, which is kept. */
-export function dialer(connectNode: ConnectNode): Dialer {
+export function dialer(connectNode: ConnectNode, tryMs = TRY_MS): Dialer {
   const sessions = new Map<string, Promise<NodeSession>>();
 
   /** One for all callers: none of them ends it by giving up. */
@@ -43,10 +45,12 @@ export function dialer(connectNode: ConnectNode): Dialer {
     async dial(verdict, signal) {
       if (verdict.by === "direct") return connectDirectly(verdict.address, verdict.port, signal);
       const reasons: string[] = [];
-      for (const { name, ssh } of verdict.nodes.slice(0, MOST_TRIED)) {
+      const nodes = verdict.nodes.filter(({ ssh }) => ssh !== undefined).slice(0, MOST_TRIED);
+      for (const { name, ssh } of nodes) {
         if (!ssh) continue;
+        const bounded = name === nodes.at(-1)?.name ? signal : AbortSignal.any([signal, AbortSignal.timeout(tryMs)]);
         try {
-          return await (await session(ssh)).forward(verdict.address, verdict.port, signal);
+          return await (await orAborted(session(ssh), bounded)).forward(verdict.address, verdict.port, bounded);
         } catch (error) {
           signal.throwIfAborted();
           reasons.push(`${name}: ${reasonOf(error)}`);

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../../core/clock.ts";
 import { reasonOf } from "../../core/errors.ts";
 import { type TenantRef, tenantText } from "../../core/names.ts";
+import { orAborted } from "./aborted.ts";
 import { addressTurnstile } from "./address-turnstile.ts";
 import type { Dialer } from "./dialer.ts";
 import { type RefusedDial, serveEgress } from "./egress.ts";
@@ -240,14 +241,5 @@ function connectTo(path: string): Promise<Socket> {
       socket.on("error", () => {});
       resolve(socket);
     });
-  });
-}
-
-function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const aborted = () => reject(signal.reason);
-    if (signal.aborted) return aborted();
-    signal.addEventListener("abort", aborted, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", aborted));
   });
 }

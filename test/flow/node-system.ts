@@ -1,0 +1,145 @@
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import { connectSsh, type Ssh } from "../../src/machine/ssh.ts";
+import { type DaemonKey, daemonKey, type HostKey, parseHostKey } from "../../src/machine/ssh-key.ts";
+import { ended } from "./boot-network.ts";
+import { eventually } from "./eventually.ts";
+import type { Standing } from "./gateway-node.ts";
+
+const execute = promisify(execFile);
+
+/**
+ * A node that was just installed: the system of the node image with its own OpenSSH, in namespaces of its own (mounts, processes,
+ * network), and behind it a pod in a network namespace of its own, as the bridge plugin makes one.
+ */
+export interface NodeSystem {
+  readonly address: string;
+  /** The host's, on the link to it. */
+  readonly host: string;
+  readonly hostKey: HostKey;
+  /** As root, by the daemon's key. */
+  ssh(): Promise<Ssh>;
+  /** Somebody listens on the node, or in its pod. */
+  stand(where: "node" | "pod", all: readonly Standing[]): Promise<void>;
+  /** Connections that came to who stands there. */
+  seen(name: string): number;
+  /** Of SSH, that are open now. */
+  sessions(): Promise<number>;
+  remove(): Promise<void>;
+}
+
+/** The image as a file system that any number of nodes begin with. */
+export function unpackImage(packed: string, dir: string): string {
+  const image = join(dir, "node.ext4");
+  execFileSync("lz4", ["-d", "-f", "-q", packed, image]);
+  return image;
+}
+
+/** $1: the image; $2: a directory for what changes. */
+const SYSTEM = `
+mount -t tmpfs tmpfs "$2" && mkdir "$2/image" "$2/upper" "$2/work" "$2/root"
+mount -o loop,ro "$1" "$2/image"
+root="$2/root"
+mount -t overlay -o "lowerdir=$2/image,upperdir=$2/upper,workdir=$2/work" overlay "$root"
+mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/run" && mount --rbind /dev "$root/dev"
+mkdir "$root/run/sshd"
+printf '%s\\n' "$3" > "$root/root/.ssh/authorized_keys"
+printf '%s\\n' "$4" > "$root/etc/ssh/ssh_host_ed25519_key"
+chmod 600 "$root/root/.ssh/authorized_keys" "$root/etc/ssh/ssh_host_ed25519_key"
+exec chroot "$root" /usr/sbin/sshd -D -e`;
+
+/** @param options.link 10.97.N.0/30 leads to it; its pod has `pod`, in `podCIDR` */
+export async function nodeSystem(options: {
+  readonly name: string;
+  readonly dir: string;
+  readonly image: string;
+  readonly link: string;
+  readonly pod: string;
+}): Promise<NodeSystem> {
+  const { name, image, link, pod } = options;
+  const [host, address] = [`${link}.1`, `${link}.2`];
+  const dir = join(options.dir, name);
+  mkdirSync(join(dir, "system"), { recursive: true });
+  const [key, own] = [await daemonKey(join(dir, "daemon")), await daemonKey(join(dir, "host"))];
+  const hostKey = parseHostKey(own.publicKey);
+  if (!hostKey) throw new Error(`no key: ${own.publicKey}`);
+
+  const spaces = { node: `iw-${name}-${process.pid}`, pod: `iw-${name}-pod-${process.pid}` };
+  const near = `${name}${process.pid % 100_000}`;
+  const ip = (...args: string[]) => execFileSync("ip", args);
+  for (const space of Object.values(spaces)) {
+    ip("netns", "add", space);
+    ip("-n", space, "link", "set", "lo", "up");
+  }
+  ip("link", "add", near, "type", "veth", "peer", "name", "eth0", "netns", spaces.node);
+  ip("addr", "add", `${host}/30`, "dev", near);
+  ip("link", "set", near, "up");
+  ip("-n", spaces.node, "addr", "add", `${address}/30`, "dev", "eth0");
+  ip("-n", spaces.node, "link", "set", "eth0", "up");
+  ip("-n", spaces.node, "link", "add", "cni0", "type", "veth", "peer", "name", "eth0", "netns", spaces.pod);
+  const gateway = pod.replace(/\d+$/, "1");
+  ip("-n", spaces.node, "addr", "add", `${gateway}/24`, "dev", "cni0");
+  ip("-n", spaces.node, "link", "set", "cni0", "up");
+  ip("-n", spaces.pod, "addr", "add", `${pod}/24`, "dev", "eth0");
+  ip("-n", spaces.pod, "link", "set", "eth0", "up");
+
+  const children: ChildProcess[] = [];
+  const start = (space: string, command: readonly string[]): ChildProcess => {
+    const child = spawn("ip", ["netns", "exec", space, ...command], { stdio: ["ignore", "pipe", "pipe"] });
+    children.push(child);
+    return child;
+  };
+  const unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"];
+  let said = "";
+  const server = start(spaces.node, [
+    ...[...unshare, "sh", "-euc", SYSTEM, "sh"],
+    ...[image, join(dir, "system"), key.publicKey, own.privateKey.trim()],
+  ]);
+  server.stderr?.on("data", (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  const ssh = (as: Pick<DaemonKey, "privateKey"> = key) => connectSsh({ address, hostKey, key: as, signal: AbortSignal.timeout(20_000) });
+  (
+    await eventually(`${name} takes SSH`, () =>
+      ssh().catch((error: unknown) => {
+        throw new Error(said, { cause: error });
+      }),
+    )
+  ).close();
+
+  const seen = new Map<string, number>();
+  return {
+    address,
+    host,
+    hostKey,
+    ssh,
+    async stand(where, all) {
+      const program = [process.execPath, "--disable-warning=ExperimentalWarning", join(import.meta.dirname, "gateway-node.ts")];
+      const child = start(spaces[where], [...program, JSON.stringify(all)]);
+      if (!child.stdout) throw new Error("no standard output");
+      const lines = createInterface({ input: child.stdout });
+      await new Promise<void>((resolve, reject) => {
+        child.once("exit", (code) => reject(new Error(`it ended with ${code}`)));
+        lines.on("line", (line) => {
+          const news = JSON.parse(line) as { ready?: boolean; seen?: string };
+          if (news.seen !== undefined) seen.set(news.seen, (seen.get(news.seen) ?? 0) + 1);
+          if (news.ready) resolve();
+        });
+      });
+    },
+    seen: (who) => seen.get(who) ?? 0,
+    async sessions() {
+      const { stdout } = await execute("ip", ["netns", "exec", spaces.node, "ss", "-Htn", "state", "established", "sport = :22"]);
+      return stdout.split("\n").filter((line) => line !== "").length;
+    },
+    async remove() {
+      // who only waits for it does not heed SIGTERM
+      server.kill("SIGKILL");
+      await Promise.all(children.map((child) => ended(child)));
+      for (const space of Object.values(spaces)) ip("netns", "delete", space);
+    },
+  };
+}
