@@ -5,7 +5,6 @@ import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import { FINALIZER_TENANT, refOf, SYSTEM_NAMESPACE, type TenantRef, tenantText } from "../core/names.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import { turns } from "../core/turns.ts";
-import type { SleepStatus } from "../core/virtual-clusters.ts";
 import { type EventRecorder, type Kube, reflector } from "../kube/index.ts";
 import type { Metrics } from "../observe/index.ts";
 import type { Supervisor } from "../supervise/index.ts";
@@ -22,20 +21,19 @@ import { holds } from "./holds.ts";
 import { chooseUser, type Isolation } from "./isolation.ts";
 import { type JoinCredential, type JoiningNode, joins, type NodeIdentity } from "./join.ts";
 import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
-import { kubeconfig } from "./kubeconfig.ts";
-import { keyedOf, trustOf } from "./pki.ts";
+import { type PeoplesDoor, peoplesKubeconfig } from "./peoples-door.ts";
 import { cellName, idOfCell } from "./place.ts";
 import type { DatastoreLimits } from "./placement.ts";
 import { choosePort, type PortRange } from "./ports.ts";
 import { processRuntime } from "./process.ts";
 import { madeBefore } from "./queue.ts";
-import { datastoreFull } from "./quota.ts";
+import { readiness } from "./readiness.ts";
 import { type ControlPlane, idOf } from "./runtime.ts";
 import { tenantSecrets } from "./secrets.ts";
 import { etcdShards } from "./shards.ts";
 import { calledBack, type Judgement, sleeper, turned } from "./sleeper.ts";
 import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
-import { type ConditionType, isReady, met, pending, report, unmet } from "./status.ts";
+import { type ConditionType, met, pending, report, unmet } from "./status.ts";
 import { tearDown } from "./teardown.ts";
 import { meant } from "./template/resolve.ts";
 import type { ControlPlaneUse } from "./usage.ts";
@@ -110,6 +108,7 @@ export function tenantController(options: TenantOptions): TenantController {
     ...(options.metrics ? { metrics: options.metrics } : {}),
   });
   const admissions = hostAdmissions(kube);
+  const peoples: PeoplesDoor = { people: listen.people, nodes: listen.nodes, isolation };
   const declared = declarations({ kube, clock, events });
   const ending = new AbortController();
   const keys = tenantKeys({ kube, clock, random, log, events, ending: ending.signal, times: options.keyTimes });
@@ -124,6 +123,7 @@ export function tenantController(options: TenantOptions): TenantController {
       if (clusters.get(key)) control.nudge(key);
     },
   });
+  const reportReady = readiness({ kube, clock, events, log, runtime, datastore, admissions, door: peoples });
   const ready = new Map<string, TenantRef>();
   /** Until when, at most, somebody needs it awake who is no caller: until its machine is given back. */
   const needed = new Map<string, number>();
@@ -308,8 +308,8 @@ export function tenantController(options: TenantOptions): TenantController {
       await way.open(plane, await admissions.read(plane.ref), signal);
     });
     await stage(cluster, "DatastoreFull", signal, () => closeWhenFull(key, plane));
-    await tenantSecrets(kube, plane.ref, cluster.metadata.uid ?? "").writeKubeconfig(peoplesKubeconfig(plane));
-    await reportReady(cluster, plane, kept, turned(judged.status, "awake", clock.now(), judged.decision.why));
+    await tenantSecrets(kube, plane.ref, cluster.metadata.uid ?? "").writeKubeconfig(peoplesKubeconfig(plane, peoples));
+    await reportReady(cluster, { plane, kept, sleep: turned(judged.status, "awake", clock.now(), judged.decision.why) });
     if (!ready.has(key)) {
       ready.set(key, plane.ref);
       changed();
@@ -399,60 +399,6 @@ export function tenantController(options: TenantOptions): TenantController {
     const state = datastore.usage(plane.id)?.state;
     const one = held.of(key);
     if (one && state !== undefined && state !== "stopped") await keepFull(one.kube, state === "full");
-  }
-
-  /** People come in by the front door, which wakes a sleeper; where there is none, by the apiserver's own port. */
-  function peoplesWay({ ref, port }: Pick<ControlPlane, "ref" | "port">): { readonly server: string; readonly serverName?: string } {
-    const address = listen.people[0] ?? listen.nodes;
-    if (!isolation) return { server: `https://${address}:${port}` };
-    const { frontDoor, domain } = isolation;
-    const host = frontDoor.address === EVERYWHERE ? address : frontDoor.address;
-    const [serverName = ""] = hostNames(ref, domain);
-    return { server: `https://${host}:${frontDoor.port}`, serverName };
-  }
-
-  function peoplesKubeconfig(plane: ControlPlane): string {
-    const { ref, bundle } = plane;
-    const client = keyedOf(bundle, "people");
-    return kubeconfig({ ...peoplesWay(plane), ca: trustOf(bundle), user: `${ref.name}-admin`, cluster: tenantText(ref), client });
-  }
-
-  async function reportReady(
-    cluster: VirtualCluster,
-    { ref, port, spec, id }: ControlPlane,
-    kept: KeyReport,
-    sleep: SleepStatus,
-  ): Promise<void> {
-    const { server: endpoint, serverName } = peoplesWay({ ref, port });
-    if (!isReady(cluster)) {
-      const seconds = Math.round((clock.now().getTime() - Date.parse(cluster.metadata.creationTimestamp ?? "")) / 1000);
-      events.record(cluster, "Normal", "Ready", `the control plane answers at ${endpoint}`);
-      log.info({ tenant: tenantText(refOf(cluster)), endpoint, seconds }, "tenant ready");
-    }
-    const again = (await runtime.restarts(id))?.slice(0, 4000);
-    const joined = (await admissions.read(refOf(cluster))).filter((node) => node.tokenId === undefined);
-    await report(kube, clock, cluster, {
-      phase: "Ready",
-      nodes: joined.length,
-      version: spec.version,
-      endpoint,
-      nodeEndpoint: `https://${listen.nodes}:${port}`,
-      pki: kept.status,
-      sleep,
-      set: [
-        datastoreFull(datastore.usage(id), clock.now()),
-        kept.condition,
-        spec.datastore.kind === "dedicated"
-          ? met("DatastoreReady", "Dedicated", "its objects are in an etcd of its own")
-          : met("DatastoreReady", "InShard", "its objects are in a shared etcd, in a range of its own"),
-        isolation
-          ? met("Isolated", "Cell", "its processes have a user, a cgroup, a network and a file system of their own")
-          : pending("Isolated", "IsolationOff", "tenants.isolation is none: its apiserver reaches what this host reaches"),
-        met("ControlPlaneReady", again === undefined ? "Running" : "Restarted", again ?? "apiserver, controller-manager and scheduler run"),
-        met("AdmissionReady", "GateClosed", "a node without a live claim was seen to be refused"),
-        met("Ready", "Ready", `people reach it at ${endpoint}${serverName ? ` as ${serverName}` : ""}`),
-      ],
-    });
   }
 
   async function remove(cluster: VirtualCluster, signal: AbortSignal): Promise<{ readonly afterMs: number } | undefined> {
@@ -573,5 +519,4 @@ const NAMELESS: VirtualCluster = {
   metadata: { name: "warm", namespace: SYSTEM_NAMESPACE },
   spec: {},
 };
-const EVERYWHERE = "0.0.0.0";
 const SERVICE_NAMES = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
