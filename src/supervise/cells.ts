@@ -31,6 +31,8 @@ export interface Cells {
 const THAW_TIMEOUT_MS = 15_000;
 const START_TIMEOUT_MS = 60_000;
 const AWAKE_POLL_MS = 20;
+/** Nothing but a signal, where nobody is asked whether it is ready. */
+const LEAST_READY_MS = 1_000;
 /** Pages that are written out take a little more room than they had. */
 const ROOM_TO_SPARE = 1.1;
 
@@ -172,12 +174,12 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
   }
 
   /** In vain where it is in memory still, or cannot be: it comes back page by page then. */
-  async function prefetch({ native, name }: CellPlace, members: readonly Child[]): Promise<void> {
+  async function prefetch({ native, name }: CellPlace, members: readonly Child[], cut: AbortSignal): Promise<void> {
     const frozen = processesOf(members.filter((child) => child.status().state === "frozen"));
     if (frozen.length === 0) return;
-    await runNative(native, ["page", "in", ...frozen.map(ticketOf)]).catch((error: unknown) =>
-      log.warn({ cell: name, reason: reasonOf(error) }, "its memory is not brought back ahead of need"),
-    );
+    await runNative(native, ["page", "in", ...frozen.map(ticketOf)], cut).catch((error: unknown) => {
+      if (!cut.aborted) log.warn({ cell: name, reason: reasonOf(error) }, "its memory is not brought back ahead of need");
+    });
   }
 
   /** Who left his parent's session goes on too. */
@@ -192,26 +194,28 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
    * @throws what did not become ready, or an awake probe that does not pass
    */
   async function rouse(place: CellPlace, members: readonly Child[], timeoutMs: number, cut: AbortSignal): Promise<void> {
-    const until = clock.now().getTime() + timeoutMs;
-    const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), cut]);
-    const ready = (child: Child) => child.waitReady(Math.max(0, until - clock.now().getTime()), cut);
     const { doors, others } = parted(members);
     const asked = others.filter((child) => child.spec().ready !== undefined);
     const ofThem = others.filter((child) => child.spec().ready === undefined);
-    await prefetch(place, [...doors, ...asked]);
+    await prefetch(place, [...doors, ...asked], cut);
+    // a slow disk is no fault of theirs: their time begins when they can go on
+    const until = clock.now().getTime() + timeoutMs;
+    const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), cut]);
+    const ready = (child: Child) => child.waitReady(Math.max(LEAST_READY_MS, until - clock.now().getTime()), cut);
     for (const door of doors) await door.rouse();
     await Promise.all(asked.map((child) => child.rouse()));
-    const fetched = prefetch(place, ofThem);
+    const fetched = prefetch(place, ofThem, cut);
     await Promise.all([...doors, ...asked].map(ready));
-    await Promise.all(asked.map((child) => answers(child.spec(), limit)));
+    await Promise.all(asked.map((child) => answers(child.spec(), limit, cut)));
     await fetched;
     await Promise.all(ofThem.map((child) => child.rouse()));
     await Promise.all(ofThem.map(ready));
   }
 
-  async function answers({ name, awake }: ChildSpec, limit: AbortSignal): Promise<void> {
+  async function answers({ name, awake }: ChildSpec, limit: AbortSignal, cut: AbortSignal): Promise<void> {
     while (awake && !(await isReady(awake, limit))) {
-      if (limit.aborted) throw new Error(`${name} does not answer a call`, { cause: limit.reason });
+      cut.throwIfAborted();
+      if (limit.aborted) throw new Error(`${name} does not answer a call`);
       await clock.sleep(AWAKE_POLL_MS);
     }
   }

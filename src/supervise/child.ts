@@ -203,7 +203,10 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
   function ended(how: string, group?: number): void {
     const { spec } = record;
     // its last words are not in a log that had no room for them
-    const room = hasRoom(spec.logFile);
+    const room = hasRoom(
+      spec.logFile,
+      usersOf(spec).every((uid) => uid === 0),
+    );
     const reason = room ? how : `${how}; the disk of ${spec.logFile} is full`;
     // what it left in its group would hold its ports and files
     if (group !== undefined) killLeftovers(group);

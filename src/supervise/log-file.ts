@@ -23,11 +23,14 @@ export function lossyLog(descriptor: number): { write(line: string): void } {
   };
 }
 
-/** Whether a log on this disk could take some lines more. */
-export function hasRoom(file: string): boolean {
+/**
+ * Whether a log on this disk could take some lines more.
+ * @param ofRoot it is root who writes it, and may use what file systems keep for him
+ */
+export function hasRoom(file: string, ofRoot: boolean): boolean {
   try {
-    const { bavail, bsize } = statfsSync(dirname(file));
-    return bavail * bsize >= TAIL_BYTES;
+    const { bavail, bfree, bsize } = statfsSync(dirname(file));
+    return (ofRoot ? bfree : bavail) * bsize >= TAIL_BYTES;
   } catch {
     // it went with what it was of
     return true;

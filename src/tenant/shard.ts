@@ -42,7 +42,6 @@ export interface Shard {
 
 const LEAF_DAYS = 90;
 const READY_TIMEOUT_MS = 60_000;
-const RESTART_TIMEOUT_MS = 1_000;
 /** Of etcd's own compaction, which stands in where no daemon compacts: see upkeep.ts. */
 const COMPACTION = "1h";
 /** Within the shard's directory; relative, since the path of a Unix socket holds 107 bytes. */
@@ -129,13 +128,20 @@ export function etcdShard(options: ShardOptions): Shard {
     const before = await running?.catch(() => undefined);
     if (before && !needsRenewal(before.certificate, options.now())) {
       await supervisor.ensure(childOf(options, before.endpoint));
-      // one that does not run says why by its last words, and nobody's call would
-      await supervisor.waitReady(name, { timeoutMs: RESTART_TIMEOUT_MS, signal });
+      await sayWhyItEnded(before.endpoint);
       return before;
     }
     await before?.etcd.close();
     running = start(signal);
     return running;
+  }
+
+  /** Nobody's call would: it is refused, or hangs. @throws IRW_DATASTORE while it waits to be started again */
+  async function sayWhyItEnded(endpoint: string): Promise<void> {
+    const child = (await supervisor.list()).find((one) => one.name === name);
+    if (child?.state !== "backing-off") return;
+    const reason = [child.reason ?? "it ended", ...(child.lastLog ? [`its last lines:\n${child.lastLog}`] : [])].join("; ");
+    throw new IronwrightError("IRW_DATASTORE", { endpoint, reason });
   }
 
   /** One start at a time: tenants are reconciled side by side. */

@@ -12,7 +12,8 @@ import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 import { cellsOf, controllerOf, createTenant, kubeOfPeople, readyTenant } from "./tenant-world.ts";
 
 const ACME = { namespace: "default", name: "acme" };
-const PORTS = { from: 21_531, to: 21_534 };
+const PORTS = { from: 21_541, to: 21_544 };
+const isRoot = process.getuid?.() === 0;
 const MIB = 2 ** 20;
 /** Two segments of etcd's log, which it makes ahead at 64 MB each, and some room for its file. */
 const DISK_BYTES = 176 * MIB;
@@ -20,12 +21,15 @@ const DISK_BYTES = 176 * MIB;
 let host: HostControlPlane;
 let tenants: TenantController;
 let datastore: string;
+let mounted = false;
 
 beforeAll(async () => {
+  if (!isRoot) return;
   host = await withHost();
   datastore = join(host.dir, "datastore");
   await mkdir(datastore, { mode: 0o711 });
   execFileSync("mount", ["-t", "tmpfs", "-o", `size=${DISK_BYTES},mode=711`, "ironwright-test", datastore]);
+  mounted = true;
   tenants = controllerOf(host, PORTS, cellsOf(host, 2_969_000, PORTS.from - 1));
   await tenants.start();
   await createTenant(host, ACME.name);
@@ -35,11 +39,12 @@ beforeAll(async () => {
 afterAll(async () => {
   await tenants?.stop();
   await host?.supervisor.shutdown();
-  if (datastore) execFileSync("umount", [datastore]);
+  // lazily: what still reads there is none of the supervisor's
+  if (mounted) execFileSync("umount", ["--lazy", datastore]);
   await host?.stop();
 });
 
-test("a full disk is said, and once there is room every acknowledged write is there", async () => {
+test.runIf(isRoot)("a full disk is said, and once there is room every acknowledged write is there", async () => {
   const kube = await kubeOfPeople(host, ACME);
   const filler = join(datastore, "filler");
   const kept: ConfigMap[] = [];

@@ -18,7 +18,7 @@ const { values } = parseArgs({
 });
 const lives = Number(values.lives);
 const seed = Number(values.seed);
-const PORTS = { from: 21_511, to: 21_519 };
+const PORTS = { from: 21_561, to: 21_569 };
 const UIDS = { from: 2_968_000, to: 2_968_100 };
 const DEADLINE_MS = 120_000;
 /** About what a cold creation and a deletion take. */

@@ -23,7 +23,7 @@ const seed = Number(values.seed);
 const ANSWER_MS = 90_000;
 const SLEEP_MS = 60_000;
 const REF = { namespace: "default", name: "sleeper" };
-const PORTS = { from: 21_505, to: 21_509 };
+const PORTS = { from: 21_551, to: 21_559 };
 
 const world = await openSoak({ ports: PORTS, uid: 2_965_000, seed });
 const { host, random, pick } = world;
