@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
-/** Files about control planes of tenants: each waits more than it works, and has ports and users of its own, so two run at once. */
-const TENANTS = ["backup", "datastore", "gateway", "hibernate", "tenant*", "upstream", "warm-pool"].map(
+/** Files about control planes of tenants, and a guest: each waits more than it works, and has ports and users of its own, so two run at once. */
+const TENANTS = ["backup", "datastore", "gateway", "hibernate", "swap-guest", "tenant*", "upstream", "warm-pool"].map(
   (name) => `test/flow/${name}.test.ts`,
 );
 

@@ -11,6 +11,10 @@ const soaks: Readonly<Record<string, { readonly file: string; readonly says: str
     file: "certificates.ts",
     says: "a control plane frozen until its certificates have ended, and how soon it works again: [--frozen SECONDS]",
   },
+  "full-disk": {
+    file: "full-disk.ts",
+    says: "the disk of the tenants' etcd fills up while somebody writes",
+  },
   tenants: {
     file: "tenants.ts",
     says: "a tenant asleep and awake again and again, with writes in flight and a fault each time: [--cycles N] [--seed N] [--faults A,B]",

@@ -299,6 +299,19 @@ describe("nodes", () => {
     expect(worldOf(going).tenants[0]?.pods.map((one) => one.key)).toEqual(["default/owned"]);
   });
 
+  test("a cordoned node takes who tolerates that alone; its own pods stay, and others follow and avoid them", () => {
+    const cordoned = node("gpu-1");
+    const pods = [pod("there", { spec: { containers: [], nodeName: "gpu-1" }, metadata: { name: "there", labels: { app: "a" } } })];
+    const up = known(
+      { claims: [claim("gpu-1", true)] },
+      { nodes: [{ ...cordoned, spec: { ...cordoned.spec, unschedulable: true } }], pods },
+    );
+    expect(first(up)?.leaving).toBe(false);
+    expect(first(up)?.taints).toContainEqual({ key: "node.kubernetes.io/unschedulable", effect: "NoSchedule" });
+    expect(first(up)?.pods?.map((one) => one.key)).toEqual(["default/there"]);
+    expect(worldOf(up).tenants[0]?.pods).toEqual([]);
+  });
+
   test("no number of pods that a tenant can write stops the plan for everybody", { timeout: 60_000 }, () => {
     const unschedulable = { conditions: [{ type: "PodScheduled", status: "False" as const, reason: "Unschedulable" }] };
     const pods = Array.from({ length: 130_000 }, (_, n) => [

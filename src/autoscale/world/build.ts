@@ -219,15 +219,18 @@ function daemonNames(pod: Pod): string[] {
     .map((owner) => `${pod.metadata.namespace}/${owner.name}`);
 }
 
+/** Who may go to a cordoned node is who tolerates this, as kube-scheduler's NodeUnschedulable has it; what runs there stays. */
+const CORDONED: Taint = { key: "node.kubernetes.io/unschedulable", effect: "NoSchedule" };
+
 /** Until it is registered a node lacks the taints of its claim. */
 function taintsOf(claim: NodeClaim | undefined, node: Node | undefined, initialized: boolean): readonly Taint[] {
-  const own = node?.spec.taints ?? [];
+  const own = [...(node?.spec.taints ?? []), ...(node?.spec.unschedulable ? [CORDONED] : [])];
   return initialized ? own : [...own, ...(claim?.spec.taints ?? [])];
 }
 
 /** Pods placed there now would not stay. */
 function isLeaving(claim: NodeClaim | undefined, node: Node | undefined): boolean {
-  if (claim?.metadata.deletionTimestamp || node?.metadata.deletionTimestamp || node?.spec.unschedulable) return true;
+  if (claim?.metadata.deletionTimestamp || node?.metadata.deletionTimestamp) return true;
   return node?.spec.taints?.some((taint) => taint.key === TAINT_DISRUPTED) ?? false;
 }
 
