@@ -131,7 +131,8 @@ export async function cellWorld(options: { readonly diskMiB?: number } = {}): Pr
       await current.shutdown().catch((error: unknown) => {
         if (!isError(error, "IRW_SUPERVISOR_UNREACHABLE")) throw error;
       });
-      if (options.diskMiB !== undefined) execFileSync("umount", [dir]);
+      // who was ended last is not gone at once
+      if (options.diskMiB !== undefined) await eventually("nobody is on the disk", async () => void execFileSync("umount", [dir]), 10_000);
       rmSync(dir, { recursive: true, force: true });
     },
   };
