@@ -18,7 +18,7 @@ const (
 	loopPoll     = 10 * time.Millisecond
 )
 
-// attachLoop makes the file a block device, past the page cache where the file system can.
+// attachLoop makes the file a block device, past the page cache: in there it would take the memory that is to be freed.
 func attachLoop(file *os.File) (*os.File, error) {
 	control, err := openControl("/dev/loop-control", "loop-control")
 	if err != nil {
@@ -43,7 +43,9 @@ func attachLoop(file *os.File) (*os.File, error) {
 		copy(config.Info.File_name[:len(config.Info.File_name)-1], file.Name())
 		err = unix.IoctlLoopConfigure(int(loop.Fd()), &config)
 		if err == nil {
-			return loop, nil
+			if err = isDirect(loop); err == nil {
+				return loop, nil
+			}
 		}
 		loop.Close()
 		// EBUSY: somebody else was quicker
@@ -52,6 +54,18 @@ func attachLoop(file *os.File) (*os.File, error) {
 		}
 	}
 	return nil, errors.New("others take each that is free")
+}
+
+// isDirect fails where the kernel did without direct I/O, which it does not say by itself.
+func isDirect(loop *os.File) error {
+	info, err := unix.IoctlLoopGetStatus64(int(loop.Fd()))
+	if err != nil {
+		return err
+	}
+	if info.Flags&unix.LO_FLAGS_DIRECT_IO == 0 {
+		return errors.New("its file system has no direct I/O")
+	}
+	return nil
 }
 
 // detachLoops lets go of the file, whoever attached it.

@@ -23,7 +23,8 @@ import (
 //
 // plain is the file itself; encrypted a mapping over it, by a key that nobody keeps; zram compressed memory, which FILE only names. It
 // is new: what an earlier one holds of anybody's memory is not kept. off brings back what is in it first, and removes it, also what was
-// left half made. show prints what is on as JSON, null where nothing is.
+// left half made; but a zram device whose maker was killed before it wrote the header is nobody's, empty, and stays until the next start
+// of the machine. show prints what is on as JSON, null where nothing is.
 func swap(args []string) error {
 	switch {
 	case len(args) == 4 && args[0] == "on" && swapKinds[args[1]] != nil:
@@ -43,8 +44,8 @@ func swap(args []string) error {
 
 const (
 	smallestSwap = 1 << 20
-	// swapPriority: before what else the host has, for this is where it belongs
-	swapPriority   = 100
+	// swapPriority, the highest there is: before what else the host has, for this is where it belongs. The kernel takes turns with its like
+	swapPriority   = 0x7fff
 	swapFlagPrefer = 0x8000
 )
 
@@ -93,7 +94,26 @@ func plainSwap(file string, size int64, _ swapID) (string, error) {
 	return file, handle.Close()
 }
 
+// notForSwap are file systems whose files are in memory themselves, or are written by who needs memory for it. A loop device takes them.
+var notForSwap = map[int64]string{
+	unix.TMPFS_MAGIC:           "tmpfs",
+	unix.RAMFS_MAGIC:           "ramfs",
+	unix.OVERLAYFS_SUPER_MAGIC: "overlay",
+	unix.FUSE_SUPER_MAGIC:      "FUSE",
+	unix.NFS_SUPER_MAGIC:       "NFS",
+	unix.SMB2_SUPER_MAGIC:      "SMB",
+	unix.CEPH_SUPER_MAGIC:      "Ceph",
+	unix.V9FS_MAGIC:            "9P",
+}
+
 func makeSwapFile(file string, size int64) (*os.File, error) {
+	var in unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(file), &in); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Dir(file), err)
+	}
+	if name := notForSwap[in.Type]; name != "" {
+		return nil, fmt.Errorf("%s is on %s, where no swap can be", filepath.Dir(file), name)
+	}
 	handle, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -205,7 +225,10 @@ func showSwap(file string) error {
 		return err
 	}
 	id, err := swapIDOf(file)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) {
+		return printSwap(nil)
+	}
+	if err != nil {
 		return err
 	}
 	kinds := map[string]string{file: "plain"}
@@ -215,8 +238,10 @@ func showSwap(file string) error {
 	if zram := zramOf(id); zram != "" {
 		kinds[zram] = "zram"
 	}
-	return json.NewEncoder(os.Stdout).Encode(findSwap(string(swaps), kinds))
+	return printSwap(findSwap(string(swaps), kinds))
 }
+
+func printSwap(found *swapInUse) error { return json.NewEncoder(os.Stdout).Encode(found) }
 
 // findSwap reads /proc/swaps, proc_swaps(5): sizes in KiB, and what a name may not hold is escaped.
 func findSwap(swaps string, kinds map[string]string) *swapInUse {

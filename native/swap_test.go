@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
@@ -39,6 +43,26 @@ func TestSwapIDIsOfOneFileAlone(t *testing.T) {
 			t.Errorf("%s is %x like %q, %v", file, id, seen[id], err)
 		}
 		seen[id] = file
+	}
+}
+
+func TestSwapFileIsNotMadeInMemory(t *testing.T) {
+	dir := "/dev/shm"
+	var in unix.Statfs_t
+	if err := unix.Statfs(dir, &in); err != nil || in.Type != unix.TMPFS_MAGIC {
+		t.Skip("no tmpfs there")
+	}
+	file := filepath.Join(dir, "ironwright-"+strconv.Itoa(os.Getpid()))
+	handle, err := makeSwapFile(file, smallestSwap)
+	if handle != nil {
+		handle.Close()
+		os.Remove(file)
+	}
+	if err == nil || !strings.Contains(err.Error(), "/dev/shm is on tmpfs") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", file, err)
 	}
 }
 

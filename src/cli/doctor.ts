@@ -10,6 +10,8 @@ import { doctorBootCommand } from "./doctor-boot/command.ts";
 import { type Finding, findingLines } from "./doctor-boot/judge.ts";
 import type { GlobalOptions } from "./options.ts";
 
+type Sleep = Pick<Config["tenants"]["sleep"], "swapMedium" | "swapEncryption">;
+
 export function doctorCommand(global: () => GlobalOptions): Command {
   const doctor = new Command("doctor").description("say what this host lacks, with the mend").action(async () => {
     const findings = await examine(global());
@@ -79,9 +81,9 @@ async function running(config: Config): Promise<readonly Finding[]> {
           : { what: child.name, wrong: `${child.state}: ${child.reason ?? ""}`, mend: `see ${child.logFile}` },
       );
     }
-    findings.push(...swapFindings(await supervisor.swap(), config));
+    findings.push(...swapFindings(await supervisor.swap(), config.tenants.sleep));
   } catch (error) {
-    findings.push({ what: "supervisor", wrong: reasonOf(error), mend: "ironwright serve" });
+    findings.push({ what: "supervisor", wrong: reasonOf(error), mend: "ironwright serve; restart one that is older than this program" });
   }
   const kubeconfig = config.host.kubeconfig ?? join(config.dataDir, "kubeconfig");
   try {
@@ -94,11 +96,18 @@ async function running(config: Config): Promise<readonly Finding[]> {
   return findings;
 }
 
-function swapFindings({ on, kind, reason }: SwapStatus, { tenants: { sleep } }: Config): readonly Finding[] {
-  if (!on) return [];
-  if (kind !== "plain" || sleep.swapEncryption === "off") return [{ what: `swap of sleeping control planes (${kind})` }];
-  const mend = "modprobe loop dm_crypt; or have dataDir on an encrypted disk, and say so: tenants.sleep.swapEncryption: off";
-  return [{ what: "swap of sleeping control planes", wrong: `it is not encrypted: ${reason ?? "none was asked for"}`, mend }];
+export function swapFindings({ on, kind, reason }: SwapStatus, { swapMedium, swapEncryption }: Sleep): readonly Finding[] {
+  const what = "swap of sleeping control planes";
+  const modules = swapMedium === "zram" ? "zram" : "loop dm_crypt";
+  if (!on) {
+    // until the first one sleeps nobody asks for it
+    if (reason === undefined) return [];
+    const mend = `modprobe ${modules}, or make room, whichever it is; the next one that falls asleep has it tried again`;
+    return [{ what, wrong: `there is none: ${reason}`, mend }];
+  }
+  if (kind !== "plain" || swapEncryption === "off") return [{ what: `${what} (${kind})` }];
+  const mend = `modprobe ${modules}, and restart the supervisor; or have dataDir on an encrypted disk, and say so: tenants.sleep.swapEncryption: off`;
+  return [{ what, wrong: `it is in clear: ${reason ?? "nothing else was asked for"}`, mend }];
 }
 
 function attempt<T>(run: () => T): { readonly value: T } | { readonly failed: string } {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { cellCommand, entryOf } from "./cell.ts";
-import { noRoomFor } from "./cells.ts";
+import { noRoomFor, noRoomInOurs } from "./cells.ts";
 import { identify } from "./process.ts";
 import { type ChildRecord, settled } from "./record.ts";
 import { isSame } from "./spec.ts";
@@ -80,6 +80,18 @@ test.each([
 ])("freezing with %s", (_, total, free, reason) => {
   const meminfo = `MemTotal: 8 kB\nSwapTotal:      ${total * 1024} kB\nSwapFree:       ${free * 1024} kB\n`;
   expect(noRoomFor(200 * 2 ** 20, meminfo)).toBe(reason);
+});
+
+test.each([
+  ["absent", { on: false, bytes: 0, usedBytes: 0, reason: "no dm-crypt" }, 0, "there is no encrypted swap: no dm-crypt"],
+  ["in clear", { on: true, kind: "plain", bytes: 900, usedBytes: 0 }, 0, "there is no encrypted swap"],
+  ["nearly full", { on: true, kind: "encrypted", bytes: 900, usedBytes: 695 }, 0, "it holds 200 MiB, and swap has room for 205 MiB"],
+  ["where two others go", { on: true, kind: "zram", bytes: 900, usedBytes: 0 }, 700, "it holds 200 MiB, and swap has room for 130 MiB"],
+  ["promised to others", { on: true, kind: "zram", bytes: 900, usedBytes: 0 }, 900, "it holds 200 MiB, and swap has room for 0 MiB"],
+  ["large enough", { on: true, kind: "encrypted", bytes: 900, usedBytes: 300 }, 300, undefined],
+] as const)("freezing into our swap alone, which is %s", (_, { bytes, usedBytes, ...more }, others, reason) => {
+  const status = { bytes: bytes * 2 ** 20, usedBytes: usedBytes * 2 ** 20, ...more };
+  expect(noRoomInOurs(200 * 2 ** 20, others * 2 ** 20, status)).toBe(reason);
 });
 
 test("looking at all cells asks the kernel once in ten seconds, for all of them", async () => {

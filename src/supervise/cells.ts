@@ -7,7 +7,8 @@ import { openDoor, shutDoor } from "./door.ts";
 import { runNative } from "./native.ts";
 import { isReady } from "./probe.ts";
 import type { ProcessIdentity } from "./process.ts";
-import type { CellPlace, CellState, CellStatus, CellUsage, ChildSpec, Slept, Woken } from "./supervisor.ts";
+import type { CellPlace, CellState, CellStatus, CellUsage, ChildSpec, Slept, SwapStatus, Woken } from "./supervisor.ts";
+import type { Swap } from "./swap.ts";
 import { type Counted, countsOf, kibibytes, memoryOf, recentCounts, usageOf } from "./usage.ts";
 
 /** Cells put to sleep and woken, as a whole. */
@@ -15,7 +16,8 @@ export interface Cells {
   list(): Promise<readonly CellStatus[]>;
   states(): readonly CellState[];
   status(name: string): Promise<CellStatus | undefined>;
-  freeze(name: string): Promise<Slept>;
+  /** @param encrypted into swap of ours alone, that is not in clear */
+  freeze(name: string, encrypted: boolean): Promise<Slept>;
   stop(name: string): Promise<Slept>;
   /** @param thawMs how long what was frozen may take to answer before it is started anew */
   wake(name: string, thawMs?: number): Promise<Woken>;
@@ -36,13 +38,22 @@ const LEAST_READY_MS = 1_000;
 /** Pages that are written out take a little more room than they had. */
 const ROOM_TO_SPARE = 1.1;
 
+export interface CellSurroundings {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Ours. */
+  readonly swap: Pick<Swap, "status">;
+}
+
 /** @param children all there are, in the order in which they were made */
-export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { readonly clock: Clock; readonly log: Logger }): Cells {
+export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }: CellSurroundings): Cells {
   /** One thing at a time a cell. */
   const lines = new Map<string, Promise<unknown>>();
   const waking = new Map<string, Promise<Woken>>();
   /** Cuts short what a cell does just now. */
   const doing = new Map<string, AbortController>();
+  /** Bytes on their way into our swap, by cell. */
+  const leaving = new Map<string, number>();
   let closed = false;
 
   function inTurn<T>(name: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -94,13 +105,16 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
   }
 
   /** @param woken aborts when somebody waits for the cell: it is asleep then, and most of it still in memory */
-  async function freezeNow(name: string, woken: AbortSignal): Promise<Slept> {
+  async function freezeNow(name: string, woken: AbortSignal, encrypted: boolean): Promise<Slept> {
     const began = clock.now().getTime();
     const { members, place } = known(name);
-    if (stateOf(members) !== "frozen") {
+    const isFrozen = stateOf(members) === "frozen";
+    if (encrypted || !isFrozen) {
       const held = processesOf(members).reduce((sum, process) => sum + memoryOf(process, "RssAnon"), 0);
-      const reason = noRoomFor(held, readFileSync("/proc/meminfo", "utf8"));
+      const reason = encrypted ? await noRoomInOursNow(name, held) : noRoomFor(held, readFileSync("/proc/meminfo", "utf8"));
       if (reason !== undefined) return stopNow(name, reason);
+    }
+    if (!isFrozen) {
       const { doors, others } = parted(members);
       await Promise.all(others.map((child) => child.rest("frozen")));
       for (const door of doors) {
@@ -122,6 +136,13 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
     const slept: Slept = { state: "frozen", ...(await usageNow(members, place)), ms: clock.now().getTime() - began };
     log.info({ cell: name, ...slept }, "frozen");
     return slept;
+  }
+
+  async function noRoomInOursNow(name: string, held: number): Promise<string | undefined> {
+    const others = [...leaving.values()].reduce((sum, bytes) => sum + bytes, 0);
+    // before it is looked at: who comes meanwhile counts this one, and who is out by then is counted there
+    leaving.set(name, held);
+    return noRoomInOurs(held, others, await swap.status());
   }
 
   async function pushOut({ name, native }: CellPlace, members: readonly Child[], woken: AbortSignal): Promise<void> {
@@ -249,7 +270,10 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log }: { re
       const place = membersOf(name)[0]?.spec().cell;
       return place && statusOf(name, (await countsOf([place]))[name]);
     },
-    freeze: (name) => whileOpen(name, (woken) => freezeNow(name, waking.has(name) ? AbortSignal.abort() : woken)),
+    freeze: (name, encrypted) =>
+      whileOpen(name, (woken) =>
+        freezeNow(name, waking.has(name) ? AbortSignal.abort() : woken, encrypted).finally(() => leaving.delete(name)),
+      ),
     stop: (name) => whileOpen(name, () => stopNow(name)),
     wake,
     alone(name, call) {
@@ -290,7 +314,16 @@ function ticketOf({ pid, startTicks }: ProcessIdentity): string {
 /** Why so many bytes cannot be frozen, or undefined when there is room for them. */
 export function noRoomFor(held: number, meminfo: string): string | undefined {
   if (kibibytes(meminfo, "SwapTotal") === 0) return "there is no swap";
-  const free = kibibytes(meminfo, "SwapFree") * 1024;
+  return noRoomIn(held, kibibytes(meminfo, "SwapFree") * 1024);
+}
+
+/** The same of our swap alone, where none of it may be in clear. @param others bytes that go into it at the same time */
+export function noRoomInOurs(held: number, others: number, { kind = "plain", bytes, usedBytes, reason }: SwapStatus): string | undefined {
+  if (kind === "plain") return `there is no encrypted swap${reason === undefined ? "" : `: ${reason}`}`;
+  return noRoomIn(held, Math.max(0, bytes - usedBytes - others * ROOM_TO_SPARE));
+}
+
+function noRoomIn(held: number, free: number): string | undefined {
   if (held * ROOM_TO_SPARE <= free) return undefined;
   return `it holds ${mebibytes(held)} MiB, and swap has room for ${mebibytes(free)} MiB`;
 }

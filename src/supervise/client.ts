@@ -30,7 +30,7 @@ export function connectSupervisor(socket: string): Supervisor {
       const status = await call<Partial<CellStatus>>("GET", cellPath(name));
       return status.name === undefined ? undefined : (status as CellStatus);
     },
-    freezeCell: (name) => call("POST", cellPath(name, "/freeze")),
+    freezeCell: (name, { encrypted = false } = {}) => call("POST", cellPath(name, encrypted ? "/freeze?encrypted=1" : "/freeze")),
     stopCell: (name) => call("POST", cellPath(name, "/stop")),
     wakeCell: (name, { thawMs } = {}) => call("POST", cellPath(name, thawMs === undefined ? "/wake" : `/wake?thawMs=${thawMs}`)),
     keepSwap: (wanted) => call("PUT", "/swap", { body: wanted }),

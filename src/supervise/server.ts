@@ -52,8 +52,8 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   const children = new Map<string, Child>();
   /** Removals under way: a name is given anew only when its old child is gone. */
   const removals = new Map<string, Promise<void>>();
-  const cells = cellKeeper(() => children.values(), { clock, log });
   const swap = swapKeeper(dir, log);
+  const cells = cellKeeper(() => children.values(), { clock, log, swap });
   await swap.resume();
   for (const record of settled(readRecords(records, log))) children.set(record.spec.name, childOf(record));
   // all that run are known before the first one is started: whoever starts joins the network of one that runs
@@ -164,7 +164,7 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     route("GET", /^\/cells$/, async () => cells.list()),
     route("GET", /^\/cell-states$/, async () => cells.states()),
     ...cellRoutes,
-    route("POST", /^\/cells\/([^/]+)\/freeze$/, async ({ name }) => cells.freeze(name)),
+    route("POST", /^\/cells\/([^/]+)\/freeze$/, async ({ name, query }) => cells.freeze(name, query.has("encrypted"))),
     route("POST", /^\/cells\/([^/]+)\/stop$/, async ({ name }) => cells.stop(name)),
     route("GET", /^\/swap$/, async () => swap.status()),
     route("PUT", /^\/swap$/, async ({ body }) => swap.keep(parseSwap(body))),

@@ -138,7 +138,7 @@ export interface SwapStatus {
   readonly kind?: "plain" | "encrypted" | "zram";
   readonly bytes: number;
   readonly usedBytes: number;
-  /** Why there is none, or why it is not what was asked for: of that size, or encrypted. */
+  /** Why there is none although it was asked for, or why it is not what was asked for: of that size, or encrypted. */
   readonly reason?: string;
 }
 
@@ -181,8 +181,9 @@ export interface Supervisor {
   /**
    * Stops the cell's processes in place and pushes their memory out to swap. Where there is no swap for it, its processes are ended, and
    * it is said why. Either way nothing of it runs until it is woken, also after a restart of the supervisor or the machine.
+   * @param options `encrypted`: into swap of ours alone that is encrypted or in zram, and only where all of it has room there
    */
-  freezeCell(name: string): Promise<Slept>;
+  freezeCell(name: string, options?: { readonly encrypted?: boolean }): Promise<Slept>;
   /** Ends its processes, and keeps what they were. */
   stopCell(name: string): Promise<Slept>;
   /**

@@ -14,7 +14,9 @@ case $2 in
   show) cat "$here/on" 2> /dev/null || echo null ;;
   off) rm -f "$here/on" ;;
   on)
-    if [ "$3" = encrypted ] && [ -e "$here/no-crypt" ]; then echo "device mapper: no such device" >&2; exit 1; fi
+    if [ "$3" = encrypted ] && [ -e "$here/no-crypt" ]; then cat "$here/no-crypt" >&2; exit 1; fi
+    if [ "$3" = zram ] && [ -e "$here/no-zram" ]; then echo "zram: no such file" >&2; exit 1; fi
+    if [ "$3" = plain ] && [ -e "$here/no-plain" ]; then echo "invalid argument" >&2; exit 1; fi
     echo "{\\"kind\\":\\"$3\\",\\"bytes\\":$5,\\"usedBytes\\":0}" > "$here/on" ;;
 esac
 `;
@@ -32,9 +34,11 @@ afterEach(() => rmSync(dir, { recursive: true }));
 
 const keeper = () => swapKeeper(dir, createLog("silent"));
 const wanted = (more: Partial<SwapWanted> = {}): SwapWanted => ({ bytes: 4 * MIB, native, ...more });
-const cannotEncrypt = () => writeFileSync(join(dir, "no-crypt"), "");
+const cannotEncrypt = (because = "device mapper: no such device") => writeFileSync(join(dir, "no-crypt"), because);
 const turnedOn = () => readFileSync(join(dir, "calls"), "utf8").match(/(?<=^on )\S+/gm) ?? [];
-const BECAUSE = "this kernel does not encrypt it: device mapper: no such device";
+const canEncrypt = () => rmSync(join(dir, "no-crypt"));
+const holding = (kind: string, usedBytes: number) => writeFileSync(join(dir, "on"), JSON.stringify({ kind, bytes: 4 * MIB, usedBytes }));
+const BECAUSE = "it cannot be encrypted: device mapper: no such device";
 
 test.each([
   ["encrypted, where nothing is said", {}, "encrypted"],
@@ -44,16 +48,57 @@ test.each([
   expect(await keeper().keep(wanted(more))).toEqual({ on: true, kind, bytes: 4 * MIB, usedBytes: 0 });
 });
 
-test("a kernel that cannot encrypt leaves it in clear, and that is said, also later and by the next supervisor; it is tried once", async () => {
+test("a kernel that cannot encrypt leaves it in clear, and that is said, also later; it is tried once a start of the supervisor", async () => {
   cannotEncrypt();
   const plain = { on: true, kind: "plain", bytes: 4 * MIB, usedBytes: 0, reason: BECAUSE };
   const swap = keeper();
   expect(await swap.keep(wanted())).toEqual(plain);
   expect(await swap.keep(wanted())).toEqual(plain);
+  expect(await swap.status()).toEqual(plain);
+  expect(turnedOn()).toEqual(["encrypted", "plain"]);
+  cannotEncrypt("loop device: no such file");
   const next = keeper();
   await next.resume();
-  expect(await next.status()).toEqual(plain);
-  expect(turnedOn()).toEqual(["encrypted", "plain"]);
+  const now = { ...plain, reason: "it cannot be encrypted: loop device: no such file" };
+  expect(await next.status()).toEqual(now);
+  expect(await next.keep(wanted())).toEqual(now);
+  expect(turnedOn()).toEqual(["encrypted", "plain", "encrypted", "plain"]);
+});
+
+test("what could not be encrypted is, once the supervisor is started anew and nobody sleeps in it any more", async () => {
+  cannotEncrypt();
+  await keeper().keep(wanted());
+  holding("plain", 5);
+  canEncrypt();
+  const next = keeper();
+  await next.resume();
+  expect(await next.keep(wanted())).toMatchObject({ kind: "plain", usedBytes: 5, reason: BECAUSE });
+  holding("plain", 0);
+  const encrypted = { on: true, kind: "encrypted", bytes: 4 * MIB, usedBytes: 0 };
+  expect(await next.keep(wanted())).toEqual(encrypted);
+  expect(await next.status()).toEqual(encrypted);
+});
+
+test.each([
+  ["no dm-crypt, and it has to be encrypted", { encryption: "require" }, BECAUSE],
+  ["no zram", { medium: "zram" }, "zram: no such file"],
+  ["no room", { bytes: 2 ** 50 }, expect.stringContaining("has no room")],
+  ["neither", {}, `${BECAUSE}; nor is there a plain one: invalid argument`],
+] as const)("why there is none is said until there is one: %s", async (_, more, reason) => {
+  const none = { on: false, bytes: 0, usedBytes: 0 };
+  expect(await keeper().status()).toEqual(none);
+  cannotEncrypt();
+  for (const what of ["no-zram", "no-plain"]) writeFileSync(join(dir, what), "");
+  expect(await keeper().keep(wanted(more))).toEqual({ ...none, reason });
+  expect(await keeper().status()).toEqual({ ...none, reason });
+  canEncrypt();
+  const next = keeper();
+  await next.keep(wanted());
+  expect(await next.status()).toEqual({ on: true, kind: "encrypted", bytes: 4 * MIB, usedBytes: 0 });
+  rmSync(join(dir, "on"));
+  expect(await next.status()).toEqual({ ...none, reason: "something else took it away" });
+  await next.keep(wanted({ bytes: 0 }));
+  expect(await next.status()).toEqual(none);
 });
 
 test("where it has to be encrypted and cannot be, there is none", async () => {
@@ -66,7 +111,7 @@ test("another kind is made when another is wanted, but not over what holds someb
   const swap = keeper();
   await swap.keep(wanted({ encryption: "off" }));
   expect(await swap.keep(wanted({ encryption: "require" }))).toMatchObject({ kind: "encrypted" });
-  writeFileSync(join(dir, "on"), JSON.stringify({ kind: "encrypted", bytes: 4 * MIB, usedBytes: 5 }));
+  holding("encrypted", 5);
   expect(await swap.keep(wanted({ medium: "zram" }))).toMatchObject({
     kind: "encrypted",
     reason: expect.stringContaining("those who sleep"),
@@ -77,7 +122,7 @@ test("after a start of the machine it is made again, and encrypted where that ca
   cannotEncrypt();
   await keeper().keep(wanted());
   rmSync(join(dir, "on"));
-  rmSync(join(dir, "no-crypt"));
+  canEncrypt();
   const next = keeper();
   await next.resume();
   expect(await next.status()).toEqual({ on: true, kind: "encrypted", bytes: 4 * MIB, usedBytes: 0 });

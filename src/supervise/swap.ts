@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, statfsSync } from "node:fs";
+import { rmSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { reasonOf } from "../core/errors.ts";
@@ -28,8 +28,8 @@ interface InUse {
 
 /** What was asked for last, on disk. */
 interface Kept extends SwapWanted {
-  /** Why it is in clear although that was not what was wanted. */
-  readonly plainBecause?: string;
+  /** Why there is none, or why it is in clear although that was not what was wanted. */
+  readonly reason?: string;
 }
 
 /** What stays free on the disk that holds it: etcd stops writing on a full one. */
@@ -40,17 +40,21 @@ export function swapKeeper(dir: string, log: Logger): Swap {
   const record = join(dir, "swap", "wanted.json");
   /** One thing at a time. */
   const inTurn = turns();
+  /** Once a start: modules may have been loaded since the last one, and it is not made anew each time that somebody sleeps. */
+  let hasTriedToEncrypt = false;
 
   async function keepNow(wanted: SwapWanted): Promise<SwapStatus> {
     try {
       const before = await inUse(wanted.native);
-      const because = kept()?.plainBecause;
-      if (before && fits(before, wanted, because)) return statusOf(before, because);
+      const because = kept()?.reason;
+      if (before && fits(before, wanted)) return statusOf(before, undefined);
+      if (before && because !== undefined && isSecondBest(before, wanted) && (hasTriedToEncrypt || before.usedBytes > 0))
+        return statusOf(before, because);
       if (before && before.usedBytes > 0)
         return statusOf(before, `it stays as it is while ${before.usedBytes} bytes of those who sleep are in it`);
+      if (wanted.bytes > 0) return await make(wanted);
       await takeAway(wanted.native);
-      if (wanted.bytes === 0) return { ...NONE, reason: "none is wanted" };
-      return await make(wanted);
+      return NONE;
     } catch (error) {
       log.warn({ file, reason: reasonOf(error) }, "there is no swap of ours");
       return { ...NONE, reason: reasonOf(error) };
@@ -59,27 +63,44 @@ export function swapKeeper(dir: string, log: Logger): Swap {
 
   /** @throws why there is none */
   async function make(wanted: SwapWanted): Promise<SwapStatus> {
-    const { bytes, native, medium = "file", encryption = "prefer" } = wanted;
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    const { bytes, native } = wanted;
+    await runNative(native, ["swap", "off", file]);
+    keepRecord(wanted);
+    try {
+      const because = await turnOn(wanted);
+      const now = await inUse(native);
+      if (!now) throw new Error("it is not in use, although nothing failed");
+      if (because !== undefined) keepRecord({ ...wanted, reason: because });
+      log[because === undefined ? "info" : "warn"]({ file, bytes, kind: now.kind, reason: because }, "swap is on");
+      return statusOf(now, because);
+    } catch (error) {
+      keepRecord({ ...wanted, reason: reasonOf(error) });
+      throw error;
+    }
+  }
+
+  /** Why it is in clear although that was not what was wanted. */
+  async function turnOn({ bytes, native, medium = "file", encryption = "prefer" }: SwapWanted): Promise<string | undefined> {
+    const on = (kind: Kind) => runNative(native, ["swap", "on", kind, file, String(bytes)]);
     const room = statfsSync(dirname(file));
     if (medium === "file" && room.bavail * room.bsize < bytes + DISK_TO_SPARE)
       throw new Error(`${dirname(file)} has no room for ${bytes} bytes with ${DISK_TO_SPARE} to spare`);
-    keepRecord(wanted);
-    const turnOn = (kind: Kind) => runNative(native, ["swap", "on", kind, file, String(bytes)]);
-    let because: string | undefined;
-    if (medium === "zram") await turnOn("zram");
-    else if (encryption === "off") await turnOn("plain");
-    else
-      await turnOn("encrypted").catch(async (error: unknown) => {
-        because = `this kernel does not encrypt it: ${reasonOf(error)}`;
-        if (encryption === "require") throw new Error(because, { cause: error });
-        await turnOn("plain");
-        keepRecord({ ...wanted, plainBecause: because });
+    if (medium === "zram" || encryption === "off") {
+      await on(medium === "zram" ? "zram" : "plain");
+      return undefined;
+    }
+    try {
+      await on("encrypted");
+      return undefined;
+    } catch (error) {
+      hasTriedToEncrypt = true;
+      const because = `it cannot be encrypted: ${reasonOf(error)}`;
+      if (encryption === "require") throw new Error(because, { cause: error });
+      await on("plain").catch((second: unknown) => {
+        throw new Error(`${because}; nor is there a plain one: ${reasonOf(second)}`, { cause: second });
       });
-    const now = await inUse(native);
-    if (!now) throw new Error("it is not in use, although nothing failed");
-    log[because === undefined ? "info" : "warn"]({ file, bytes, kind: now.kind, reason: because }, "swap is on");
-    return statusOf(now, because);
+      return because;
+    }
   }
 
   async function inUse(native: string): Promise<InUse | undefined> {
@@ -105,14 +126,15 @@ export function swapKeeper(dir: string, log: Logger): Swap {
     status: () =>
       inTurn(async () => {
         const wanted = kept();
-        const now = wanted && (await inUse(wanted.native));
-        return now ? statusOf(now, wanted.plainBecause) : { ...NONE, reason: "nobody has asked for it yet" };
+        if (!wanted) return NONE;
+        const now = await inUse(wanted.native);
+        return now ? statusOf(now, wanted.reason) : { ...NONE, reason: wanted.reason ?? "something else took it away" };
       }),
     resume: () =>
       inTurn(async () => {
         const wanted = kept();
         if (!wanted) return;
-        const { plainBecause: _, ...again } = wanted;
+        const { reason: _, ...again } = wanted;
         await keepNow(again);
       }),
     release: () =>
@@ -131,10 +153,12 @@ function statusOf(now: InUse, reason: string | undefined): SwapStatus {
   return { on: true, ...now, ...(reason === undefined ? {} : { reason }) };
 }
 
-function fits({ kind, bytes }: InUse, wanted: SwapWanted, plainBecause: string | undefined): boolean {
+function fits({ kind, bytes }: InUse, { bytes: asked, medium = "file", encryption = "prefer" }: SwapWanted): boolean {
+  return Math.abs(bytes - asked) < SLACK && kind === (medium === "zram" ? "zram" : encryption === "off" ? "plain" : "encrypted");
+}
+
+/** It would fit, were it encrypted. */
+function isSecondBest(now: InUse, wanted: SwapWanted): boolean {
   const { medium = "file", encryption = "prefer" } = wanted;
-  const asked = medium === "zram" ? "zram" : encryption === "off" ? "plain" : "encrypted";
-  // what could not be encrypted is not tried again while it is on
-  const isSecondBest = asked === "encrypted" && encryption === "prefer" && kind === "plain" && plainBecause !== undefined;
-  return Math.abs(bytes - wanted.bytes) < SLACK && (kind === asked || isSecondBest);
+  return medium === "file" && encryption === "prefer" && fits(now, { ...wanted, encryption: "off" });
 }

@@ -39,14 +39,29 @@ const EVERY_MS = 15_000;
 export function usageMeter({ kube, measured, swap, metrics, clock, log }: UsageMeterOptions): UsageMeter {
   const ending = new AbortController();
   let countedAt = clock.now().getTime();
+  let isSwapMissed = false;
 
   async function usage(): Promise<readonly TenantUsage[]> {
     const [clusters, claims, taken] = await Promise.all([kube.list(VIRTUAL_CLUSTER), kube.list(NODE_CLAIM), measured()]);
     return usageOf(clusters.items, claims.items, clock.now(), taken);
   }
 
+  /** A supervisor of before the upgrade has no answer, and what tenants take is counted all the same. */
+  async function swapNow(): Promise<SwapStatus | undefined> {
+    try {
+      const status = await swap();
+      isSwapMissed = false;
+      return status;
+    } catch (error) {
+      if (!isSwapMissed)
+        log.warn({ reason: reasonOf(error) }, "what swap is used is not known; a supervisor older than this daemon has to be restarted");
+      isSwapMissed = true;
+      return undefined;
+    }
+  }
+
   async function count(): Promise<void> {
-    const [all, { kind, bytes, usedBytes }] = await Promise.all([usage(), swap()]);
+    const [all, swapped] = await Promise.all([usage(), swapNow()]);
     const now = clock.now().getTime();
     const seconds = Math.max(0, now - countedAt) / 1000;
     countedAt = now;
@@ -59,9 +74,9 @@ export function usageMeter({ kube, measured, swap, metrics, clock, log }: UsageM
       metrics.swapBytes,
     ])
       gauge.reset();
-    if (kind !== undefined) {
-      metrics.swapBytes.set({ kind, what: "size" }, bytes);
-      metrics.swapBytes.set({ kind, what: "used" }, usedBytes);
+    if (swapped?.kind !== undefined) {
+      metrics.swapBytes.set({ kind: swapped.kind, what: "size" }, swapped.bytes);
+      metrics.swapBytes.set({ kind: swapped.kind, what: "used" }, swapped.usedBytes);
     }
     for (const one of all) {
       const tenant = `${one.project}.${one.name}`;

@@ -117,19 +117,28 @@ describe("in a cell", () => {
     expect(() => cellPlace(isolated, `/data/${"x".repeat(100)}`, "/opt/kube", ISOLATION)).toThrow(/longer than the 107 bytes/);
   });
 
+  const NOT_OURS = "there is no swap of ours, and other swap may not be encrypted";
+
   test.each([
-    ["in clear", { on: true, kind: "plain", reason: "no dm-crypt" }, "stopped, no dm-crypt"],
-    ["absent", { on: false, reason: "no room" }, "stopped, no room"],
-    ["encrypted", { on: true, kind: "encrypted" }, "frozen"],
-    ["in memory", { on: true, kind: "zram" }, "frozen"],
-  ] as const)("where swap has to be encrypted and is %s, who sleeps is %s", async (_, swap, becomes) => {
+    ["in clear", "require", 1, { on: true, kind: "plain", reason: "no dm-crypt" }, "stopped, no dm-crypt"],
+    ["absent", "require", 1, { on: false, reason: "no room" }, "stopped, no room"],
+    ["none of ours", "require", 0, { on: false }, `stopped, ${NOT_OURS}`],
+    ["encrypted", "require", 1, { on: true, kind: "encrypted" }, "frozen, into that alone"],
+    ["in memory", "require", 1, { on: true, kind: "zram" }, "frozen, into that alone"],
+    ["none of ours", "prefer", 0, { on: false }, "frozen"],
+    ["in clear", "prefer", 1, { on: true, kind: "plain" }, "frozen"],
+  ] as const)("where swap is %s (%s, %d bytes), who sleeps is as it has to be", async (_, encryption, bytes, swap, becomes) => {
     const used = { residentBytes: 0, swappedBytes: 0, chargedBytes: 0, cpuSeconds: 0, ms: 1 };
     const supervisor = {
       keepSwap: async () => ({ bytes: 0, usedBytes: 0, ...swap }),
-      freezeCell: async () => ({ state: "frozen", ...used }),
+      freezeCell: async (_cell: string, { encrypted = false } = {}) => ({
+        state: "frozen",
+        ...(encrypted ? { reason: "into that alone" } : {}),
+        ...used,
+      }),
       stopCell: async () => ({ state: "stopped", ...used }),
     };
-    const isolation = { ...ISOLATION, swap: { bytes: 1, encryption: "require" } } as const;
+    const isolation = { ...ISOLATION, swap: { bytes, encryption } };
     const runtime = processRuntime({ supervisor: supervisor as unknown as Supervisor, kubeBin: "/opt/kube", dir: "/data", isolation });
     const { state, reason } = await runtime.hibernate(PLANE.id);
     expect([state, ...(reason === undefined ? [] : [reason])].join(", ")).toBe(becomes);

@@ -83,16 +83,14 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
 
     async hibernate(id) {
       const cell = inCell(id);
-      if (isolation?.swap && isolation.swap.bytes > 0) {
-        // made when the first one sleeps; why there is none, freezing says
-        const { kind = "plain", reason = "its swap is not encrypted" } = await supervisor.keepSwap({
-          ...isolation.swap,
-          native: isolation.native,
-        });
-        // the host's own swap may be in clear as well
-        if (isolation.swap.encryption === "require" && kind === "plain") return { ...(await supervisor.stopCell(cell)), reason };
-      }
-      return supervisor.freezeCell(cell);
+      const { native, swap } = isolation ?? {};
+      // made when the first one sleeps; why there is none, freezing says
+      const ours = native !== undefined && swap && swap.bytes > 0 ? await supervisor.keepSwap({ ...swap, native }) : undefined;
+      if (swap?.encryption !== "require") return supervisor.freezeCell(cell);
+      // the host's own swap may be in clear as well
+      const { kind = "plain", reason = "there is no swap of ours, and other swap may not be encrypted" } = ours ?? {};
+      if (kind === "plain") return { ...(await supervisor.stopCell(cell)), reason };
+      return supervisor.freezeCell(cell, { encrypted: true });
     },
     stop: async (id) => supervisor.stopCell(inCell(id)),
     wake: async (id) => supervisor.wakeCell(inCell(id)),

@@ -136,6 +136,36 @@ describe.runIf(isRoot)("sleep", () => {
     expect(existsSync(join(world.dir, "swap", "cells.swap"))).toBe(false);
   });
 
+  test("who may be in encrypted swap alone is stopped where ours is in clear, and that is said", async () => {
+    const { native } = world;
+    expect(await world.supervisor().keepSwap({ bytes: 512 * 2 ** 20, native, encryption: "off" })).toMatchObject({ kind: "plain" });
+    const slept = await world.supervisor().freezeCell(world.name, { encrypted: true });
+    expect(slept).toMatchObject({ state: "stopped", reason: "there is no encrypted swap", swappedBytes: 0 });
+    expect(await world.supervisor().wakeCell(world.name)).toMatchObject({ from: "stopped" });
+  });
+
+  test.runIf(existsSync("/sys/class/zram-control"))(
+    "into swap of ours alone it is frozen only where all of it has room there",
+    async () => {
+      const zram = (mebibytes: number) =>
+        world.supervisor().keepSwap({ bytes: mebibytes * 2 ** 20, native: world.native, medium: "zram", encryption: "require" });
+      const freeze = () => world.supervisor().freezeCell(world.name, { encrypted: true });
+      expect(await zram(32)).toMatchObject({ on: true, kind: "zram" });
+      expect(await freeze()).toMatchObject({
+        state: "stopped",
+        reason: expect.stringMatching(/^it holds \d+ MiB, and swap has room for 32 MiB$/),
+      });
+      await world.supervisor().wakeCell(world.name);
+      expect(await zram(256)).toMatchObject({ on: true, kind: "zram" });
+      expect(await freeze()).toMatchObject({ state: "frozen" });
+      expect(await world.supervisor().wakeCell(world.name)).toMatchObject({ from: "frozen", cold: false });
+      expect(await call()).toBe("1");
+      // which leaves nothing of it there
+      await world.supervisor().stopCell(world.name);
+      await world.supervisor().wakeCell(world.name);
+    },
+  );
+
   test("frozen it holds no memory; awake it goes on where it was", async () => {
     expect(await world.supervisor().keepSwap({ bytes: 512 * 2 ** 20, native: world.native })).toMatchObject({ on: true });
     const before = await world.pids();

@@ -28,7 +28,7 @@ export interface GuestOptions {
   readonly directory: string;
 }
 
-const STARTED_WITHIN_MS = 60_000;
+const STARTED_WITHIN_MS = 180_000;
 /** All TCG can, but what makes it slow. */
 const CPU = "max,-erms,-fsrm,-la57,-smap,-smep,-pku";
 const DISK_MODULES = ["virtio_pci", "virtio_blk", "ext4"];

@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { swapFindings } from "./doctor.ts";
+
+const NONE = { on: false, bytes: 0, usedBytes: 0 } as const;
+const ON = { on: true, bytes: 5, usedBytes: 0 } as const;
+
+test.each([
+  ["nobody slept yet", NONE, "file", "require", undefined],
+  ["it could not be made", { ...NONE, reason: "no dm-crypt" }, "file", "require", /^there is none: no dm-crypt; modprobe loop dm_crypt/],
+  ["zram could not be made", { ...NONE, reason: "no zram" }, "zram", "prefer", /^there is none: no zram; modprobe zram/],
+  ["it is in clear", { ...ON, kind: "plain", reason: "no loop" }, "file", "prefer", /^it is in clear: no loop; .*restart the supervisor/],
+  ["the disk is encrypted", { ...ON, kind: "plain" }, "file", "off", "swap of sleeping control planes (plain)"],
+  ["it is encrypted", { ...ON, kind: "encrypted" }, "file", "prefer", "swap of sleeping control planes (encrypted)"],
+] as const)("what is said of swap when %s", (_, status, swapMedium, swapEncryption, said) => {
+  const [finding] = swapFindings(status, { swapMedium, swapEncryption });
+  const text = finding?.wrong === undefined ? finding?.what : `${finding.wrong}; ${finding.mend}`;
+  if (typeof said === "object") expect(text).toMatch(said);
+  else expect(text).toBe(said);
+});
