@@ -2,10 +2,11 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import ssh2, { type ServerChannel } from "ssh2";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Dropbear, startDropbear } from "./dropbear.fixture.ts";
 import { connectSsh, quote, type Ssh } from "./ssh.ts";
-import { daemonKey, parseHostKey } from "./ssh-key.ts";
+import { type DaemonKey, daemonKey, parseHostKey } from "./ssh-key.ts";
 
 let server: Dropbear;
 const signal = AbortSignal.timeout(60_000);
@@ -96,6 +97,69 @@ test("output without end is cut off", async () => {
   const ssh = await connect();
   await expect(ssh.run("cat /dev/zero", { signal })).rejects.toThrow(/more than/);
   ssh.close();
+});
+
+describe("a session that forwards", () => {
+  let key: DaemonKey;
+  let asked: number;
+  let clients: number;
+  let node: ssh2.Server;
+  const begin = async (answer: (accept: () => ServerChannel) => void) => {
+    [asked, clients] = [0, 0];
+    node = new ssh2.Server({ hostKeys: [key.privateKey] }, (client) => {
+      clients += 1;
+      client.on("error", () => {});
+      client.on("authentication", (attempt) => attempt.accept());
+      client.on("tcpip", (accept) => {
+        asked += 1;
+        answer(accept);
+      });
+    });
+    await new Promise<void>((resolve) => node.listen(0, "127.0.0.1", resolve));
+  };
+  const session = () => {
+    const hostKey = parseHostKey(key.publicKey);
+    return connect({ port: (node.address() as AddressInfo).port, hostKey, key });
+  };
+  beforeAll(async () => {
+    key = await daemonKey(join(server.dir, "node"));
+  });
+  afterEach(() => new Promise<void>((resolve) => node.close(() => resolve())));
+
+  test("is ended once its server has left hundreds unanswered, and the next one begins with none", async () => {
+    await begin(() => {});
+    const ssh = await session();
+    let forwards = 0;
+    while (ssh.alive && forwards < 2_000) {
+      forwards += 1;
+      const asking = new AbortController();
+      const forward = ssh.forward("10.0.0.1", 80, asking.signal);
+      asking.abort(new Error("given up"));
+      await expect(forward).rejects.toThrow(/given up|512 connections wait/);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(forwards).toBeGreaterThan(512);
+    expect(forwards).toBeLessThan(600);
+    const next = await session();
+    await expect(next.forward("10.0.0.1", 80, AbortSignal.timeout(100))).rejects.toThrow(/timeout/);
+    expect([next.alive, clients]).toEqual([true, 2]);
+    next.close();
+  });
+
+  test("goes on when each was answered and closed, though nobody read what was said", async () => {
+    await begin((accept) =>
+      accept()
+        .on("error", () => {})
+        .end("more than anybody wants to know"),
+    );
+    const ssh = await session();
+    for (let round = 0; round < 12; round += 1) {
+      const channels = await Promise.all(Array.from({ length: 50 }, () => ssh.forward("10.0.0.1", 80, signal)));
+      for (const channel of channels) channel.destroy();
+    }
+    expect([ssh.alive, asked]).toEqual([true, 600]);
+    ssh.close();
+  });
 });
 
 test("the daemon's key is made once, for its owner's eyes alone", async () => {

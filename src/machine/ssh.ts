@@ -51,6 +51,8 @@ const OUTPUT_LIMIT = 4 * 1024 * 1024;
 /** A first packet that was lost because the machine just starts is sent again after 1, 3, 7 … s (RFC 6298): a new try is quicker. */
 const CONNECT_MS = 1_500;
 const HANDSHAKE_MS = 20_000;
+/** Of connections at a time. A server that never answers some of them would fill our memory; the gateway wants 256 for one tenant. */
+const MOST_FORWARDED = 512;
 const KEEPALIVE_MS = 5_000;
 const KEEPALIVE_MISSES = 6;
 
@@ -131,7 +133,7 @@ function session(client: ssh2.Client, address: string, alive: () => boolean): Ss
       const { exit, stderr } = await ssh.run(command, { stdin: content, signal });
       if (exit !== 0) throw new IronwrightError("IRW_SSH", { address, reason: `writing ${path}: ${stderr.trim()}` });
     },
-    forward: (to, port, signal) => forward(client, address, alive, to, port, signal),
+    forward: forwarding(client, address, alive),
     close() {
       // not end(): it waits for the other side, which may have been powered off, and would keep the process for minutes
       client.destroy();
@@ -175,28 +177,39 @@ function run(client: ssh2.Client, address: string, alive: () => boolean, command
   });
 }
 
-function forward(
-  client: ssh2.Client,
-  address: string,
-  alive: () => boolean,
-  to: string,
-  port: number,
-  signal: AbortSignal,
-): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    if (!alive()) return reject(new IronwrightError("IRW_SSH", { address, reason: "the connection is closed" }));
-    const aborted = () => reject(signal.reason);
-    signal.addEventListener("abort", aborted, { once: true });
-    // where the connection comes from is the machine's to say; RFC 4254 §7.2 wants something
-    client.forwardOut("127.0.0.1", 0, to, port, (error, channel) => {
-      signal.removeEventListener("abort", aborted);
-      if (error) return reject(new IronwrightError("IRW_SSH", { address, reason: `forwarding to ${to}:${port}: ${reasonOf(error)}` }));
-      channel.on("error", () => {});
-      if (signal.aborted) return void channel.destroy();
-      resolve(channel);
+/** The session ends when its server has left too many connections unanswered, or unclosed: the next one begins with none. */
+function forwarding(client: ssh2.Client, address: string, alive: () => boolean): Ssh["forward"] {
+  const broken = (reason: string) => new IronwrightError("IRW_SSH", { address, reason });
+  let asked = 0;
+  const made = new Set<ClientChannel>();
+  return (to, port, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      if (!alive()) return reject(broken("the connection is closed"));
+      for (const channel of made) if (isOver(channel)) made.delete(channel);
+      if (asked + made.size >= MOST_FORWARDED) {
+        client.destroy();
+        return reject(broken(`${MOST_FORWARDED} connections wait for it`));
+      }
+      const aborted = () => reject(signal.reason);
+      signal.addEventListener("abort", aborted, { once: true });
+      // where the connection comes from is the machine's to say; RFC 4254 §7.2 wants something
+      client.forwardOut("127.0.0.1", 0, to, port, (error, channel) => {
+        asked -= 1;
+        signal.removeEventListener("abort", aborted);
+        if (error) return reject(broken(`forwarding to ${to}:${port}: ${reasonOf(error)}`));
+        made.add(channel);
+        channel.on("error", () => {});
+        if (signal.aborted) return void channel.destroy();
+        resolve(channel);
+      });
+      asked += 1;
     });
-  });
+}
+
+/** Whether the server closed it too. ssh2 emits `close` only to who reads to the end, and who hung up does not. */
+function isOver({ incoming }: ClientChannel): boolean {
+  return (incoming as { readonly state?: string }).state === "closed";
 }
 
 /** Gathers a stream up to the limit. */

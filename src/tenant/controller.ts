@@ -19,7 +19,7 @@ import { gatewayMeter } from "./gateway/meter.ts";
 import { hostNames } from "./gateway/route.ts";
 import { holds } from "./holds.ts";
 import { chooseUser, type Isolation } from "./isolation.ts";
-import { type JoinCredential, type JoiningNode, joins, type NodeIdentity } from "./join.ts";
+import { type JoinCredential, type JoiningNode, joins, type NodeIdentity, type NodeWay } from "./join.ts";
 import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
 import { type PeoplesDoor, peoplesKubeconfig } from "./peoples-door.ts";
 import { cellName, idOfCell } from "./place.ts";
@@ -78,8 +78,11 @@ export interface Tenants {
   kube(ref: TenantRef): Kube;
   /** Mints a bootstrap token for this claim alone and lets its node through admission. @throws IRW_TENANT_NOT_READY */
   admit(ref: TenantRef, node: JoiningNode): Promise<JoinCredential>;
-  /** Its Node is Ready, and says that this part of the pod network is its own; that is only where its pods are looked for first. Idempotent. */
-  noteNetwork(ref: TenantRef, node: NodeIdentity, podCIDR: string | undefined): Promise<void>;
+  /**
+   * Its Node is Ready: what is behind it may be dialled, if there is a way. What it says of the pod network is only where its pods are looked
+   * for first. Idempotent.
+   */
+  noteWay(ref: TenantRef, node: NodeIdentity, way: NodeWay): Promise<void>;
   /** Token, admission and Node are gone afterwards, and the tenant's apiserver was seen to refuse the node. Idempotent. */
   revoke(ref: TenantRef, node: NodeIdentity): Promise<void>;
 }
@@ -139,7 +142,7 @@ export function tenantController(options: TenantOptions): TenantController {
     throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(ref), reason: "it has not answered yet" });
   }
 
-  const { admit, noteNetwork, revoke, spend } = joins({
+  const { admit, noteWay, revoke, spend } = joins({
     kube,
     admissions,
     attachment,
@@ -469,7 +472,7 @@ export function tenantController(options: TenantOptions): TenantController {
     onChange: (listener) => void listeners.push(listener),
     kube: (ref) => attachment(ref).kube,
     admit,
-    noteNetwork,
+    noteWay,
     async revoke(ref, node) {
       await revoke(ref, node);
       needed.delete(keyOfRef(ref));

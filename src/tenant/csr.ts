@@ -27,7 +27,7 @@ export interface AdmittedNode {
   readonly claimUid: string;
   readonly nodeName: string;
   readonly addresses: readonly string[];
-  /** Its SSH server, where it was given the tenant's forwarding key. */
+  /** Its SSH server, where that forwards for the tenant's key. */
   readonly ssh?: NodeSsh;
   /** Its part of the pod network as its Node said when it was Ready. The tenant can write that: nothing is allowed by it. */
   readonly podCIDR?: string;

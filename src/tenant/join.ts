@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError } from "../core/errors.ts";
@@ -40,6 +41,13 @@ export interface NodeIdentity {
 /** A machine that is to join, as the daemon knows it. */
 export interface JoiningNode extends NodeIdentity {
   readonly addresses: readonly string[];
+}
+
+/** How what lies behind a node is reached. */
+export interface NodeWay {
+  /** Which part of the pod network its Node says is its own; what is no network is none. */
+  readonly podCIDR?: string | undefined;
+  /** Where its SSH server forwards for the tenant's key. */
   readonly ssh?: NodeSsh | undefined;
 }
 
@@ -62,8 +70,8 @@ export interface JoinOptions {
 
 export interface Joins {
   admit(ref: TenantRef, node: JoiningNode): Promise<JoinCredential>;
-  /** Notes which part of the pod network its Node says is its own. What is no network is none. Idempotent. */
-  noteNetwork(ref: TenantRef, node: NodeIdentity, podCIDR: string | undefined): Promise<void>;
+  /** Until then nothing behind it is dialled. Idempotent. */
+  noteWay(ref: TenantRef, node: NodeIdentity, way: NodeWay): Promise<void>;
   revoke(ref: TenantRef, node: NodeIdentity): Promise<void>;
   /** Ends a token whose first certificate was issued. */
   spend(ref: TenantRef, node: AdmittedNode): Promise<void>;
@@ -92,11 +100,11 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
 
     const [id, secret] = [tokenText(random, 6), tokenText(random, 16)];
     const expires = new Date(clock.now().getTime() + TOKEN_LIFE_MS).toISOString();
-    const { claim, claimUid, nodeName, addresses, ssh } = node;
+    const { claim, claimUid, nodeName, addresses } = node;
     const forwardingKey = plane.user === undefined ? undefined : plane.bundle[FORWARDING.pub];
     await admissions.update(ref, (nodes) => [
       ...nodes.filter((one) => one.nodeName !== nodeName),
-      { claim, claimUid, nodeName, addresses, ...(forwardingKey && ssh ? { ssh } : {}), tokenId: id },
+      { claim, claimUid, nodeName, addresses, tokenId: id },
     ]);
     await tenant.create(SECRET, tokenSecret({ id, secret, expires, claimUid, description: `node ${nodeName} for NodeClaim ${claim}` }));
     await deleteTokens(tenant, claimUid, `bootstrap-token-${id}`);
@@ -116,13 +124,14 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
     };
   }
 
-  async function noteNetwork(ref: TenantRef, { nodeName, claimUid }: NodeIdentity, podCIDR: string | undefined): Promise<void> {
+  async function noteWay(ref: TenantRef, { nodeName, claimUid }: NodeIdentity, { podCIDR, ssh }: NodeWay): Promise<void> {
     // it comes from the tenant's apiserver
-    if (typeof podCIDR !== "string" || !parseNetwork(podCIDR)) return;
+    const network = typeof podCIDR === "string" && parseNetwork(podCIDR) ? { podCIDR } : {};
     await admissions.update(ref, (nodes) => {
       const mine = nodes.find((one) => one.nodeName === nodeName && one.claimUid === claimUid);
-      if (!mine || mine.podCIDR === podCIDR) return nodes;
-      return nodes.map((one) => (one === mine ? { ...one, podCIDR } : one));
+      const noted = mine && { ...mine, ...network, ...(ssh ? { ssh } : {}) };
+      if (!noted || isDeepStrictEqual(noted, mine)) return nodes;
+      return nodes.map((one) => (one === mine ? noted : one));
     });
     onChange(ref);
   }
@@ -167,7 +176,7 @@ export function joins({ kube, admissions, attachment, address, clock, random, lo
     onChange(ref);
   }
 
-  return { admit, noteNetwork, revoke, spend };
+  return { admit, noteWay, revoke, spend };
 }
 
 /** Format and keys: kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens. */

@@ -4,7 +4,7 @@ import type { Before, Bmc, BootTarget, PowerAction } from "../../src/bmc/index.t
 import type { BootPlane, BootRecord, InstallerHello } from "../../src/boot/index.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { IronwrightError } from "../../src/core/errors.ts";
-import type { JoinCredential, Tenants } from "../../src/tenant/index.ts";
+import type { JoinCredential, NodeWay, Tenants } from "../../src/tenant/index.ts";
 
 /**
  * A server as its BMC and its network show it: SSH is real, power and boot are told. Its installer is whatever answers at
@@ -107,8 +107,8 @@ export const FORWARDING_KEY = "ssh-ed25519 AAAA ironwright-gateway";
 
 /** A tenant that lets nodes in and remembers whom. */
 export class Tenant {
-  /** How the node that was admitted last is reached, and where it says that its pods are. */
-  road: { readonly ssh?: unknown; readonly podCIDR?: string | undefined } = {};
+  /** How what is behind the node that was admitted last is reached. */
+  road: NodeWay = {};
   admitted: string[] = [];
   revoked: string[] = [];
   ready = false;
@@ -126,9 +126,9 @@ export class Tenant {
       list: () => [],
       onChange: () => () => {},
       kube: () => ({ get: async (_kind: unknown, name: string) => node(name) }) as unknown as ReturnType<Tenants["kube"]>,
-      admit: async (_ref, { claim, nodeName, ssh }): Promise<JoinCredential> => {
+      admit: async (_ref, { claim, nodeName }): Promise<JoinCredential> => {
         this.admitted.push(claim);
-        this.road = { ssh };
+        this.road = {};
         const expires = new Date(systemClock.now().getTime() + 600_000).toISOString();
         return {
           server: "https://t",
@@ -142,8 +142,8 @@ export class Tenant {
           forwardingKey: FORWARDING_KEY,
         };
       },
-      noteNetwork: async (_ref, _node, podCIDR) => {
-        this.road = { ...this.road, podCIDR };
+      noteWay: async (_ref, _node, way) => {
+        this.road = way;
       },
       revoke: async (_ref, { claim }) => {
         if (this.absent > 0) {

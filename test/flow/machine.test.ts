@@ -93,7 +93,7 @@ function scripts(change: Readonly<Record<string, string>> = {}): Record<string, 
     "install/configure": told("configure", `echo '{"hostKey":"${machineSsh.hostKey}"}'`),
     "install/remove-key": told("remove-key"),
     "join/gpu": told("gpu", `echo '[{"address":"0000:43:00.0","id":"10de:2330"}]'`),
-    "join/forwarding": told("forwarding", `printf %s "$IW_PUBLIC_KEY" > ${machineSsh.dir}/forwarding-key`),
+    "join/forwarding": told("forwarding", `printf %s "$IW_PUBLIC_KEY" > ${machineSsh.dir}/forwarding-key; echo true`),
     "join/credential": told("credential"),
     "join/start": told("start"),
     "release/wipe": told("wipe", `echo '[{"path":"/dev/nvme0n1","method":"discard"}]'`),
@@ -254,6 +254,16 @@ test("a daemon that is stopped mid-step goes on with that step, and only that", 
   expect(inUse.status?.operation?.fence).toBe(interrupted.status?.operation?.fence);
   expect([count("partition"), count("write-image"), count("bootloader")]).toEqual([1, 2, 1]);
   expect(server.boots.filter((what) => what === "installer")).toHaveLength(2);
+});
+
+test("a machine whose system gives no way to its pods joins without", async () => {
+  await startDaemon({ "join/forwarding": `echo '"there is no OpenSSH server"'` });
+  await declare();
+  await until("Available", phase("Available"));
+  tenant.ready = true;
+  await claim();
+  await until("InUse", phase("InUse"));
+  expect(tenant.road).toEqual({ podCIDR: "10.1.3.0/24" });
 });
 
 test("an installer that is gone when the daemon comes back is booted again, with a new nonce", async () => {

@@ -51,14 +51,27 @@ printf '%s\\n' "$4" > "$root/etc/ssh/ssh_host_ed25519_key"
 chmod 600 "$root/root/.ssh/authorized_keys" "$root/etc/ssh/ssh_host_ed25519_key"
 exec chroot "$root" /usr/sbin/sshd -D -e`;
 
-/** @param options.link 10.97.N.0/30 leads to it; its pod has `pod`, in `podCIDR` */
-export async function nodeSystem(options: {
+export interface NodeSystemOptions {
   readonly name: string;
   readonly dir: string;
   readonly image: string;
+  /** The first three numbers of a network of its own, which leads to it. */
   readonly link: string;
+  /** Its pod's address. */
   readonly pod: string;
-}): Promise<NodeSystem> {
+}
+
+/** All of them, or nothing is left of any. */
+export async function nodeSystems(all: readonly NodeSystemOptions[]): Promise<readonly NodeSystem[]> {
+  const made = await Promise.allSettled(all.map(nodeSystem));
+  const there = made.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const failed = made.find((one) => one.status === "rejected");
+  if (!failed) return there;
+  await Promise.all(there.map((one) => one.remove()));
+  throw failed.reason;
+}
+
+async function nodeSystem(options: NodeSystemOptions): Promise<NodeSystem> {
   const { name, image, link, pod } = options;
   const [host, address] = [`${link}.1`, `${link}.2`];
   const dir = join(options.dir, name);
@@ -70,45 +83,66 @@ export async function nodeSystem(options: {
   const spaces = { node: `iw-${name}-${process.pid}`, pod: `iw-${name}-pod-${process.pid}` };
   const near = `${name}${process.pid % 100_000}`;
   const ip = (...args: string[]) => execFileSync("ip", args);
-  for (const space of Object.values(spaces)) {
-    ip("netns", "add", space);
-    ip("-n", space, "link", "set", "lo", "up");
-  }
-  ip("link", "add", near, "type", "veth", "peer", "name", "eth0", "netns", spaces.node);
-  ip("addr", "add", `${host}/30`, "dev", near);
-  ip("link", "set", near, "up");
-  ip("-n", spaces.node, "addr", "add", `${address}/30`, "dev", "eth0");
-  ip("-n", spaces.node, "link", "set", "eth0", "up");
-  ip("-n", spaces.node, "link", "add", "cni0", "type", "veth", "peer", "name", "eth0", "netns", spaces.pod);
-  const gateway = pod.replace(/\d+$/, "1");
-  ip("-n", spaces.node, "addr", "add", `${gateway}/24`, "dev", "cni0");
-  ip("-n", spaces.node, "link", "set", "cni0", "up");
-  ip("-n", spaces.pod, "addr", "add", `${pod}/24`, "dev", "eth0");
-  ip("-n", spaces.pod, "link", "set", "eth0", "up");
-
   const children: ChildProcess[] = [];
+  const made: string[] = [];
+  async function remove(): Promise<void> {
+    // who only waits for what it runs does not heed SIGTERM
+    for (const child of children) child.kill("SIGKILL");
+    await Promise.all(children.map((child) => ended(child)));
+    for (const space of made.splice(0)) ip("netns", "delete", space);
+  }
   const start = (space: string, command: readonly string[]): ChildProcess => {
     const child = spawn("ip", ["netns", "exec", space, ...command], { stdio: ["ignore", "pipe", "pipe"] });
     children.push(child);
     return child;
   };
-  const unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"];
-  let said = "";
-  const server = start(spaces.node, [
-    ...[...unshare, "sh", "-euc", SYSTEM, "sh"],
-    ...[image, join(dir, "system"), key.publicKey, own.privateKey.trim()],
-  ]);
-  server.stderr?.on("data", (chunk: Buffer) => {
-    said += chunk.toString();
-  });
   const ssh = (as: Pick<DaemonKey, "privateKey"> = key) => connectSsh({ address, hostKey, key: as, signal: AbortSignal.timeout(20_000) });
-  (
-    await eventually(`${name} takes SSH`, () =>
-      ssh().catch((error: unknown) => {
-        throw new Error(said, { cause: error });
-      }),
-    )
-  ).close();
+
+  function connect(): void {
+    for (const space of Object.values(spaces)) {
+      ip("netns", "add", space);
+      made.push(space);
+      ip("-n", space, "link", "set", "lo", "up");
+    }
+    ip("link", "add", near, "type", "veth", "peer", "name", "eth0", "netns", spaces.node);
+    ip("addr", "add", `${host}/30`, "dev", near);
+    ip("link", "set", near, "up");
+    ip("-n", spaces.node, "addr", "add", `${address}/30`, "dev", "eth0");
+    ip("-n", spaces.node, "link", "set", "eth0", "up");
+    ip("-n", spaces.node, "link", "add", "cni0", "type", "veth", "peer", "name", "eth0", "netns", spaces.pod);
+    const gateway = pod.replace(/\d+$/, "1");
+    ip("-n", spaces.node, "addr", "add", `${gateway}/24`, "dev", "cni0");
+    ip("-n", spaces.node, "link", "set", "cni0", "up");
+    ip("-n", spaces.pod, "addr", "add", `${pod}/24`, "dev", "eth0");
+    ip("-n", spaces.pod, "link", "set", "eth0", "up");
+  }
+
+  async function boot(): Promise<void> {
+    const unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"];
+    let said = "";
+    const server = start(spaces.node, [
+      ...[...unshare, "sh", "-euc", SYSTEM, "sh"],
+      ...[image, join(dir, "system"), key.publicKey, own.privateKey.trim()],
+    ]);
+    server.stderr?.on("data", (chunk: Buffer) => {
+      said += chunk.toString();
+    });
+    (
+      await eventually(`${name} takes SSH`, () =>
+        ssh().catch((error: unknown) => {
+          throw new Error(said, { cause: error });
+        }),
+      )
+    ).close();
+  }
+
+  try {
+    connect();
+    await boot();
+  } catch (error) {
+    await remove();
+    throw error;
+  }
 
   const seen = new Map<string, number>();
   return {
@@ -135,11 +169,6 @@ export async function nodeSystem(options: {
       const { stdout } = await execute("ip", ["netns", "exec", spaces.node, "ss", "-Htn", "state", "established", "sport = :22"]);
       return stdout.split("\n").filter((line) => line !== "").length;
     },
-    async remove() {
-      // who only waits for it does not heed SIGTERM
-      server.kill("SIGKILL");
-      await Promise.all(children.map((child) => ended(child)));
-      for (const space of Object.values(spaces)) ip("netns", "delete", space);
-    },
+    remove,
   };
 }

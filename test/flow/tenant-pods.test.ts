@@ -13,7 +13,7 @@ import { createCa, issue } from "../../src/supervise/index.ts";
 import type { TenantController } from "../../src/tenant/index.ts";
 import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
-import { type NodeSystem, nodeSystem, unpackImage } from "./node-system.ts";
+import { type NodeSystem, nodeSystems, unpackImage } from "./node-system.ts";
 import { bundleOf, cellsOf, controllerOf, createTenant, kubeconfigText, kubeOfPeople, readyTenant } from "./tenant-world.ts";
 
 const ACME = { namespace: "default", name: "acme" };
@@ -55,8 +55,8 @@ beforeAll(async () => {
   await tenants.start();
   await Promise.all([ACME, UMBRELLA].map(({ name }) => createTenant(host, name)));
   const third = process.pid % 125;
-  const system = (name: string, link: number) => nodeSystem({ name, dir: host.dir, image, link: `10.97.${link}`, pod: POD_IP });
-  [node, other] = await Promise.all([system("an", third), system("un", third + 125)]);
+  const system = (name: string, link: number) => ({ name, dir: host.dir, image, link: `10.97.${link}`, pod: POD_IP });
+  [node, other] = (await nodeSystems([system("an", third), system("un", third + 125)])) as [NodeSystem, NodeSystem];
   const authority = await createCa("hook");
   ca = authority.certificate;
   const leaf = await issue({ ca: authority, commonName: "hook", sans: ["web.default.svc"], usages: ["server"], days: 1 });
@@ -239,7 +239,7 @@ describe.skipIf(!isRoot)("the key for it", () => {
 
 /** What the join saga does with a machine that was just installed, and its Node once it is Ready. */
 async function joinNode(ref: typeof ACME, name: string, system: NodeSystem, hostKey = system.hostKey): Promise<void> {
-  const { forwardingKey } = await tenants.admit(ref, { ...identity(name), addresses: [system.address], ssh: { port: 22, hostKey } });
+  const { forwardingKey } = await tenants.admit(ref, { ...identity(name), addresses: [system.address] });
   const ssh = await system.ssh().catch(() => undefined);
   if (ssh) {
     const play = (playbook: string, vars: Record<string, string>) =>
@@ -247,11 +247,11 @@ async function joinNode(ref: typeof ACME, name: string, system: NodeSystem, host
         ...{ ssh, vars, machine: name, fence: 1, keeper: playbooks.keeper },
         ...{ clock: systemClock, log: host.log, signal: AbortSignal.timeout(60_000) },
       });
-    for (const _ of ["first", "again"]) await play("join/forwarding", { public_key: forwardingKey ?? "" });
+    for (const _ of ["first", "again"]) expect(await play("join/forwarding", { public_key: forwardingKey ?? "" })).toEqual({ road: true });
     await play("install/remove-key", {});
     ssh.close();
   }
-  await tenants.noteNetwork(ref, identity(name), POD_CIDR);
+  await tenants.noteWay(ref, identity(name), { podCIDR: POD_CIDR, ssh: { port: 22, hostKey } });
 }
 
 /** A running Pod, as its kubelet would tell of it; where it is, is the tenant's to write. */
@@ -259,12 +259,14 @@ async function declare({ name: tenant }: typeof ACME, name: string, nodeName: st
   const kube = tenant === ACME.name ? people : await kubeOfPeople(host, UMBRELLA);
   if (!(await kube.get(NODE, nodeName)))
     await kube.create(NODE, { apiVersion: "v1", kind: "Node", metadata: { name: nodeName }, spec: {} });
-  await kube.raw("POST", "/api/v1/namespaces/default/pods", {
+  const pod = {
     apiVersion: "v1",
     kind: "Pod",
     metadata: { name, namespace: "default", labels: { app: name.replace(/-\d$/, "") } },
     spec: { nodeName, containers: [{ name: "c", image: "i" }] },
-  });
+  };
+  // no Pod before its ServiceAccount, which a controller makes once the apiserver is there
+  await eventually("a Pod is taken", () => kube.raw("POST", "/api/v1/namespaces/default/pods", pod));
   const status = { phase: "Running", podIP, podIPs: [{ ip: podIP }], conditions: [{ type: "Ready", status: "True" }] };
   await kube.patch(POD, name, "default", { status }, { subresource: "status" });
   if (kube !== people) await kube.close();

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { IronwrightError, isError } from "../../core/errors.ts";
 import { parseTenant, providerId, type TenantRef } from "../../core/names.ts";
 import { NODE } from "../../kube/index.ts";
-import type { JoinCredential } from "../../tenant/index.ts";
+import type { JoinCredential, NodeWay } from "../../tenant/index.ts";
 import { withFact, withNews } from "../status.ts";
 import { generation, type Work } from "../work.ts";
 import { classOf } from "./references.ts";
@@ -39,7 +39,7 @@ async function gpuGate(on: Work): Promise<Facts | undefined> {
 /** Minted last, for this claim alone; a second run mints another and ends the first. */
 async function sendCredential(on: Work): Promise<Facts | undefined> {
   const credential = await admitted(on);
-  if (credential.forwardingKey !== undefined) await on.play("join/forwarding", { public_key: credential.forwardingKey }, on.system);
+  const road = await openRoad(on, credential.forwardingKey);
   const vars = {
     server: credential.server,
     ca: credential.ca,
@@ -51,15 +51,23 @@ async function sendCredential(on: Work): Promise<Facts | undefined> {
     service_cidr: credential.serviceCIDR,
   };
   await on.play("join/credential", vars, on.system);
-  return { expires: credential.expires };
+  return { expires: credential.expires, road: road ? "yes" : "no" };
+}
+
+/** Whether this machine gives its tenant's apiserver a way to pods; without one it joins all the same. */
+async function openRoad(on: Work, forwardingKey: string | undefined): Promise<boolean> {
+  if (forwardingKey === undefined) return false;
+  const { road } = await on.play("join/forwarding", { public_key: forwardingKey }, on.system);
+  if (road === true) return true;
+  on.tools.log.warn({ reason: road }, "its tenant's apiserver gets no way to this machine's pods");
+  return false;
 }
 
 /** An installed machine waits for its tenant rather than be installed again. */
 async function admitted(on: Work): Promise<JoinCredential> {
   const { ref, node } = identity(on);
-  const { address, hostKey } = on.machine.status ?? {};
-  const ssh = hostKey === undefined ? undefined : { port: on.tools.sshPort, hostKey };
-  return whenTenantReady(on, () => on.tools.tenants.admit(ref, { ...node, addresses: address ? [address] : [], ssh }));
+  const { address } = on.machine.status ?? {};
+  return whenTenantReady(on, () => on.tools.tenants.admit(ref, { ...node, addresses: address ? [address] : [] }));
 }
 
 async function revoke(on: Work): Promise<void> {
@@ -84,7 +92,7 @@ async function nodeReady(on: Work): Promise<Facts | undefined> {
       const node = await on.tools.tenants.kube(ref).get(NODE, on.name);
       const ready = node?.status?.conditions?.find((one) => one.type === "Ready");
       if (ready?.status === "True") {
-        await on.tools.tenants.noteNetwork(ref, own, node?.spec?.podCIDR);
+        await on.tools.tenants.noteWay(ref, own, { podCIDR: node?.spec?.podCIDR, ssh: roadOf(on) });
         return undefined;
       }
       seen = textOf(ready?.message) ?? (node ? "a Node without conditions" : "no Node");
@@ -101,6 +109,11 @@ async function nodeReady(on: Work): Promise<Facts | undefined> {
       });
     await on.clock.sleep(NODE_TRY_MS, on.signal);
   }
+}
+
+function roadOf(on: Work): NodeWay["ssh"] {
+  const { hostKey } = on.machine.status ?? {};
+  return hostKey !== undefined && on.fact("credential", "road") === "yes" ? { port: on.tools.sshPort, hostKey } : undefined;
 }
 
 const SHOWN = 300;

@@ -51,6 +51,41 @@ test("the last one has all the time that is left, and whoever asked can give up"
   expect(performance.now() - before).toBeGreaterThan(50);
 });
 
+test("a connect is shared while it is made, and whoever gave up leaves nothing behind", async () => {
+  const made: { fail: (error: Error) => void; succeed: (alive: boolean) => void }[] = [];
+  const session = (alive: boolean) => ({ alive, forward: async () => new PassThrough(), close: () => {} });
+  const connectNode: ConnectNode = () =>
+    new Promise((resolve, reject) => made.push({ fail: reject, succeed: (alive) => resolve(session(alive)) }));
+  const through = dialer(connectNode);
+  const giveUp = async () => {
+    const asking = new AbortController();
+    const dial = through.dial(to([node("a")]), asking.signal);
+    asking.abort(new Error("given up"));
+    await expect(dial).rejects.toThrow("given up");
+  };
+  for (let round = 0; round < 3; round += 1) {
+    for (let dials = 0; dials < 50; dials += 1) await giveUp();
+    expect(made).toHaveLength(round + 1);
+    made.at(-1)?.fail(new Error("no answer"));
+    await new Promise((resolve) => setImmediate(resolve));
+    // nobody waits, so nobody connects again
+    expect(made).toHaveLength(round + 1);
+  }
+
+  const dial = () => through.dial(to([node("a")]), AbortSignal.timeout(10_000));
+  const together = [dial(), dial()];
+  expect(made).toHaveLength(4);
+  made.at(-1)?.succeed(false);
+  await Promise.all(together);
+  // it is lost by now
+  const next = dial();
+  expect(made).toHaveLength(5);
+  made.at(-1)?.succeed(true);
+  await next;
+  await dial();
+  expect(made).toHaveLength(5);
+});
+
 test("the session with a node that is the tenant's no more is ended, others stay", async () => {
   const { connectNode, closed } = world({ a: "leads", b: "leads" });
   const through = dialer(connectNode);

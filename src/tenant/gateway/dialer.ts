@@ -20,6 +20,12 @@ export interface Dialer {
   keepOnly(nodes: readonly EgressNode[]): void;
 }
 
+interface Held {
+  readonly session: Promise<NodeSession>;
+  /** Once it is there. */
+  made?: NodeSession;
+}
+
 /** Nodes that are tried for one connection; one that is not the last has so long, for what is behind another may answer nothing here. */
 const MOST_TRIED = 3;
 const TRY_MS = 4_000;
@@ -27,27 +33,32 @@ const CONNECT_MS = 15_000;
 
 /** Dials what a policy allowed: a node directly, what lies behind it through a session with it, which is kept. */
 export function dialer(connectNode: ConnectNode, tryMs = TRY_MS): Dialer {
-  const sessions = new Map<string, Promise<NodeSession>>();
+  const sessions = new Map<string, Held>();
 
-  /** One for all callers: none of them ends it by giving up. */
+  /** One for all callers: none of them ends it by giving up, and none begins another while it is made. */
   function session(road: SshRoad): Promise<NodeSession> {
     const key = keyOf(road);
-    const fresh = () => connectNode(road, AbortSignal.timeout(CONNECT_MS));
-    const mine = sessions.get(key)?.then((one) => (one.alive ? one : fresh()), fresh) ?? fresh();
+    const known = sessions.get(key);
+    if (known && known.made?.alive !== false) return known.session;
+    const mine: Held = { session: connectNode(road, AbortSignal.timeout(CONNECT_MS)) };
     sessions.set(key, mine);
-    mine.catch(() => {
-      if (sessions.get(key) === mine) sessions.delete(key);
-    });
-    return mine;
+    mine.session.then(
+      (made) => {
+        mine.made = made;
+      },
+      () => {
+        if (sessions.get(key) === mine) sessions.delete(key);
+      },
+    );
+    return mine.session;
   }
 
   return {
     async dial(verdict, signal) {
       if (verdict.by === "direct") return connectDirectly(verdict.address, verdict.port, signal);
       const reasons: string[] = [];
-      const nodes = verdict.nodes.filter(({ ssh }) => ssh !== undefined).slice(0, MOST_TRIED);
+      const nodes = verdict.nodes.flatMap(({ name, ssh }) => (ssh ? [{ name, ssh }] : [])).slice(0, MOST_TRIED);
       for (const { name, ssh } of nodes) {
-        if (!ssh) continue;
         const bounded = name === nodes.at(-1)?.name ? signal : AbortSignal.any([signal, AbortSignal.timeout(tryMs)]);
         try {
           return await (await orAborted(session(ssh), bounded)).forward(verdict.address, verdict.port, bounded);
@@ -63,7 +74,7 @@ export function dialer(connectNode: ConnectNode, tryMs = TRY_MS): Dialer {
       for (const [key, held] of sessions) {
         if (wanted.has(key)) continue;
         sessions.delete(key);
-        held.then(
+        held.session.then(
           (one) => one.close(),
           () => {},
         );
