@@ -1,9 +1,18 @@
 import { defineConfig } from "vitest/config";
 
-/** Files about control planes of tenants, and a guest: each waits more than it works, and has ports and users of its own, so two run at once. */
-const TENANTS = ["backup", "datastore", "gateway", "hibernate", "swap-guest", "tenant*", "upstream", "warm-pool"].map(
-  (name) => `test/flow/${name}.test.ts`,
-);
+/** Files about control planes of tenants, machines and a guest: each waits more than it works, and has ports and users of its own, so two run at once. */
+const TENANTS = [
+  "backup",
+  "datastore",
+  "gateway",
+  "hibernate",
+  "machine",
+  "node-road",
+  "swap-guest",
+  "tenant*",
+  "upstream",
+  "warm-pool",
+].map((name) => `test/flow/${name}.test.ts`);
 
 /** Projects, so that each may have its own pace: what is quick runs first. `test/rack` needs minutes and the machine to itself. */
 export default defineConfig({
