@@ -3,7 +3,6 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wri
 import { createServer, type Server } from "node:http";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
 import { stringify } from "yaml";
 import { readIndex } from "../../src/config/artifacts.ts";
 import { reasonOf } from "../../src/core/errors.ts";
@@ -28,6 +27,7 @@ import type { RouteInput } from "../../src/tenant/gateway/route.ts";
 import { createTestNetwork } from "./boot-network.ts";
 import { eventually } from "./eventually.ts";
 import type { Standing } from "./gateway-node.ts";
+import { standingCommand, untilStanding } from "./standing.ts";
 
 export const HOST = "10.178.0.1";
 export const NODE = "10.178.0.11";
@@ -151,23 +151,9 @@ async function build(undo: (() => Promise<void> | void)[], stop: () => Promise<v
   const seen = new Map<string, number>();
   const standing: ChildProcess[] = [];
   async function stand(there: string, all: readonly Standing[]): Promise<void> {
-    const child = network.start(there, [
-      process.execPath,
-      "--disable-warning=ExperimentalWarning",
-      join(import.meta.dirname, "gateway-node.ts"),
-      JSON.stringify(all),
-    ]);
+    const child = network.start(there, standingCommand(all));
     standing.push(child);
-    if (!child.stdout) throw new Error("no standard output");
-    const lines = createInterface({ input: child.stdout });
-    await new Promise<void>((resolve, reject) => {
-      child.once("exit", (code) => reject(new Error(`it ended with ${code}`)));
-      lines.on("line", (line) => {
-        const said = JSON.parse(line) as { ready?: boolean; seen?: string };
-        if (said.seen !== undefined) seen.set(said.seen, (seen.get(said.seen) ?? 0) + 1);
-        if (said.ready) resolve();
-      });
-    });
+    await untilStanding(child, seen);
   }
   const kubelet = { name: "kubelet", address: NODE, port: 10250, tls: tls(nodeLeaf) };
   const webhook = { name: "webhook", address: NODE, port: 30443, tls: tls(nodeLeaf) };

@@ -1,13 +1,13 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { connectSsh, type Ssh } from "../../src/machine/ssh.ts";
 import { type DaemonKey, daemonKey, type HostKey, parseHostKey } from "../../src/machine/ssh-key.ts";
 import { ended } from "./boot-network.ts";
 import { eventually } from "./eventually.ts";
 import type { Standing } from "./gateway-node.ts";
+import { standingCommand, untilStanding } from "./standing.ts";
 
 const execute = promisify(execFile);
 
@@ -150,20 +150,7 @@ async function nodeSystem(options: NodeSystemOptions): Promise<NodeSystem> {
     host,
     hostKey,
     ssh,
-    async stand(where, all) {
-      const program = [process.execPath, "--disable-warning=ExperimentalWarning", join(import.meta.dirname, "gateway-node.ts")];
-      const child = start(spaces[where], [...program, JSON.stringify(all)]);
-      if (!child.stdout) throw new Error("no standard output");
-      const lines = createInterface({ input: child.stdout });
-      await new Promise<void>((resolve, reject) => {
-        child.once("exit", (code) => reject(new Error(`it ended with ${code}`)));
-        lines.on("line", (line) => {
-          const news = JSON.parse(line) as { ready?: boolean; seen?: string };
-          if (news.seen !== undefined) seen.set(news.seen, (seen.get(news.seen) ?? 0) + 1);
-          if (news.ready) resolve();
-        });
-      });
-    },
+    stand: (where, all) => untilStanding(start(spaces[where], standingCommand(all)), seen),
     seen: (who) => seen.get(who) ?? 0,
     async sessions() {
       const { stdout } = await execute("ip", ["netns", "exec", spaces.node, "ss", "-Htn", "state", "established", "sport = :22"]);
