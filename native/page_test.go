@@ -12,17 +12,21 @@ import (
 	"testing"
 )
 
-func TestRangesOfMaps(t *testing.T) {
+func TestMappingsOfMaps(t *testing.T) {
 	maps := "00400000-00401000 r-xp 00000000 08:01 1 /opt/kube/kubernetes\n" +
 		"c000000000-c080000000 rw-p 00000000 00:00 0 \n" +
 		"7f0000000000-7f0000001000 ---p 00000000 00:00 0 \n" +
 		"7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0 [stack]\n" +
 		"7ffc00100000-7ffc00104000 r--p 00000000 00:00 0 [vvar]\nnonsense\n"
-	anonymous := []addressRange{{0xc000000000, 0xc040000000}, {0xc040000000, 0xc080000000}, {0x7ffc00000000, 0x7ffc00021000}}
-	if got := rangesOf(maps, false); !reflect.DeepEqual(got, anonymous) {
-		t.Errorf("%x", got)
+	want := []mapping{
+		{addressRange{0x400000, 0x401000}, true, false},
+		{addressRange{0xc000000000, 0xc080000000}, false, true},
+		{addressRange{0x7ffc00000000, 0x7ffc00021000}, false, true},
 	}
-	if got := rangesOf(maps, true); !reflect.DeepEqual(got, append([]addressRange{{0x400000, 0x401000}}, anonymous...)) {
+	if got := mappingsOf(maps); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+	if got := want[1].parts(1 << 30); !reflect.DeepEqual(got, []addressRange{{0xc000000000, 0xc040000000}, {0xc040000000, 0xc080000000}}) {
 		t.Errorf("%x", got)
 	}
 }
@@ -61,8 +65,21 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 	if anon, swapped := statusKiB(t, pid, "RssAnon"), statusKiB(t, pid, "VmSwap"); anon >= before || swapped == 0 {
 		t.Errorf("%d KiB of %d are still there, %d in swap", anon, before, swapped)
 	}
-	if output, err := native("page", "in", sleeper).CombinedOutput(); err != nil {
+	n, _ := strconv.Atoi(pid)
+	here := &member{pid: n}
+	mapped, err := os.ReadFile("/proc/" + pid + "/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(here.swappedOfFiles(mappingsOf(string(mapped)))) == 0 {
+		t.Error("none of its global variables is in swap")
+	}
+	output, err := native("page", "in", sleeper).CombinedOutput()
+	if back, _ := strconv.Atoi(strings.TrimSpace(string(output))); err != nil || back == 0 {
 		t.Errorf("%v %s", err, output)
+	}
+	if left := here.swappedOfFiles(mappingsOf(string(mapped))); len(left) > 0 {
+		t.Errorf("%x are in swap still", left)
 	}
 }
 

@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
+import { orAborted } from "../core/aborted.ts";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { turns } from "../core/turns.ts";
 import type { Child } from "./child.ts";
 import { openDoor, shutDoor } from "./door.ts";
 import { runNative } from "./native.ts";
@@ -54,6 +56,8 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
   const doing = new Map<string, AbortController>();
   /** Bytes on their way into our swap, by cell. */
   const leaving = new Map<string, number>();
+  /** One cell's memory at a time, so that it lies together on the disk: of two at once each is read back in crumbs. */
+  const onTheWayOut = turns();
   let closed = false;
 
   function inTurn<T>(name: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -130,7 +134,8 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
       const running = await runNative(place.native, ["cgroup", "stop", name]).then(() => undefined, reasonOf);
       if (running !== undefined) return stopNow(name, running);
     }
-    await pushOut(place, members, woken).catch((error: unknown) => {
+    const out = onTheWayOut(() => (woken.aborted ? undefined : pushOut(place, members, woken)));
+    await orAborted(out, woken).catch((error: unknown) => {
       if (!woken.aborted) throw error;
     });
     const slept: Slept = { state: "frozen", ...(await usageNow(members, place)), ms: clock.now().getTime() - began };

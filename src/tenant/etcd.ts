@@ -31,6 +31,8 @@ export interface EtcdStatus {
 export interface EtcdOptions {
   /** `https://127.0.0.1:2379` */
   readonly endpoint: string;
+  /** Where its JSON gateway listens, when that is not the endpoint. */
+  readonly adminSocket?: string;
   /** PEM: whom to trust, and the client certificate that etcd wants of everybody. It names no user. */
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
   /** Absent: an etcd that asks for no name, as the host's, whose certificates are ours alone. */
@@ -74,10 +76,11 @@ export interface Etcd {
   close(): Promise<void>;
 }
 
-export function connectEtcd({ endpoint, tls, rootPassword }: EtcdOptions): Etcd {
-  const agent = new Agent({ connect: { ...tls }, bodyTimeout: 30_000, headersTimeout: 30_000 });
+export function connectEtcd({ endpoint, adminSocket, tls, rootPassword }: EtcdOptions): Etcd {
+  const connect = { ...tls, ...(adminSocket === undefined ? {} : { socketPath: adminSocket }) };
+  const agent = new Agent({ connect, bodyTimeout: 30_000, headersTimeout: 30_000 });
   /** For what takes as long as there is much of it. */
-  const patient = new Agent({ connect: { ...tls }, bodyTimeout: LONGEST_MS, headersTimeout: LONGEST_MS });
+  const patient = new Agent({ connect, bodyTimeout: LONGEST_MS, headersTimeout: LONGEST_MS });
   let token: string | undefined;
   /** One change of users and roles at a time: each makes etcd refuse what was decided under an older revision of them. */
   const inTurn = turns();

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { IronwrightError } from "../core/errors.ts";
 import { turns } from "../core/turns.ts";
+import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import { type ChildSpec, freePort, type issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
 import { BELIEVE_MS } from "./certificates.ts";
 import type { DatastoreAccess } from "./datastore.ts";
@@ -46,6 +47,11 @@ const READY_TIMEOUT_MS = 60_000;
 const COMPACTION = "1h";
 /** Within the shard's directory; relative, since the path of a Unix socket holds 107 bytes. */
 const SOCKET = "socket/client.sock";
+/**
+ * Of the JSON gateway, for us alone. Where etcd serves it by the same listener as gRPC, both go through net/http, which is slower,
+ * keeps more for each connection, and lets watches starve (etcd's issue 15402).
+ */
+const ADMIN_SOCKET = "admin.sock";
 
 /**
  * One etcd that many tenants share, apart by key prefix and user. It runs under the supervisor; what it must not lose
@@ -95,6 +101,11 @@ export function etcdShard(options: ShardOptions): Shard {
   }
 
   async function prepare() {
+    const long = join(dir, ADMIN_SOCKET);
+    if (Buffer.byteLength(long) > LONGEST_SOCKET_PATH) {
+      const reason = `${long} is longer than the ${LONGEST_SOCKET_PATH} bytes of a socket's path; choose a shorter dataDir`;
+      throw new IronwrightError("IRW_DATASTORE", { endpoint: name, reason });
+    }
     await makePrivate(dir);
     await mkdir(join(dir, dirname(SOCKET)), { recursive: true });
     await chmod(join(dir, dirname(SOCKET)), 0o755);
@@ -113,7 +124,12 @@ export function etcdShard(options: ShardOptions): Shard {
     await supervisor.ensure(childOf(options, endpoint));
     await supervisor.waitReady(name, { timeoutMs: READY_TIMEOUT_MS, signal });
     const [certificate = "", key = ""] = [await readText(join(dir, "daemon.crt")), await readText(join(dir, "daemon.key"))];
-    const etcd = connectEtcd({ endpoint, tls: { ca: ca.trust, cert: certificate, key }, rootPassword });
+    const etcd = connectEtcd({
+      endpoint,
+      adminSocket: join(dir, ADMIN_SOCKET),
+      tls: { ca: ca.trust, cert: certificate, key },
+      rootPassword,
+    });
     try {
       checkVersion((await etcd.secure()).version);
     } catch (error) {
@@ -236,6 +252,7 @@ function childOf({ name, dir, etcdPath, quotaBytes }: ShardOptions, endpoint: st
       `--name=${name}`,
       `--data-dir=${join(dir, "data")}`,
       `--listen-client-urls=${endpoint},unixs://${SOCKET}`,
+      `--listen-client-http-urls=unixs://${ADMIN_SOCKET}`,
       `--advertise-client-urls=${endpoint}`,
       // it has no peers: a socket in a directory of ours is a door nobody can knock on
       "--listen-peer-urls=unix://peer:0",
@@ -258,10 +275,19 @@ function childOf({ name, dir, etcdPath, quotaBytes }: ShardOptions, endpoint: st
       "--log-level=warn",
     ],
     cwd: dir,
-    // after a tenant fell asleep, what it had here is garbage
-    env: { GOGC: "50" },
+    // after a tenant fell asleep, what it had here is garbage. A tenant that wakes opens sixty connections, by a socket that nobody
+    // listens in on: a key exchange for the time after quantum computers costs a third of each
+    env: { GOGC: "50", GODEBUG: "tlsmlkem=0" },
     logFile: join(dir, "etcd.log"),
-    ready: { http: { url: `${endpoint}/health`, caFile: pki("ca-bundle.crt"), certFile: pki("daemon.crt"), keyFile: pki("daemon.key") } },
+    ready: {
+      http: {
+        url: "https://localhost/health",
+        socketPath: pki(ADMIN_SOCKET),
+        caFile: pki("ca-bundle.crt"),
+        certFile: pki("daemon.crt"),
+        keyFile: pki("daemon.key"),
+      },
+    },
     stopTimeoutS: 20,
   };
 }

@@ -38,7 +38,9 @@ export async function inShards<T>(dir: string, look: (etcd: Etcd) => Promise<T>)
   for (const name of readdirSync(join(dir, "datastore")).filter((one) => one.startsWith("shard-"))) {
     const read = (file: string) => readFileSync(join(dir, "datastore", name, file), "utf8");
     const tls = { ca: read("ca-bundle.crt"), cert: read("daemon.crt"), key: read("daemon.key") };
-    const etcd = connectEtcd({ endpoint: `https://127.0.0.1:${read("port").trim()}`, tls, rootPassword: read("root-password") });
+    const endpoint = `https://127.0.0.1:${read("port").trim()}`;
+    const adminSocket = join(dir, "datastore", name, "admin.sock");
+    const etcd = connectEtcd({ endpoint, adminSocket, tls, rootPassword: read("root-password") });
     try {
       found.push(await look(etcd));
     } finally {

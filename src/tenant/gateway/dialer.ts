@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
+import { orAborted } from "../../core/aborted.ts";
 import { reasonOf } from "../../core/errors.ts";
-import { orAborted } from "./aborted.ts";
 import type { EgressNode, SshRoad, Verdict } from "./egress-policy.ts";
 
 /** A session with a node that forwards. */

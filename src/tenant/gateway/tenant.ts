@@ -1,9 +1,9 @@
 import { connect, type Server, type Socket } from "node:net";
 import type { Logger } from "pino";
+import { orAborted } from "../../core/aborted.ts";
 import type { Clock } from "../../core/clock.ts";
 import { reasonOf } from "../../core/errors.ts";
 import { type TenantRef, tenantText } from "../../core/names.ts";
-import { orAborted } from "./aborted.ts";
 import { addressTurnstile } from "./address-turnstile.ts";
 import type { Dialer } from "./dialer.ts";
 import { type RefusedDial, serveEgress } from "./egress.ts";
