@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -70,45 +71,38 @@ func (m *member) advise(out bool) (int, error) {
 
 // pushOut goes by address, one range after the other: what lies together in memory does so on the disk.
 func pushOut(pidfd int, mappings []mapping) (int, error) {
-	advised := 0
+	var ranges []addressRange
 	for _, one := range mappings {
-		for _, part := range one.parts(largestAdvice) {
-			n, err := advise(pidfd, part, unix.MADV_PAGEOUT)
-			if err != nil {
-				return advised, err
-			}
-			advised += n
-		}
+		ranges = append(ranges, one.parts(largestAdvice)...)
 	}
-	return advised, nil
+	return adviseAll(pidfd, ranges, unix.MADV_PAGEOUT)
 }
 
 const (
-	// atOnce is how much is brought back by one call, of so many at a time: reading many small pieces is work for a processor.
-	atOnce       = 4 << 20
-	mostAtATime  = 4
-	pagesAtATime = 16
+	// readers at most: where a sleeper lies in many small pieces, reading them is work for a processor.
+	readers = 4
+	// adviseAtOnce and touchAtOnce are how many pages a reader takes at a time.
+	adviseAtOnce = 1024
+	touchAtOnce  = 16
 )
 
-// bringBack starts with what no advice is for: pages of its own in place of a file's, its global variables.
+// bringBack goes by place on the disk, where what fell asleep together lies together. It starts with what no advice is for: pages of
+// its own in place of a file's, its global variables.
 func (m *member) bringBack(pidfd int, mappings []mapping) (int, error) {
+	ofFiles, others := m.swapped(mappings)
 	var work []func() (int, error)
-	for pages := range slices.Chunk(m.swappedOfFiles(mappings), pagesAtATime) {
+	for pages := range slices.Chunk(ofFiles, touchAtOnce) {
 		work = append(work, func() (int, error) { return m.touch(pages), nil })
 	}
-	for _, one := range mappings {
-		if one.file {
-			continue
-		}
-		for _, part := range one.parts(atOnce) {
-			work = append(work, func() (int, error) { return advise(pidfd, part, unix.MADV_WILLNEED) })
-		}
+	slices.SortFunc(others, func(a, b swappedPage) int { return cmp.Compare(a.slot, b.slot) })
+	for pages := range slices.Chunk(others, adviseAtOnce) {
+		work = append(work, func() (int, error) { return adviseAll(pidfd, runsOf(pages), unix.MADV_WILLNEED) })
 	}
 	var next, advised atomic.Int64
-	failed := make(chan error, mostAtATime)
-	var workers sync.WaitGroup
-	for range min(mostAtATime, runtime.NumCPU()) {
-		workers.Go(func() {
+	failed := make(chan error, readers)
+	var reading sync.WaitGroup
+	for range min(readers, runtime.NumCPU()) {
+		reading.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(work)); i = next.Add(1) - 1 {
 				n, err := work[i]()
 				advised.Add(int64(n))
@@ -119,42 +113,63 @@ func (m *member) bringBack(pidfd int, mappings []mapping) (int, error) {
 			}
 		})
 	}
-	workers.Wait()
+	reading.Wait()
 	close(failed)
 	return int(advised.Load()), <-failed
 }
 
-// swappedOfFiles are the pages of writable mappings of files that are in swap; pagemap's bit 62, the kernel's pagemap.rst.
-func (m *member) swappedOfFiles(mappings []mapping) []addressRange {
+// swappedPage is one page in swap, and where there.
+type swappedPage struct{ at, slot uint64 }
+
+// swapped are the pages in swap by pagemap, the kernel's pagemap.rst: of writable mappings of files, and of others.
+func (m *member) swapped(mappings []mapping) (ofFiles, others []swappedPage) {
 	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", m.pid))
 	if err != nil {
-		return nil // they come back when they are asked for
+		return nil, nil // they come back when they are asked for
 	}
 	defer pagemap.Close()
-	const entry, swapped = 8, 1 << 62
-	size := uint64(os.Getpagesize())
-	var pages []addressRange
+	const entry, isSwapped, slots = 8, 1 << 62, 1<<55 - 1
 	for _, one := range mappings {
-		if !one.file || !one.writable {
+		if one.file && !one.writable {
 			continue
 		}
-		entries := make([]byte, (one.to-one.from)/size*entry)
-		n, _ := pagemap.ReadAt(entries, int64(one.from/size*entry))
-		for i := 0; i+entry <= n; i += entry {
-			if binary.NativeEndian.Uint64(entries[i:])&swapped != 0 {
-				at := one.from + uint64(i/entry)*size
-				pages = append(pages, addressRange{at, at + size})
+		into := &others
+		if one.file {
+			into = &ofFiles
+		}
+		for _, part := range one.parts(largestLook) {
+			entries := make([]byte, (part.to-part.from)/pageSize*entry)
+			n, _ := pagemap.ReadAt(entries, int64(part.from/pageSize*entry))
+			for i := 0; i+entry <= n; i += entry {
+				if word := binary.NativeEndian.Uint64(entries[i:]); word&isSwapped != 0 {
+					*into = append(*into, swappedPage{part.from + uint64(i/entry)*pageSize, word & slots})
+				}
 			}
 		}
 	}
-	return pages
+	return ofFiles, others
+}
+
+var pageSize = uint64(os.Getpagesize())
+
+// runsOf are the ranges of pages that follow one another.
+func runsOf(pages []swappedPage) []addressRange {
+	var runs []addressRange
+	for _, page := range pages {
+		if last := len(runs) - 1; last >= 0 && runs[last].to == page.at {
+			runs[last].to += pageSize
+		} else {
+			runs = append(runs, addressRange{page.at, page.at + pageSize})
+		}
+	}
+	return runs
 }
 
 // touch reads a byte of each page, which makes the kernel fetch it.
-func (m *member) touch(pages []addressRange) int {
+func (m *member) touch(pages []swappedPage) int {
 	remote := make([]unix.RemoteIovec, len(pages))
 	for i, page := range pages {
-		remote[i] = unix.RemoteIovec{Base: uintptr(page.from), Len: 1}
+		remote[i] = unix.RemoteIovec{Base: uintptr(page.at), Len: 1}
 	}
 	bytes := make([]byte, len(pages))
 	local := unix.Iovec{Base: &bytes[0]}
@@ -163,19 +178,22 @@ func (m *member) touch(pages []addressRange) int {
 	if err != nil {
 		return 0 // gone, or not ours to read: they come back when they are asked for
 	}
-	return n * os.Getpagesize()
+	return n * int(pageSize)
 }
 
-// advise is 0 for a process that is gone, and for a range that the kernel cannot move, one of locked memory say.
-func advise(pidfd int, one addressRange, advice int) (int, error) {
-	n, err := processMadvise(pidfd, one, advice)
-	switch err {
-	case nil:
-		return n, nil
-	case unix.ENOSYS, unix.EPERM:
-		return 0, fmt.Errorf("process_madvise: %w", err)
+// adviseAll passes over a process that is gone, and over a range that the kernel cannot move, one of locked memory say.
+func adviseAll(pidfd int, ranges []addressRange, advice int) (int, error) {
+	advised := 0
+	for _, one := range ranges {
+		n, err := processMadvise(pidfd, one, advice)
+		switch err {
+		case nil:
+			advised += n
+		case unix.ENOSYS, unix.EPERM:
+			return advised, fmt.Errorf("process_madvise: %w", err)
+		}
 	}
-	return 0, nil
+	return advised, nil
 }
 
 func ifGone(err error) error {
@@ -230,5 +248,9 @@ func (r addressRange) parts(size uint64) []addressRange {
 	return parts
 }
 
-// largestAdvice: the kernel counts what it advised in an int.
-const largestAdvice = 1 << 30
+const (
+	// largestAdvice: the kernel counts what it advised in an int.
+	largestAdvice = 1 << 30
+	// largestLook is how much of the address space is looked at at once; of each page there are eight bytes to read.
+	largestLook = 64 << 20
+)

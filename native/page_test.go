@@ -31,6 +31,17 @@ func TestMappingsOfMaps(t *testing.T) {
 	}
 }
 
+func TestRunsOfPages(t *testing.T) {
+	page := func(nth uint64) swappedPage { return swappedPage{at: nth * pageSize} }
+	want := []addressRange{{3 * pageSize, 5 * pageSize}, {9 * pageSize, 10 * pageSize}, {5 * pageSize, 6 * pageSize}}
+	if got := runsOf([]swappedPage{page(3), page(4), page(9), page(5)}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%x", got)
+	}
+	if got := runsOf(nil); got != nil {
+		t.Errorf("%x", got)
+	}
+}
+
 func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("swap is root's")
@@ -71,14 +82,15 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(here.swappedOfFiles(mappingsOf(string(mapped)))) == 0 {
-		t.Error("none of its global variables is in swap")
+	ofFiles, others := here.swapped(mappingsOf(string(mapped)))
+	if len(ofFiles) == 0 || len(others) == 0 {
+		t.Errorf("in swap are %d pages of its global variables and %d others", len(ofFiles), len(others))
 	}
 	output, err := native("page", "in", sleeper).CombinedOutput()
 	if back, _ := strconv.Atoi(strings.TrimSpace(string(output))); err != nil || back == 0 {
 		t.Errorf("%v %s", err, output)
 	}
-	if left := here.swappedOfFiles(mappingsOf(string(mapped))); len(left) > 0 {
+	if left, _ := here.swapped(mappingsOf(string(mapped))); len(left) > 0 {
 		t.Errorf("%x are in swap still", left)
 	}
 }
