@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { systemClock } from "../core/clock.ts";
 import { createLog } from "../observe/index.ts";
 import { cellKeeper } from "./cells.ts";
@@ -9,10 +9,22 @@ import type { Child } from "./child.ts";
 import { identify } from "./process.ts";
 import { memoryOf } from "./usage.ts";
 
+/** Pushing memory out takes as long as there is a file `hold`, and is written down. */
+const NATIVE = `#!/bin/sh
+cd "$(dirname "$0")"
+if [ "$1 $2" = "page out" ]; then
+  echo began >> went
+  for i in $(seq 500); do [ -e hold ] || break; sleep 0.02; done
+fi
+echo {}
+`;
+
+const WAIT = { timeout: 5_000, interval: 5 };
+
 let dir: string;
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), "ironwright-cells-"));
-  writeFileSync(join(dir, "native"), "#!/bin/sh\necho {}\n", { mode: 0o755 });
+  writeFileSync(join(dir, "native"), NATIVE, { mode: 0o755 });
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
@@ -33,9 +45,31 @@ function only(name: string): Child {
     rest: async (how) => {
       rest = how;
     },
+    rouse: async () => {
+      rest = undefined;
+    },
+    waitReady: async () => {},
   };
   return child as Child;
 }
+
+test("memory goes out of one cell at a time, and who is woken while he waits for his turn waits no longer", async () => {
+  const children = ["first", "second"].map(only);
+  const swap = { status: async () => ({ on: true, kind: "encrypted", bytes: 2 ** 40, usedBytes: 0 }) as const };
+  const cells = cellKeeper(() => children, { clock: systemClock, log: createLog("silent"), swap });
+  const began = () => readFileSync(join(dir, "went"), "utf8").trim().split("\n").length;
+  writeFileSync(join(dir, "hold"), "");
+  const first = cells.freeze("first", true);
+  await vi.waitFor(() => began(), WAIT);
+  const second = cells.freeze("second", true);
+  await vi.waitFor(() => expect(children[1]?.status().state).toBe("frozen"), WAIT);
+  expect(await cells.wake("second")).toMatchObject({ from: "frozen", cold: false });
+  expect(await second).toMatchObject({ state: "frozen" });
+  expect(children[0]?.status().state).toBe("frozen");
+  expect(began()).toBe(1);
+  rmSync(join(dir, "hold"));
+  expect(await first).toMatchObject({ state: "frozen" });
+});
 
 test("of two that are frozen at once into swap with room for one, one is stopped; the next one has room again", async () => {
   const self = identify(process.pid);

@@ -17,7 +17,7 @@ const soaks: Readonly<Record<string, { readonly file: string; readonly says: str
   },
   tenants: {
     file: "tenants.ts",
-    says: "a tenant asleep and awake again and again, with writes in flight and a fault each time: [--cycles N] [--seed N] [--faults A,B]",
+    says: "a tenant asleep and awake again and again, with writes in flight and a fault each time: [--cycles N] [--seed N] [--faults A,B] [--lane N]",
   },
   "tenants-lives": {
     file: "tenants-lives.ts",

@@ -16,16 +16,24 @@ import { startWriters } from "./tenants-writers.ts";
  * deadline with every acknowledged write, or its condition says why it does not.
  */
 const { values } = parseArgs({
-  options: { cycles: { type: "string", default: "1000" }, seed: { type: "string", default: "1" }, faults: { type: "string" } },
+  options: {
+    cycles: { type: "string", default: "1000" },
+    seed: { type: "string", default: "1" },
+    faults: { type: "string" },
+    lane: { type: "string", default: "0" },
+  },
 });
 const cycles = Number(values.cycles);
 const seed = Number(values.seed);
+const lane = Number(values.lane);
 const ANSWER_MS = 90_000;
 const SLEEP_MS = 60_000;
 const REF = { namespace: "default", name: "sleeper" };
-const PORTS = { from: 21_551, to: 21_559 };
+/** Each lane's own, so that runs go side by side. */
+const PORTS = { from: 21_901 + lane * 10, to: 21_909 + lane * 10 };
+const UID = 2_975_000 + lane * 100;
 
-const world = await openSoak({ ports: PORTS, uid: 2_965_000, seed });
+const world = await openSoak({ ports: PORTS, uid: UID, seed });
 const { host, random, pick } = world;
 const FAULTS = world.faults(() => id);
 let id = "";
