@@ -165,6 +165,9 @@ func enterCgroup(name string, l limits) error {
 	if err := groups.delegate(); err != nil {
 		return err
 	}
+	if err := groups.weighTogether(); err != nil {
+		return err
+	}
 	for _, controller := range cgroupControllers {
 		at := groups[controller]
 		for _, one := range l.settings(controller, at.v2) {
@@ -216,6 +219,16 @@ func (c cgroup) delegate() error {
 		}
 	}
 	return nil
+}
+
+// weighTogether gives cells as much of the processors as so many processes beside them. Version 1 weighs the group of all cells like one
+// process of the host, however many want to run in it; version 2 weighs it like all services of the system.
+func (c cgroup) weighTogether() error {
+	if c["cpu"].v2 {
+		return nil
+	}
+	const ofOne = 1024
+	return writeCgroup(filepath.Join(c["cpu"].root, cgroupParent, "cpu.shares"), strconv.Itoa(ofOne*runtime.NumCPU()))
 }
 
 // setting is what is written into one file of a group.

@@ -7,7 +7,7 @@ import { IronwrightError, reasonOf } from "../core/errors.ts";
 import { turns } from "../core/turns.ts";
 import { type CellMember, entryOf, hasEntered } from "./cell.ts";
 import { openDoor } from "./door.ts";
-import { writeAtomically } from "./files.ts";
+import { type Writing, writeAtomically } from "./files.ts";
 import { launch, MARK } from "./launch.ts";
 import { hasRoom, tailLog } from "./log-file.ts";
 import { isReady } from "./probe.ts";
@@ -90,11 +90,11 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
     });
   }
 
-  function remember(change: Partial<ChildRecord>): void {
+  function remember(change: Partial<ChildRecord>, writing: Writing = {}): void {
     record = { ...record, ...change };
     if (removed) return;
     try {
-      writeAtomically(file, `${JSON.stringify(record, null, 2)}\n`);
+      writeAtomically(file, `${JSON.stringify(record, null, 2)}\n`, writing);
     } catch (error) {
       // a full disk must not end the parent of every control plane
       log.error({ child: record.spec.name, err: error }, "the record of a child could not be written");
@@ -167,7 +167,8 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
   /** @param everyMs how often it is asked whether it is ready */
   function adopt(process: ProcessIdentity, everyMs = PROBE_MS): void {
     const signal = newRun();
-    remember({ process });
+    // it runs: a loss of power would end it. The disk may be busy with the memory that it waits for
+    remember({ process }, { durable: false });
     become("starting");
     if (record.spec.cell) {
       // frozen by an earlier supervisor that could not write it down, perhaps
@@ -270,11 +271,11 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
     }
   }
 
+  /** Written down with the process that goes on, or the new one. */
   function standUp(): void {
     const { rest: _over, ...up } = record;
-    record = up;
     // how often it ended before it slept is no reason to let whoever woke it wait
-    remember({ wanted: "running", restarts: 0 });
+    record = { ...up, wanted: "running", restarts: 0 };
   }
 
   async function gone(process: ProcessIdentity, timeoutMs: number): Promise<boolean> {

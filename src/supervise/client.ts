@@ -20,7 +20,12 @@ export function connectSupervisor(socket: string): Supervisor {
   return {
     ensure: (spec: ChildSpec) => call("PUT", pathOf(spec.name), { body: spec }),
     waitReady: (name, { timeoutMs, signal }) => call("GET", pathOf(name, `/ready?timeoutMs=${timeoutMs}`), signal ? { signal } : {}),
-    list: () => call<ChildStatus[]>("GET", "/children"),
+    async list(names) {
+      if (!names) return call<ChildStatus[]>("GET", "/children");
+      const some = await call<ChildStatus[]>("GET", `/children?${new URLSearchParams(names.map((name) => ["name", name]))}`);
+      // a supervisor of an older version tells of all
+      return some.filter((child) => names.includes(child.name));
+    },
     stop: (name) => call("POST", pathOf(name, "/stop")),
     remove: (name) => call("DELETE", pathOf(name)),
     tail: (name, lines) => call<string>("GET", pathOf(name, `/log?lines=${lines}`)),

@@ -81,6 +81,11 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     return others.length > 0 && others.every((child) => child.isResting()) ? { rest: "stopped" } : {};
   }
 
+  /** All, when none is named. */
+  function named(names: readonly string[]): readonly Child[] {
+    return names.length === 0 ? [...children.values()] : names.flatMap((name) => children.get(name) ?? []);
+  }
+
   function known(name: string): Child {
     const child = children.get(name);
     if (!child) throw new IronwrightError("IRW_CHILD_INVALID", { child: name, problem: "there is no such child" });
@@ -151,7 +156,7 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   ];
   const routes: readonly Route[] = [
     route("GET", /^\/$/, async () => ({ pid: process.pid, dir })),
-    route("GET", /^\/children$/, async () => [...children.values()].map((child) => child.status())),
+    route("GET", /^\/children$/, async ({ query }) => named(query.getAll("name")).map((child) => child.status())),
     route("PUT", /^\/children\/([^/]+)$/, async ({ body }) => ensure(parseSpec(body))),
     route("DELETE", /^\/children\/([^/]+)$/, async ({ name }) => remove(name)),
     route("POST", /^\/children\/([^/]+)\/stop$/, async ({ name }) => stop(name)),

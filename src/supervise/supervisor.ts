@@ -165,7 +165,8 @@ export interface Supervisor {
   ensure(spec: ChildSpec): Promise<void>;
   /** @throws IRW_CHILD_NOT_READY with its last log lines */
   waitReady(name: string, options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<void>;
-  list(): Promise<readonly ChildStatus[]>;
+  /** @param names of these alone; to look at all of them is dear where there are thousands */
+  list(names?: readonly string[]): Promise<readonly ChildStatus[]>;
   /** Stops it and keeps its spec: it stays stopped until the next `ensure`. Resolves when it is gone. */
   stop(name: string): Promise<void>;
   /** Stops it and forgets it. A name nobody knows is success. */

@@ -112,12 +112,12 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
 
   /** Nobody comes in where it never ran. */
   async function runs(): Promise<boolean> {
-    return (await supervisor.list()).some((child) => child.name === GATEWAY_CHILD && child.ready);
+    return (await supervisor.list([GATEWAY_CHILD])).some((child) => child.ready);
   }
 
   /** Whether there is one to tell: one that is away for a moment serves what it was told before. */
   async function exists(): Promise<boolean> {
-    return (await supervisor.list()).some((child) => child.name === GATEWAY_CHILD);
+    return (await supervisor.list([GATEWAY_CHILD])).length > 0;
   }
 
   async function traffic(): Promise<readonly TenantTraffic[]> {

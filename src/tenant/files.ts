@@ -7,7 +7,7 @@ import { writeAtomically } from "../supervise/index.ts";
  */
 export async function writePrivate(path: string, contents: string, mode = 0o600): Promise<void> {
   if ((await readText(path)) === contents) return;
-  writeAtomically(path, contents, mode);
+  writeAtomically(path, contents, { mode });
 }
 
 export async function makePrivate(directory: string): Promise<void> {

@@ -54,6 +54,11 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
     throw new IronwrightError("IRW_ISOLATION", { reason: "tenants.isolation is none, and only what is in a cell sleeps" });
   }
 
+  const parts = isolation ? PARTS : PROGRAMS;
+  function childrenOf(id: string): Promise<readonly ChildStatus[]> {
+    return supervisor.list(PARTS.map((part) => childName(id, part)));
+  }
+
   async function sleeps(id: string): Promise<boolean> {
     const state = (await supervisor.cell(cellName(id)))?.state;
     return state === "frozen" || state === "stopped";
@@ -101,19 +106,18 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
     dial: (plane) => placeOf(plane).place.dial,
 
     async ailment(id) {
-      const children = new Map((await supervisor.list()).map((child) => [child.name, child]));
-      for (const part of isolation ? PARTS : PROGRAMS) {
-        const child = children.get(childName(id, part));
+      const children = await childrenOf(id);
+      for (const part of parts) {
+        const child = children.find(({ name }) => name === childName(id, part));
         if (child?.state !== "running") return `${part} is ${child?.state ?? "not there"}${child ? lastOf(child) : ""}`;
       }
       return undefined;
     },
 
     async restarts(id) {
-      const names = new Map((isolation ? PARTS : PROGRAMS).map((part) => [childName(id, part), part]));
-      const again = (await supervisor.list()).filter((child) => names.has(child.name) && child.restarts > 0);
+      const again = (await childrenOf(id)).filter((child) => child.restarts > 0);
       if (again.length === 0) return undefined;
-      return again.map((child) => `${names.get(child.name)} was started ${child.restarts} times anew${lastOf(child)}`).join("; ");
+      return again.map((child) => `${partOf(id, child.name)} was started ${child.restarts} times anew${lastOf(child)}`).join("; ");
     },
 
     async remove(id) {
@@ -121,8 +125,7 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
       // the door last: its cell goes with it
       for (const part of [...PARTS].reverse()) await supervisor.remove(childName(id, part));
       await rm(home, { recursive: true, force: true });
-      const names = new Set<string>(PARTS.map((part) => childName(id, part)));
-      const left = (await supervisor.list()).filter((child) => names.has(child.name)).map((child) => child.name);
+      const left = (await childrenOf(id)).map((child) => child.name);
       if (existsSync(home)) left.push(home);
       if (left.length > 0) throw new IronwrightError("IRW_TENANT_LEFTOVER", { tenant: id, what: left.join(", ") });
     },
@@ -148,6 +151,10 @@ function lastOf({ reason, lastLog }: ChildStatus): string {
 
 export function childName(id: string, part: (typeof PARTS)[number]): string {
   return `tenant-${id}-${part}`;
+}
+
+function partOf(id: string, name: string): string {
+  return name.slice(`tenant-${id}-`.length);
 }
 
 /** The log of one program, by paths of the host; the apiserver's has its calls in it. */

@@ -154,7 +154,7 @@ export function etcdShard(options: ShardOptions): Shard {
 
   /** Nobody's call would: it is refused, or hangs. @throws IRW_DATASTORE while it waits to be started again */
   async function sayWhyItEnded(endpoint: string): Promise<void> {
-    const child = (await supervisor.list()).find((one) => one.name === name);
+    const [child] = await supervisor.list([name]);
     if (child?.state !== "backing-off") return;
     const reason = [child.reason ?? "it ended", ...(child.lastLog ? [`its last lines:\n${child.lastLog}`] : [])].join("; ");
     throw new IronwrightError("IRW_DATASTORE", { endpoint, reason });
