@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -123,6 +124,14 @@ func TestCellHasWhatItWasGivenAndNothingElse(t *testing.T) {
 				t.Errorf("%s is %q, want %q (%v)", file, text, one.value, err)
 			}
 		}
+	}
+	if groups["cpu"].v2 {
+		return
+	}
+	together := filepath.Join(groups["cpu"].root, cgroupParent, "cpu.shares")
+	want := strconv.Itoa(1024 * runtime.NumCPU())
+	if text, err := os.ReadFile(together); err != nil || strings.TrimSpace(string(text)) != want {
+		t.Errorf("all cells together weigh %q, want %s (%v)", text, want, err)
 	}
 }
 

@@ -223,6 +223,8 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     const { doors, others } = parted(members);
     const asked = others.filter((child) => child.spec().ready !== undefined);
     const ofThem = others.filter((child) => child.spec().ready === undefined);
+    // what was frozen is ready no sooner than its awake probe passes
+    const started = asked.filter((child) => child.status().state !== "frozen");
     await prefetch(place, [...doors, ...asked], cut);
     // a slow disk is no fault of theirs: their time begins when they can go on
     const until = clock.now().getTime() + timeoutMs;
@@ -232,7 +234,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     await Promise.all(asked.map((child) => child.rouse()));
     const fetched = prefetch(place, ofThem, cut);
     await Promise.all([...doors, ...asked].map(ready));
-    await Promise.all(asked.map((child) => answers(child.spec(), limit, cut)));
+    await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
     await fetched;
     await Promise.all(ofThem.map((child) => child.rouse()));
     await Promise.all(ofThem.map(ready));

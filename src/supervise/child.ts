@@ -14,7 +14,7 @@ import { isReady } from "./probe.ts";
 import { findSession, identify, isAlive, killLeftovers, type ProcessIdentity, signalGroup } from "./process.ts";
 import type { ChildRecord } from "./record.ts";
 import { isSame } from "./spec.ts";
-import type { ChildSpec, ChildStatus } from "./supervisor.ts";
+import type { ChildSpec, ChildStatus, ReadyProbe } from "./supervisor.ts";
 
 export interface Child {
   readonly name: string;
@@ -66,6 +66,11 @@ const STOP_POLL_MS = 25;
 const KILL_TIMEOUT_MS = 10_000;
 const LAST_LINES = 10;
 const WAITS_TO_ENTER = "it waits for a process of its cell, whose network it joins";
+
+interface Probing {
+  readonly readiness?: ReadyProbe | undefined;
+  readonly everyMs?: number;
+}
 
 /** One process kept running: spawned in a session of its own, probed, restarted with back-off, adopted by the next supervisor. */
 export function superviseChild(first: ChildRecord, { file, siblings, clock, log }: Surroundings): Child {
@@ -164,8 +169,8 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
     } else if (record.process) void pollUntilGone(record.process, signal);
   }
 
-  /** @param everyMs how often it is asked whether it is ready */
-  function adopt(process: ProcessIdentity, everyMs = PROBE_MS): void {
+  /** @param isRoused it was frozen, and somebody waits for it */
+  function adopt(process: ProcessIdentity, isRoused = false): void {
     const signal = newRun();
     // it runs: a loss of power would end it. The disk may be busy with the memory that it waits for
     remember({ process }, { durable: false });
@@ -175,7 +180,8 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
       if (record.spec.cell.holder) openDoor(process);
       signalGroup(process, "SIGCONT");
     }
-    void probe(signal, everyMs);
+    // an apiserver's /readyz waits up to two seconds for etcd and tells for one what it heard last (newETCD3Check of k8s.io/apiserver)
+    void probe(signal, isRoused ? { readiness: record.spec.awake ?? record.spec.ready, everyMs: ROUSED_PROBE_MS } : {});
     watch(process.pid, signal);
   }
 
@@ -187,9 +193,9 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
     ended("it ended; it was started by an earlier supervisor, so its exit code is not known", process.pid);
   }
 
-  async function probe(signal: AbortSignal, everyMs = PROBE_MS): Promise<void> {
-    const { ready: readiness, cell } = record.spec;
+  async function probe(signal: AbortSignal, { readiness = record.spec.ready, everyMs = PROBE_MS }: Probing = {}): Promise<void> {
     const { process } = record;
+    const { cell } = record.spec;
     while ((cell && process && !hasEntered(process)) || (readiness && !(await isReady(readiness)))) {
       await clock.sleep(everyMs, signal).catch(() => {});
       if (signal.aborted) return;
@@ -379,7 +385,7 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
         if (!record.rest) return;
         const process = living();
         standUp();
-        if (process) adopt(process, ROUSED_PROBE_MS);
+        if (process) adopt(process, true);
         else start();
       }),
 

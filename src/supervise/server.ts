@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import { z } from "zod";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
+import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import { cellKeeper } from "./cells.ts";
 import { type Child, superviseChild } from "./child.ts";
 import { takeLock } from "./lock.ts";
@@ -16,8 +17,6 @@ import type { ChildSpec, SwapWanted } from "./supervisor.ts";
 import { swapKeeper } from "./swap.ts";
 
 const ROTATE_EVERY_MS = 10_000;
-/** sun_path of unix(7), less the final zero. */
-const LONGEST_SOCKET_PATH = 107;
 
 export interface SuperviseOptions {
   /** The data directory: records in `children/`, the lock in `run/`. */

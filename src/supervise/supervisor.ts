@@ -36,7 +36,7 @@ export interface ChildSpec {
   readonly argv0?: string;
   /** It runs apart from the host; `command` and `cwd` are paths of its own view then, `uid` and `gid` the cell's. */
   readonly cell?: CellPlace;
-  /** What else must pass before a cell that was woken counts as awake. */
+  /** What must pass before a cell that was woken counts as awake: after `ready`, or instead of it for what was frozen. */
   readonly awake?: ReadyProbe;
   /** Directories it needs; see {@link Grant}. Of a cell, its mounts say it. */
   readonly grants?: readonly Grant[];

@@ -26,6 +26,13 @@ interface InUse {
   readonly usedBytes: number;
 }
 
+/** What is asked for, what was left out filled in. */
+type Asked = Required<SwapWanted>;
+
+function askedBy(wanted: SwapWanted): Asked {
+  return { medium: "file", encryption: "prefer", ...wanted };
+}
+
 /** What was asked for last, on disk. */
 interface Kept extends SwapWanted {
   /** Why there is none, or why it is in clear although that was not what was wanted. */
@@ -43,7 +50,7 @@ export function swapKeeper(dir: string, log: Logger): Swap {
   /** Once a start: modules may have been loaded since the last one, and it is not made anew each time that somebody sleeps. */
   let hasTriedToEncrypt = false;
 
-  async function keepNow(wanted: SwapWanted): Promise<SwapStatus> {
+  async function keepNow(wanted: Asked): Promise<SwapStatus> {
     try {
       const before = await inUse(wanted.native);
       const because = kept()?.reason;
@@ -62,7 +69,7 @@ export function swapKeeper(dir: string, log: Logger): Swap {
   }
 
   /** @throws why there is none */
-  async function make(wanted: SwapWanted): Promise<SwapStatus> {
+  async function make(wanted: Asked): Promise<SwapStatus> {
     const { bytes, native } = wanted;
     await runNative(native, ["swap", "off", file]);
     keepRecord(wanted);
@@ -80,7 +87,7 @@ export function swapKeeper(dir: string, log: Logger): Swap {
   }
 
   /** Why it is in clear although that was not what was wanted. */
-  async function turnOn({ bytes, native, medium = "file", encryption = "prefer" }: SwapWanted): Promise<string | undefined> {
+  async function turnOn({ bytes, native, medium, encryption }: Asked): Promise<string | undefined> {
     const on = (kind: Kind) => runNative(native, ["swap", "on", kind, file, String(bytes)]);
     const room = statfsSync(dirname(file));
     if (medium === "file" && room.bavail * room.bsize < bytes + DISK_TO_SPARE)
@@ -122,7 +129,7 @@ export function swapKeeper(dir: string, log: Logger): Swap {
   }
 
   return {
-    keep: (wanted) => inTurn(() => keepNow(wanted)),
+    keep: (wanted) => inTurn(() => keepNow(askedBy(wanted))),
     status: () =>
       inTurn(async () => {
         const wanted = kept();
@@ -135,7 +142,7 @@ export function swapKeeper(dir: string, log: Logger): Swap {
         const wanted = kept();
         if (!wanted) return;
         const { reason: _, ...again } = wanted;
-        await keepNow(again);
+        await keepNow(askedBy(again));
       }),
     release: () =>
       inTurn(async () => {
@@ -153,12 +160,11 @@ function statusOf(now: InUse, reason: string | undefined): SwapStatus {
   return { on: true, ...now, ...(reason === undefined ? {} : { reason }) };
 }
 
-function fits({ kind, bytes }: InUse, { bytes: asked, medium = "file", encryption = "prefer" }: SwapWanted): boolean {
+function fits({ kind, bytes }: InUse, { bytes: asked, medium, encryption }: Asked): boolean {
   return Math.abs(bytes - asked) < SLACK && kind === (medium === "zram" ? "zram" : encryption === "off" ? "plain" : "encrypted");
 }
 
 /** It would fit, were it encrypted. */
-function isSecondBest(now: InUse, wanted: SwapWanted): boolean {
-  const { medium = "file", encryption = "prefer" } = wanted;
-  return medium === "file" && encryption === "prefer" && fits(now, { ...wanted, encryption: "off" });
+function isSecondBest(now: InUse, wanted: Asked): boolean {
+  return wanted.medium === "file" && wanted.encryption === "prefer" && fits(now, { ...wanted, encryption: "off" });
 }
