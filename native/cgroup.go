@@ -221,8 +221,8 @@ func (c cgroup) delegate() error {
 	return nil
 }
 
-// weighTogether gives cells as much of the processors as so many processes beside them. Version 1 weighs the group of all cells like one
-// process of the host, however many want to run in it; version 2 weighs it like all services of the system.
+// weighTogether lets all cells weigh as much as one process of the host for each processor. Version 1 would weigh them as one process,
+// however many want to run in them; version 2 weighs them as all services of the system.
 func (c cgroup) weighTogether() error {
 	if c["cpu"].v2 {
 		return nil

@@ -89,7 +89,10 @@ const (
 // bringBack goes by place on the disk, where what fell asleep together lies together. It starts with what no advice is for: pages of
 // its own in place of a file's, its global variables.
 func (m *member) bringBack(pidfd int, mappings []mapping) (int, error) {
-	ofFiles, others := m.swapped(mappings)
+	ofFiles, others, err := m.swapped(mappings)
+	if err != nil {
+		return 0, err
+	}
 	var work []func() (int, error)
 	for pages := range slices.Chunk(ofFiles, touchAtOnce) {
 		work = append(work, func() (int, error) { return m.touch(pages), nil })
@@ -121,14 +124,21 @@ func (m *member) bringBack(pidfd int, mappings []mapping) (int, error) {
 // swappedPage is one page in swap, and where there.
 type swappedPage struct{ at, slot uint64 }
 
+// mostLooked is how much of a process' address space is looked at, and mostInSwap how many of its pages count. Its owner may map what he
+// likes, of which there is nothing, and this runs as root and beyond the limits of his cell.
+const (
+	mostLooked = 64 << 30
+	mostInSwap = 16 << 30
+)
+
 // swapped are the pages in swap by pagemap, the kernel's pagemap.rst: of writable mappings of files, and of others.
-func (m *member) swapped(mappings []mapping) (ofFiles, others []swappedPage) {
+func (m *member) swapped(mappings []mapping) (ofFiles, others []swappedPage, err error) {
 	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", m.pid))
 	if err != nil {
-		return nil, nil // they come back when they are asked for
+		return nil, nil, ifGone(err)
 	}
 	defer pagemap.Close()
-	const entry, isSwapped, slots = 8, 1 << 62, 1<<55 - 1
+	looked, entries := uint64(0), make([]byte, largestLook/pageSize*pagemapEntry)
 	for _, one := range mappings {
 		if one.file && !one.writable {
 			continue
@@ -138,16 +148,31 @@ func (m *member) swapped(mappings []mapping) (ofFiles, others []swappedPage) {
 			into = &ofFiles
 		}
 		for _, part := range one.parts(largestLook) {
-			entries := make([]byte, (part.to-part.from)/pageSize*entry)
-			n, _ := pagemap.ReadAt(entries, int64(part.from/pageSize*entry))
-			for i := 0; i+entry <= n; i += entry {
-				if word := binary.NativeEndian.Uint64(entries[i:]); word&isSwapped != 0 {
-					*into = append(*into, swappedPage{part.from + uint64(i/entry)*pageSize, word & slots})
+			if looked += part.to - part.from; looked > mostLooked {
+				return ofFiles, others, nil // the rest comes back when it is asked for
+			}
+			n, _ := pagemap.ReadAt(entries[:(part.to-part.from)/pageSize*pagemapEntry], int64(part.from/pageSize*pagemapEntry))
+			for i := 0; i+pagemapEntry <= n; i += pagemapEntry {
+				slot, isSwapped := slotOf(binary.NativeEndian.Uint64(entries[i:]))
+				if !isSwapped {
+					continue
 				}
+				if uint64(len(ofFiles)+len(others)) >= mostInSwap/pageSize {
+					return ofFiles, others, nil
+				}
+				*into = append(*into, swappedPage{part.from + uint64(i/pagemapEntry)*pageSize, slot})
 			}
 		}
 	}
-	return ofFiles, others
+	return ofFiles, others, nil
+}
+
+const pagemapEntry = 8
+
+// slotOf reads a word of pagemap: bit 62 is swapped, bit 58 a guard that is marked like it, bits 0 to 4 which swap, bits 5 to 54 where in it.
+func slotOf(word uint64) (uint64, bool) {
+	const isSwapped, isGuard, offset = 1 << 62, 1 << 58, 1<<50 - 1
+	return word&31<<50 | word>>5&offset, word&isSwapped != 0 && word&isGuard == 0
 }
 
 var pageSize = uint64(os.Getpagesize())
@@ -165,20 +190,26 @@ func runsOf(pages []swappedPage) []addressRange {
 	return runs
 }
 
-// touch reads a byte of each page, which makes the kernel fetch it.
+// touch reads a byte of each page, which makes the kernel fetch it. It goes by number alone: of a process that has it by now it reads
+// bytes that nobody looks at.
 func (m *member) touch(pages []swappedPage) int {
-	remote := make([]unix.RemoteIovec, len(pages))
-	for i, page := range pages {
-		remote[i] = unix.RemoteIovec{Base: uintptr(page.at), Len: 1}
+	touched := 0
+	for len(pages) > 0 {
+		remote := make([]unix.RemoteIovec, len(pages))
+		for i, page := range pages {
+			remote[i] = unix.RemoteIovec{Base: uintptr(page.at), Len: 1}
+		}
+		bytes := make([]byte, len(pages))
+		local := unix.Iovec{Base: &bytes[0]}
+		local.SetLen(len(bytes))
+		n, err := unix.ProcessVMReadv(m.pid, []unix.Iovec{local}, remote, 0)
+		if err != nil && err != unix.EFAULT {
+			return touched // gone, or not ours to read: they come back when they are asked for
+		}
+		touched += max(n, 0) * int(pageSize)
+		pages = pages[min(max(n, 0)+1, len(pages)):] // the one that cannot be read is passed over
 	}
-	bytes := make([]byte, len(pages))
-	local := unix.Iovec{Base: &bytes[0]}
-	local.SetLen(len(bytes))
-	n, err := unix.ProcessVMReadv(m.pid, []unix.Iovec{local}, remote, 0)
-	if err != nil {
-		return 0 // gone, or not ours to read: they come back when they are asked for
-	}
-	return n * int(pageSize)
+	return touched
 }
 
 // adviseAll passes over a process that is gone, and over a range that the kernel cannot move, one of locked memory say.

@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestMappingsOfMaps(t *testing.T) {
@@ -28,6 +31,40 @@ func TestMappingsOfMaps(t *testing.T) {
 	}
 	if got := want[1].parts(1 << 30); !reflect.DeepEqual(got, []addressRange{{0xc000000000, 0xc040000000}, {0xc040000000, 0xc080000000}}) {
 		t.Errorf("%x", got)
+	}
+}
+
+func TestSlotOfAWordOfPagemap(t *testing.T) {
+	for word, want := range map[uint64]struct {
+		slot      uint64
+		isSwapped bool
+	}{
+		1<<62 | 7<<5 | 2: {2<<50 | 7, true},
+		// by a kernel that marks guards, of a page that was never written
+		0x440000000000009f: {31<<50 | 4, false},
+		1<<63 | 7<<5:       {7, false},
+	} {
+		if slot, isSwapped := slotOf(word); slot != want.slot || isSwapped != want.isSwapped {
+			t.Errorf("%x: %x %v", word, slot, isSwapped)
+		}
+	}
+}
+
+// What is mapped and never written is nothing to bring back, however much it is.
+func TestAVastMappingIsPassedOver(t *testing.T) {
+	const vast = 8 << 40
+	memory, err := unix.Mmap(-1, 0, vast, unix.PROT_READ, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer unix.Munmap(memory)
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, _, err := (&member{pid: os.Getpid()}).swapped(mappingsOf(string(maps))); err != nil || time.Since(began) > 5*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }
 
@@ -82,16 +119,16 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ofFiles, others := here.swapped(mappingsOf(string(mapped)))
-	if len(ofFiles) == 0 || len(others) == 0 {
-		t.Errorf("in swap are %d pages of its global variables and %d others", len(ofFiles), len(others))
+	ofFiles, others, err := here.swapped(mappingsOf(string(mapped)))
+	if err != nil || len(ofFiles) == 0 || len(others) == 0 {
+		t.Errorf("in swap are %d pages of its global variables and %d others (%v)", len(ofFiles), len(others), err)
 	}
 	output, err := native("page", "in", sleeper).CombinedOutput()
 	if back, _ := strconv.Atoi(strings.TrimSpace(string(output))); err != nil || back == 0 {
 		t.Errorf("%v %s", err, output)
 	}
-	if left, _ := here.swapped(mappingsOf(string(mapped))); len(left) > 0 {
-		t.Errorf("%x are in swap still", left)
+	if left, _, err := here.swapped(mappingsOf(string(mapped))); err != nil || len(left) > 0 {
+		t.Errorf("%x are in swap still (%v)", left, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import Fastify, { type FastifyInstance } from "fastify";
 import type { PodExplanation } from "../autoscale/index.ts";
 import type { BootPlane, LeaseView } from "../boot/index.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
+import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
 import { type LeasesAnswer, type PodAnswer, problemOf, type TimelineAnswer, type TopAnswer } from "./answers.ts";
 
@@ -31,9 +32,6 @@ export interface Api {
   readonly metricsAddress: string | undefined;
   stop(): Promise<void>;
 }
-
-/** sun_path of unix(7), less the final zero. */
-const LONGEST_SOCKET_PATH = 107;
 
 /** Starts the daemon's own API. @throws IRW_API_LISTEN */
 export async function startApi(parts: ApiParts, listen: ApiListen): Promise<Api> {

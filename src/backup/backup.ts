@@ -4,7 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { Logger } from "../observe/index.ts";
 import { takeLock } from "../supervise/index.ts";
-import { connectEtcd, type EtcdOptions } from "../tenant/index.ts";
+import { connectEtcd, type EtcdOptions, shardEtcd } from "../tenant/index.ts";
 import type { Lock } from "./age-header.ts";
 import { type Datastore, type Manifest, type Source, writeArchive } from "./archive.ts";
 import { dumpEtcd } from "./content.ts";
@@ -139,11 +139,7 @@ function shardsOf(dataDir: string): readonly { name: string; etcd: EtcdOptions }
   return readdirSync(root)
     .sort()
     .filter((name) => isThere(join(root, name, "data")))
-    .map((name) => {
-      const read = (file: string) => readFileSync(join(root, name, file), "utf8");
-      const tls = { ca: read("ca.crt"), cert: read("daemon.crt"), key: read("daemon.key") };
-      return { name, etcd: { endpoint: `https://127.0.0.1:${read("port").trim()}`, tls, rootPassword: read("root-password") } };
-    });
+    .map((name) => ({ name, etcd: shardEtcd(join(root, name)) }));
 }
 
 function fileFor(to: string, host: string, at: Date): string {

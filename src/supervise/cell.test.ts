@@ -74,12 +74,13 @@ test("after a crash a cell sleeps when all of it slept, and is awake otherwise",
 });
 
 test.each([
-  ["no swap at all", 0, 0, "there is no swap"],
-  ["too little of it", 900, 205, "it holds 200 MiB, and swap has room for 205 MiB"],
-  ["enough", 900, 300, undefined],
-])("freezing with %s", (_, total, free, reason) => {
+  ["no swap at all", 0, 0, 0, "there is no swap"],
+  ["too little of it", 900, 205, 0, "it holds 200 MiB, and swap has room for 205 MiB"],
+  ["enough, were there no others", 900, 500, 300, "it holds 200 MiB, and swap has room for 170 MiB"],
+  ["enough", 900, 300, 0, undefined],
+])("freezing with %s", (_, total, free, others, reason) => {
   const meminfo = `MemTotal: 8 kB\nSwapTotal:      ${total * 1024} kB\nSwapFree:       ${free * 1024} kB\n`;
-  expect(noRoomFor(200 * 2 ** 20, meminfo)).toBe(reason);
+  expect(noRoomFor(200 * 2 ** 20, others * 2 ** 20, meminfo)).toBe(reason);
 });
 
 test.each([

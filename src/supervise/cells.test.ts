@@ -71,6 +71,29 @@ test("memory goes out of one cell at a time, and who is woken while he waits for
   expect(await first).toMatchObject({ state: "frozen" });
 });
 
+test("memory goes out no further once the supervisor is to end, and the next one takes it up", async () => {
+  const [child] = ["held"].map(only);
+  const swap = { status: async () => ({ on: true, kind: "encrypted", bytes: 2 ** 40, usedBytes: 0 }) as const };
+  const surroundings = { clock: systemClock, log: createLog("silent"), swap };
+  const all = () => (child ? [child] : []);
+  rmSync(join(dir, "went"), { force: true });
+  writeFileSync(join(dir, "hold"), "");
+  const began = () => readFileSync(join(dir, "went"), "utf8").trim().split("\n").length;
+  const cells = cellKeeper(all, surroundings);
+  const freezing = cells.freeze("held", true);
+  await vi.waitFor(() => began(), WAIT);
+  cells.letGo();
+  expect(await freezing).toMatchObject({ state: "frozen" });
+  rmSync(join(dir, "hold"));
+  const next = cellKeeper(all, surroundings);
+  next.resume();
+  await vi.waitFor(() => expect(began()).toBe(2), WAIT);
+  expect(await next.wake("held")).toMatchObject({ from: "frozen", cold: false });
+  next.resume();
+  expect(await next.freeze("held", true)).toMatchObject({ state: "frozen" });
+  expect(began()).toBe(3);
+});
+
 test("of two that are frozen at once into swap with room for one, one is stopped; the next one has room again", async () => {
   const self = identify(process.pid);
   const room = self ? memoryOf(self, "RssAnon") * 1.6 : 0;

@@ -27,6 +27,10 @@ export interface Cells {
   alone(name: string, call: () => Promise<void>): Promise<void>;
   /** Ends who is left in its cgroup, and removes it. When nobody else does anything with the cell. */
   removeGroup(place: CellPlace): Promise<void>;
+  /** After the supervisor's own start: pushes out the memory of those whose turn had not come. */
+  resume(): void;
+  /** No more memory goes out, so that the supervisor can end: the next one resumes. */
+  letGo(): void;
   /** From now on cells are only removed: the supervisor is shutting down. */
   close(): void;
 }
@@ -35,6 +39,12 @@ export interface Cells {
 const THAW_TIMEOUT_MS = 15_000;
 const START_TIMEOUT_MS = 60_000;
 const AWAKE_POLL_MS = 20;
+/** How long one cell's memory goes out before the next one's does as well, for whom a stalled disk is no reason to wait. */
+const LONGEST_TURN_MS = 15_000;
+/** Reading ahead is a help, and never a reason to wait for long. */
+const LONGEST_PREFETCH_MS = 10_000;
+/** Of a frozen process: more than that in memory was not pushed out. */
+const LEFT_BYTES = 8 * 2 ** 20;
 /** Nothing but a signal, where nobody is asked whether it is ready. */
 const LEAST_READY_MS = 1_000;
 /** Pages that are written out take a little more room than they had. */
@@ -54,10 +64,11 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
   const waking = new Map<string, Promise<Woken>>();
   /** Cuts short what a cell does just now. */
   const doing = new Map<string, AbortController>();
-  /** Bytes on their way into our swap, by cell. */
+  /** Bytes on their way into swap, by cell. */
   const leaving = new Map<string, number>();
   /** One cell's memory at a time, so that it lies together on the disk: of two at once each is read back in crumbs. */
   const onTheWayOut = turns();
+  const lettingGo = new AbortController();
   let closed = false;
 
   function inTurn<T>(name: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -115,7 +126,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     const isFrozen = stateOf(members) === "frozen";
     if (encrypted || !isFrozen) {
       const held = processesOf(members).reduce((sum, process) => sum + memoryOf(process, "RssAnon"), 0);
-      const reason = encrypted ? await noRoomInOursNow(name, held) : noRoomFor(held, readFileSync("/proc/meminfo", "utf8"));
+      const reason = await noRoomNow(name, held, encrypted);
       if (reason !== undefined) return stopNow(name, reason);
     }
     if (!isFrozen) {
@@ -134,20 +145,31 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
       const running = await runNative(place.native, ["cgroup", "stop", name]).then(() => undefined, reasonOf);
       if (running !== undefined) return stopNow(name, running);
     }
-    const out = onTheWayOut(() => (woken.aborted ? undefined : pushOut(place, members, woken)));
-    await orAborted(out, woken).catch((error: unknown) => {
-      if (!woken.aborted) throw error;
+    const cut = AbortSignal.any([woken, lettingGo.signal]);
+    await orAborted(pushOutInTurn(place, members, cut), cut).catch((error: unknown) => {
+      if (!cut.aborted) throw error;
     });
     const slept: Slept = { state: "frozen", ...(await usageNow(members, place)), ms: clock.now().getTime() - began };
     log.info({ cell: name, ...slept }, "frozen");
     return slept;
   }
 
-  async function noRoomInOursNow(name: string, held: number): Promise<string | undefined> {
+  async function noRoomNow(name: string, held: number, encrypted: boolean): Promise<string | undefined> {
     const others = [...leaving.values()].reduce((sum, bytes) => sum + bytes, 0);
     // before it is looked at: who comes meanwhile counts this one, and who is out by then is counted there
     leaving.set(name, held);
-    return noRoomInOurs(held, others, await swap.status());
+    return encrypted ? noRoomInOurs(held, others, await swap.status()) : noRoomFor(held, others, readFileSync("/proc/meminfo", "utf8"));
+  }
+
+  async function pushOutInTurn(place: CellPlace, members: readonly Child[], cut: AbortSignal): Promise<void> {
+    let out: Promise<void> | undefined;
+    await onTheWayOut(async () => {
+      if (cut.aborted) return;
+      out = pushOut(place, members, cut);
+      const turnIsOver = new AbortController();
+      await Promise.race([out, clock.sleep(LONGEST_TURN_MS, turnIsOver.signal).catch(() => {})]).finally(() => turnIsOver.abort());
+    });
+    await out;
   }
 
   async function pushOut({ name, native }: CellPlace, members: readonly Child[], woken: AbortSignal): Promise<void> {
@@ -203,7 +225,8 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
   async function prefetch({ native, name }: CellPlace, members: readonly Child[], cut: AbortSignal): Promise<void> {
     const frozen = processesOf(members.filter((child) => child.status().state === "frozen"));
     if (frozen.length === 0) return;
-    await runNative(native, ["page", "in", ...frozen.map(ticketOf)], cut).catch((error: unknown) => {
+    const limit = AbortSignal.any([cut, AbortSignal.timeout(LONGEST_PREFETCH_MS)]);
+    await runNative(native, ["page", "in", ...frozen.map(ticketOf)], limit).catch((error: unknown) => {
       if (!cut.aborted) log.warn({ cell: name, reason: reasonOf(error) }, "its memory is not brought back ahead of need");
     });
   }
@@ -223,8 +246,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     const { doors, others } = parted(members);
     const asked = others.filter((child) => child.spec().ready !== undefined);
     const ofThem = others.filter((child) => child.spec().ready === undefined);
-    // what was frozen is ready no sooner than its awake probe passes
-    const started = asked.filter((child) => child.status().state !== "frozen");
+    const frozen = new Map(asked.filter((child) => child.status().state === "frozen").map((child) => [child, child.process()?.pid]));
     await prefetch(place, [...doors, ...asked], cut);
     // a slow disk is no fault of theirs: their time begins when they can go on
     const until = clock.now().getTime() + timeoutMs;
@@ -234,6 +256,8 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     await Promise.all(asked.map((child) => child.rouse()));
     const fetched = prefetch(place, ofThem, cut);
     await Promise.all([...doors, ...asked].map(ready));
+    // what goes on is ready no sooner than its awake probe passes; what was started, or ended meanwhile and was started anew, may be
+    const started = asked.filter((child) => !frozen.has(child) || frozen.get(child) !== child.process()?.pid);
     await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
     await fetched;
     await Promise.all(ofThem.map((child) => child.rouse()));
@@ -291,6 +315,17 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
       await runNative(native, ["cgroup", "kill", name]);
       await runNative(native, ["cgroup", "remove", name]);
     },
+    resume() {
+      for (const name of names()) {
+        const members = membersOf(name);
+        const isLeft = processesOf(members).some((process) => memoryOf(process, "RssAnon") > LEFT_BYTES);
+        if (stateOf(members) !== "frozen" || !isLeft) continue;
+        whileOpen(name, (woken) => freezeNow(name, woken, false)).catch((error: unknown) =>
+          log.warn({ cell: name, reason: reasonOf(error) }, "its memory stays where it is"),
+        );
+      }
+    },
+    letGo: () => lettingGo.abort(new Error("the supervisor ends")),
     close() {
       closed = true;
       for (const cut of doing.values()) cut.abort(new Error("the supervisor is shutting down"));
@@ -318,13 +353,13 @@ function ticketOf({ pid, startTicks }: ProcessIdentity): string {
   return `${pid}:${startTicks}`;
 }
 
-/** Why so many bytes cannot be frozen, or undefined when there is room for them. */
-export function noRoomFor(held: number, meminfo: string): string | undefined {
+/** Why so many bytes cannot be frozen, or undefined when there is room for them. @param others bytes that go out at the same time */
+export function noRoomFor(held: number, others: number, meminfo: string): string | undefined {
   if (kibibytes(meminfo, "SwapTotal") === 0) return "there is no swap";
-  return noRoomIn(held, kibibytes(meminfo, "SwapFree") * 1024);
+  return noRoomIn(held, Math.max(0, kibibytes(meminfo, "SwapFree") * 1024 - others * ROOM_TO_SPARE));
 }
 
-/** The same of our swap alone, where none of it may be in clear. @param others bytes that go into it at the same time */
+/** The same of our swap alone, where none of it may be in clear. */
 export function noRoomInOurs(held: number, others: number, { kind = "plain", bytes, usedBytes, reason }: SwapStatus): string | undefined {
   if (kind === "plain") return `there is no encrypted swap${reason === undefined ? "" : `: ${reason}`}`;
   return noRoomIn(held, Math.max(0, bytes - usedBytes - others * ROOM_TO_SPARE));

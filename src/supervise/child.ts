@@ -172,15 +172,14 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
   /** @param isRoused it was frozen, and somebody waits for it */
   function adopt(process: ProcessIdentity, isRoused = false): void {
     const signal = newRun();
-    // it runs: a loss of power would end it. The disk may be busy with the memory that it waits for
-    remember({ process }, { durable: false });
+    // the disk may be busy with the memory that it waits for; a record that a loss of power leaves empty is written anew by the daemon
+    remember({ process }, { durable: !isRoused });
     become("starting");
     if (record.spec.cell) {
       // frozen by an earlier supervisor that could not write it down, perhaps
       if (record.spec.cell.holder) openDoor(process);
       signalGroup(process, "SIGCONT");
     }
-    // an apiserver's /readyz waits up to two seconds for etcd and tells for one what it heard last (newETCD3Check of k8s.io/apiserver)
     void probe(signal, isRoused ? { readiness: record.spec.awake ?? record.spec.ready, everyMs: ROUSED_PROBE_MS } : {});
     watch(process.pid, signal);
   }

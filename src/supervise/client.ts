@@ -21,7 +21,8 @@ export function connectSupervisor(socket: string): Supervisor {
     ensure: (spec: ChildSpec) => call("PUT", pathOf(spec.name), { body: spec }),
     waitReady: (name, { timeoutMs, signal }) => call("GET", pathOf(name, `/ready?timeoutMs=${timeoutMs}`), signal ? { signal } : {}),
     async list(names) {
-      if (!names) return call<ChildStatus[]>("GET", "/children");
+      if (names?.length === 0) return [];
+      if (names === undefined) return call<ChildStatus[]>("GET", "/children");
       const some = await call<ChildStatus[]>("GET", `/children?${new URLSearchParams(names.map((name) => ["name", name]))}`);
       // a supervisor of an older version tells of all
       return some.filter((child) => names.includes(child.name));

@@ -58,6 +58,7 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   // all that run are known before the first one is started: whoever starts joins the network of one that runs
   for (const child of children.values()) child.find();
   await Promise.all([...children.values()].map((child) => child.resume()));
+  cells.resume();
 
   function childOf(record: ChildRecord): Child {
     const { name } = record.spec;
@@ -187,7 +188,10 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   shareWakeSocket();
   log.info({ socket, children: children.size }, "supervising");
 
-  const leave = () => ending.abort(new Error("the supervisor is ending"));
+  const leave = () => {
+    cells.letGo();
+    ending.abort(new Error("the supervisor is ending"));
+  };
   process.on("SIGTERM", leave);
   process.on("SIGINT", leave);
   const rotating = rotateNowAndThen(children, clock, ending.signal, log);

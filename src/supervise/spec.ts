@@ -90,11 +90,11 @@ function programsOf({ command: [program = ""], cell }: ChildSpec): readonly stri
   return [cell.native, ...(mount ? [`${mount.source}${program.slice(mount.target.length)}`] : [])];
 }
 
-/** Whether a running child need not be restarted. What made its cell is not in it any more. */
+/** Whether a running child need not be restarted. What made its cell is not in it any more, and its probes never were. */
 export function isSame(one: ChildSpec, other: ChildSpec): boolean {
   return isDeepStrictEqual(comparable(one), comparable(other));
 }
 
-function comparable({ cell, awake: _probe, ...spec }: ChildSpec): unknown {
+function comparable({ cell, ready: _ready, awake: _awake, ...spec }: ChildSpec): unknown {
   return JSON.parse(JSON.stringify({ ...spec, ...(cell ? { cell: { ...cell, native: "" } } : {}) }));
 }

@@ -229,6 +229,15 @@ test.runIf(process.getuid?.() === 0)("a child runs as the user it is given, with
   await supervisor.remove("nobody");
 });
 
+test("asked of some children it tells of these alone, of all when none is named", async () => {
+  for (const name of ["this", "that"]) await supervisor.ensure(shell(name, "sleep 60"));
+  const namesOf = async (names?: readonly string[]) => (await supervisor.list(names)).map((child) => child.name).sort();
+  expect(await namesOf()).toEqual(expect.arrayContaining(["that", "this"]));
+  expect(await namesOf(["this", "unknown"])).toEqual(["this"]);
+  expect(await namesOf([])).toEqual([]);
+  for (const name of ["this", "that"]) await supervisor.remove(name);
+});
+
 describe("what cannot be run is refused, and nothing is started", () => {
   test.each([
     ["a name that is a path", { name: "../x" }, "name"],

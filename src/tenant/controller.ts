@@ -360,6 +360,8 @@ export function tenantController(options: TenantOptions): TenantController {
     // who called in between was told that it is awake
     if ((await way.traffic()).some((one) => one.id === id && one.woken)) {
       await runtime.wake(id);
+      // that call is answered, and is none of those after the next order
+      await way.open(plane, await admissions.read(plane.ref), signal);
       // as a sleeper that was woken, or the next look would put it down again
       await report(kube, clock, cluster, { sleep: calledBack(status, clock.now()) });
       return { afterMs: 0 };

@@ -180,8 +180,10 @@ export function childSpecs(plane: ControlPlane, place: Place, home: string, isol
   return [
     {
       ...child("kube-apiserver", apiserverFlags(plane, place), SIGNING_KEYS),
-      ready: place.asks("/readyz", { caFile }),
-      // one object is read from etcd itself; a list would wait for the next progress report of a watch, a tenth of a second
+      // its checks of etcd tell for a second what they heard last; its hooks do not pass without etcd either
+      ready: place.asks("/readyz?exclude=etcd&exclude=etcd-readiness", { caFile }),
+      // not by /readyz, which waits up to two seconds for etcd (newETCD3Check of k8s.io/apiserver); nor by a list, which waits for the
+      // next progress report of a watch, a tenth of a second. One object is read from etcd itself
       awake: place.asks("/api/v1/namespaces/kube-system", { caFile, certFile: outsidePem(home), keyFile: outsidePem(home) }),
     },
     child("kube-controller-manager", controllerManagerFlags(plane, place), [...SIGNING_KEYS, "ca-bundle.crt"]),

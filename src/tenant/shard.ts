@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from "node:fs";
 import { chmod, mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
@@ -7,7 +8,7 @@ import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import { type ChildSpec, freePort, type issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
 import { BELIEVE_MS } from "./certificates.ts";
 import type { DatastoreAccess } from "./datastore.ts";
-import { connectEtcd, type Etcd, type KeyRange, type Permission } from "./etcd.ts";
+import { connectEtcd, type Etcd, type EtcdOptions, type KeyRange, type Permission } from "./etcd.ts";
 import { checkVersion } from "./etcd-version.ts";
 import { makePrivate, readText, writePrivate } from "./files.ts";
 import { clockAgainst, isCurrent, issueOf, type ShardAuthority, shardAuthority } from "./shard-authority.ts";
@@ -114,22 +115,17 @@ export function etcdShard(options: ShardOptions): Shard {
     await leaf("server", ca, { commonName: `${name}-server`, sans: ["127.0.0.1", "localhost"], usages: ["server", "client"] });
     // the gateway refuses a client whose certificate has a common name, once authentication is on
     await leaf("daemon", ca, { commonName: "", usages: ["client"] });
-    const rootPassword = await once("root-password", () => random(32).toString("base64url"));
+    await once("root-password", () => random(32).toString("base64url"));
     const port = Number(await once("port", async () => String(await freePort())));
-    return { ca, rootPassword, endpoint: `https://127.0.0.1:${port}` };
+    return { endpoint: endpointAt(port) };
   }
 
   async function start(signal: AbortSignal) {
-    const { ca, rootPassword, endpoint } = await prepare();
+    const { endpoint } = await prepare();
     await supervisor.ensure(childOf(options, endpoint));
     await supervisor.waitReady(name, { timeoutMs: READY_TIMEOUT_MS, signal });
-    const [certificate = "", key = ""] = [await readText(join(dir, "daemon.crt")), await readText(join(dir, "daemon.key"))];
-    const etcd = connectEtcd({
-      endpoint,
-      adminSocket: join(dir, ADMIN_SOCKET),
-      tls: { ca: ca.trust, cert: certificate, key },
-      rootPassword,
-    });
+    const certificate = (await readText(join(dir, "daemon.crt"))) ?? "";
+    const etcd = connectEtcd(shardEtcd(dir));
     try {
       checkVersion((await etcd.secure()).version);
     } catch (error) {
@@ -214,6 +210,23 @@ export function etcdShard(options: ShardOptions): Shard {
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** How root comes to a shard's etcd, by what stands in the shard's directory. */
+export function shardEtcd(dir: string): EtcdOptions {
+  const read = (file: string) => readFileSync(join(dir, file), "utf8");
+  const adminSocket = join(dir, ADMIN_SOCKET);
+  return {
+    endpoint: endpointAt(Number(read("port"))),
+    // one that was started by an older version serves all by its port
+    ...(existsSync(adminSocket) ? { adminSocket } : {}),
+    tls: { ca: read("ca-bundle.crt"), cert: read("daemon.crt"), key: read("daemon.key") },
+    rootPassword: read("root-password"),
+  };
+}
+
+function endpointAt(port: number): string {
+  return `https://127.0.0.1:${port}`;
 }
 
 function isStopped(have: readonly Permission[] | undefined, id: string): boolean {

@@ -74,13 +74,8 @@ function shardOf(host: { dir: string; supervisor: Supervisor }) {
 
 /** A key by the tenant's own certificate is what gRPC is for; root by the gateway sees the same. */
 async function shardCall(dir: string, path: string, body: object): Promise<Readonly<Record<string, unknown>>> {
-  const { connectEtcd } = await import("../../src/tenant/index.ts");
-  const read = (name: string) => readFileSync(join(dir, "datastore", "shard-0", name), "utf8");
-  const etcd = connectEtcd({
-    endpoint: `https://127.0.0.1:${read("port").trim()}`,
-    tls: { ca: read("ca.crt"), cert: read("daemon.crt"), key: read("daemon.key") },
-    rootPassword: read("root-password"),
-  });
+  const { connectEtcd, shardEtcd } = await import("../../src/tenant/index.ts");
+  const etcd = connectEtcd(shardEtcd(join(dir, "datastore", "shard-0")));
   try {
     return await etcd.call(path, body);
   } finally {

@@ -37,7 +37,10 @@ const SERVER = `
 const held = Buffer.alloc(48 * 2 ** 20, 1);
 let calls = 0;
 let broken = false;
+let unready = false;
 require("node:http").createServer(({ url }, response) => {
+  unready ||= url === "/unready";
+  if (unready && url === "/") response.statusCode = 503;
   if (!broken) response.end(String(held[calls++ * 4096]));
   broken ||= url === "/break";
 }).listen(6443, "127.0.0.1");

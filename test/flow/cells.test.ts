@@ -203,6 +203,17 @@ describe.runIf(isRoot)("sleep", () => {
     expect(await world.pids()).toEqual(before);
   });
 
+  test("what goes on is asked by its awake probe alone, what is started by its readiness first", async () => {
+    const before = await world.pids();
+    await call("/unready");
+    await world.supervisor().freezeCell(world.name);
+    expect(await world.supervisor().wakeCell(world.name, { thawMs: 5_000 })).toMatchObject({ from: "frozen", cold: false });
+    expect(await world.child("server")).toMatchObject({ state: "running", ready: true });
+    expect(await world.pids()).toEqual(before);
+    await world.supervisor().stopCell(world.name);
+    expect(await world.supervisor().wakeCell(world.name)).toMatchObject({ from: "stopped", cold: false });
+  });
+
   test("a door that does not shut in time keeps it awake, and is open again", async () => {
     const [door] = await world.pids();
     process.kill(door, "SIGSTOP");

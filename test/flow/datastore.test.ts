@@ -4,7 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { createMetrics, type Metrics } from "../../src/observe/index.ts";
 import type { Datastore } from "../../src/tenant/datastore.ts";
+import { connectEtcd } from "../../src/tenant/etcd.ts";
 import { encode, type GrpcField } from "../../src/tenant/etcd-grpc.ts";
+import { shardEtcd } from "../../src/tenant/shard.ts";
 import { etcdShards } from "../../src/tenant/shards.ts";
 import { PACE } from "../../src/tenant/upkeep.ts";
 import { type Bench, random, relayTo, withSupervisor } from "./datastore-world.ts";
@@ -88,6 +90,15 @@ test("a tenant comes by the shard's Unix socket, and takes it for 127.0.0.1", as
   // another user than the shard's must get there, once the directory is shown to it
   expect(statSync(socket).mode & 0o222).toBe(0o222);
   expect(statSync(dirname(socket)).mode & 0o777).toBe(0o755);
+  // which shows it nothing else: the gateway of the root of this etcd is next to it, where nobody comes
+  expect(readdirSync(dirname(socket))).toEqual(["client.sock"]);
+  const shard = dirname(dirname(socket));
+  expect(statSync(shard).mode & 0o777).toBe(0o700);
+  expect(existsSync(join(shard, "admin.sock"))).toBe(true);
+  const { adminSocket: _, ...port } = shardEtcd(shard);
+  const byPort = connectEtcd(port);
+  await expect(byPort.users()).rejects.toMatchObject({ code: "IRW_DATASTORE" });
+  await byPort.close();
   const relay = await relayTo(socket);
   const inside = { ...identity, endpoint: relay.endpoint };
   expect(await etcdCall(inside, "KV/Put", put("/plane-a/x"))).toMatchObject({ status: 0 });

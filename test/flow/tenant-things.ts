@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Supervisor } from "../../src/supervise/index.ts";
 import { connectEtcd, type Etcd } from "../../src/tenant/etcd.ts";
+import { shardEtcd } from "../../src/tenant/shard.ts";
 
 interface NumberRange {
   readonly from: number;
@@ -36,11 +37,7 @@ export async function tenantsThings(
 export async function inShards<T>(dir: string, look: (etcd: Etcd) => Promise<T>): Promise<readonly T[]> {
   const found: T[] = [];
   for (const name of readdirSync(join(dir, "datastore")).filter((one) => one.startsWith("shard-"))) {
-    const read = (file: string) => readFileSync(join(dir, "datastore", name, file), "utf8");
-    const tls = { ca: read("ca-bundle.crt"), cert: read("daemon.crt"), key: read("daemon.key") };
-    const endpoint = `https://127.0.0.1:${read("port").trim()}`;
-    const adminSocket = join(dir, "datastore", name, "admin.sock");
-    const etcd = connectEtcd({ endpoint, adminSocket, tls, rootPassword: read("root-password") });
+    const etcd = connectEtcd(shardEtcd(join(dir, "datastore", name)));
     try {
       found.push(await look(etcd));
     } finally {

@@ -26,6 +26,7 @@ const { values } = parseArgs({
 const cycles = Number(values.cycles);
 const seed = Number(values.seed);
 const lane = Number(values.lane);
+if (!/^[0-9]$/.test(values.lane)) throw new Error(`--lane ${values.lane}: want 0 to 9`);
 const ANSWER_MS = 90_000;
 const SLEEP_MS = 60_000;
 const REF = { namespace: "default", name: "sleeper" };
