@@ -6,10 +6,15 @@ import type { SleepPolicy } from "./sleep/policy.ts";
 import { sleeper, turned } from "./sleeper.ts";
 
 const WOKEN = new Date("2026-11-26T14:22:30.300Z");
+/** By a clock that was half an hour ahead then. */
+const WOKEN_AHEAD = new Date("2026-11-26T14:52:30.300Z");
 const ORDERED = new Date("2026-11-26T14:22:30.600Z");
 const LATER = new Date("2026-11-26T14:22:31.100Z");
 
-test("an order to sleep holds for who woke in the same second before it, however often it is looked at", async () => {
+test.each([
+  ["in the same second before it", WOKEN],
+  ["before it, by a clock that was put back since", WOKEN_AHEAD],
+])("an order to sleep holds for who woke %s, however often it is looked at", async (_, woken) => {
   let now = ORDERED;
   const sleeping = sleeper({
     kube: {} as Kube,
@@ -24,7 +29,7 @@ test("an order to sleep holds for who woke in the same second before it, however
     kind: "VirtualCluster",
     metadata: { name: "acme", namespace: "default", uid: "u" },
     spec: {},
-    status: { sleep: turned(asleep, "awake", WOKEN, "it was called") },
+    status: { sleep: turned(asleep, "awake", woken, "it was called") },
   };
   for (const at of [ORDERED, LATER]) {
     now = at;

@@ -47,13 +47,15 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
     const id = idOf(cluster);
     const before = cluster.status?.sleep;
     const state = await stateOf(id);
-    const since = sinceOf(cluster, state, now);
+    const orderedAt = policy.order === "Asleep" ? (before?.orderedAt ? Date.parse(before.orderedAt) : now) : undefined;
+    // who was awake when the order is first seen woke before it, by a clock that was put back meanwhile, too
+    const wokeBefore = orderedAt === now && state === "awake" && (before?.state ?? "awake") === "awake";
+    const since = Math.min(sinceOf(cluster, state, now), wokeBefore ? now - 1 : now);
     // only a call wakes what was not woken by us: ours write the status first
     const called = before !== undefined && before.state !== "awake" && state === "awake" ? now : undefined;
     const seen = latest(called, await logs.lastCall(id), before?.lastCallAt);
     const lastCall = seen === undefined ? undefined : Math.min(seen, now);
     const work = state === "awake" ? await workNow(tenant, now, before) : keptWork(before);
-    const orderedAt = policy.order === "Asleep" ? (before?.orderedAt ? Date.parse(before.orderedAt) : now) : undefined;
     const facts: SleepFacts = {
       state,
       since,
