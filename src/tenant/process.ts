@@ -180,8 +180,7 @@ export function childSpecs(plane: ControlPlane, place: Place, home: string, isol
   return [
     {
       ...child("kube-apiserver", apiserverFlags(plane, place), SIGNING_KEYS),
-      // its checks of etcd tell for a second what they heard last; its hooks do not pass without etcd either
-      ready: place.asks("/readyz?exclude=etcd&exclude=etcd-readiness", { caFile }),
+      ready: place.asks("/readyz", { caFile }),
       // not by /readyz, which waits up to two seconds for etcd (newETCD3Check of k8s.io/apiserver); nor by a list, which waits for the
       // next progress report of a watch, a tenth of a second. One object is read from etcd itself
       awake: place.asks("/api/v1/namespaces/kube-system", { caFile, certFile: outsidePem(home), keyFile: outsidePem(home) }),
