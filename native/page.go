@@ -206,8 +206,9 @@ func (m *member) touch(pages []swappedPage) int {
 		if err != nil && err != unix.EFAULT {
 			return touched // gone, or not ours to read: they come back when they are asked for
 		}
-		touched += max(n, 0) * int(pageSize)
-		pages = pages[min(max(n, 0)+1, len(pages)):] // the one that cannot be read is passed over
+		n = max(n, 0)
+		touched += n * int(pageSize)
+		pages = pages[min(n+1, len(pages)):] // the one that cannot be read is passed over
 	}
 	return touched
 }

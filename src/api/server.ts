@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance } from "fastify";
 import type { PodExplanation } from "../autoscale/index.ts";
 import type { BootPlane, LeaseView } from "../boot/index.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
-import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
+import { fitsSocket, LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
 import { type LeasesAnswer, type PodAnswer, problemOf, type TimelineAnswer, type TopAnswer } from "./answers.ts";
 
@@ -131,7 +131,7 @@ function statusOf(error: unknown): number {
 
 async function listenLocally(app: FastifyInstance, socket: string): Promise<void> {
   const refuse = (reason: string, cause?: unknown) => new IronwrightError("IRW_API_LISTEN", { where: socket, reason }, cause);
-  if (Buffer.byteLength(socket) > LONGEST_SOCKET_PATH) throw refuse(`the path is longer than ${LONGEST_SOCKET_PATH} bytes`);
+  if (!fitsSocket(socket)) throw refuse(`the path is longer than ${LONGEST_SOCKET_PATH} bytes`);
   if (await answers(socket)) throw refuse("another daemon answers there");
   try {
     mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });

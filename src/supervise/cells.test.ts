@@ -28,6 +28,9 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
+const ROOMY = { status: async () => ({ on: true, kind: "encrypted", bytes: 2 ** 40, usedBytes: 0 }) as const };
+const began = () => readFileSync(join(dir, "went"), "utf8").trim().split("\n").length;
+
 /** The only child of a cell: this process, which goes on whatever it is told. */
 function only(name: string): Child {
   let rest: string | undefined;
@@ -55,9 +58,7 @@ function only(name: string): Child {
 
 test("memory goes out of one cell at a time, and who is woken while he waits for his turn waits no longer", async () => {
   const children = ["first", "second"].map(only);
-  const swap = { status: async () => ({ on: true, kind: "encrypted", bytes: 2 ** 40, usedBytes: 0 }) as const };
-  const cells = cellKeeper(() => children, { clock: systemClock, log: createLog("silent"), swap });
-  const began = () => readFileSync(join(dir, "went"), "utf8").trim().split("\n").length;
+  const cells = cellKeeper(() => children, { clock: systemClock, log: createLog("silent"), swap: ROOMY });
   writeFileSync(join(dir, "hold"), "");
   const first = cells.freeze("first", true);
   await vi.waitFor(() => began(), WAIT);
@@ -72,20 +73,17 @@ test("memory goes out of one cell at a time, and who is woken while he waits for
 });
 
 test("memory goes out no further once the supervisor is to end, and the next one takes it up", async () => {
-  const [child] = ["held"].map(only);
-  const swap = { status: async () => ({ on: true, kind: "encrypted", bytes: 2 ** 40, usedBytes: 0 }) as const };
-  const surroundings = { clock: systemClock, log: createLog("silent"), swap };
-  const all = () => (child ? [child] : []);
+  const children = [only("held")];
+  const surroundings = { clock: systemClock, log: createLog("silent"), swap: ROOMY };
   rmSync(join(dir, "went"), { force: true });
   writeFileSync(join(dir, "hold"), "");
-  const began = () => readFileSync(join(dir, "went"), "utf8").trim().split("\n").length;
-  const cells = cellKeeper(all, surroundings);
+  const cells = cellKeeper(() => children, surroundings);
   const freezing = cells.freeze("held", true);
   await vi.waitFor(() => began(), WAIT);
   cells.letGo();
   expect(await freezing).toMatchObject({ state: "frozen" });
   rmSync(join(dir, "hold"));
-  const next = cellKeeper(all, surroundings);
+  const next = cellKeeper(() => children, surroundings);
   next.resume();
   await vi.waitFor(() => expect(began()).toBe(2), WAIT);
   expect(await next.wake("held")).toMatchObject({ from: "frozen", cold: false });

@@ -198,8 +198,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
   async function wakeNow(name: string, thawMs: number, cut: AbortSignal): Promise<Woken> {
     const began = clock.now().getTime();
     const { members, place } = known(name);
-    const frozen = members.filter((child) => child.status().state === "frozen");
-    const from = frozen.length > 0 ? "frozen" : members.some((child) => child.isResting()) ? "stopped" : "awake";
+    const from = frozenOf(members).length > 0 ? "frozen" : members.some((child) => child.isResting()) ? "stopped" : "awake";
     const took = () => clock.now().getTime() - began;
     let reason: string | undefined;
     try {
@@ -223,7 +222,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
 
   /** In vain where it is in memory still, or cannot be: it comes back page by page then. */
   async function prefetch({ native, name }: CellPlace, members: readonly Child[], cut: AbortSignal): Promise<void> {
-    const frozen = processesOf(members.filter((child) => child.status().state === "frozen"));
+    const frozen = processesOf(frozenOf(members));
     if (frozen.length === 0) return;
     const limit = AbortSignal.any([cut, AbortSignal.timeout(LONGEST_PREFETCH_MS)]);
     await runNative(native, ["page", "in", ...frozen.map(ticketOf)], limit).catch((error: unknown) => {
@@ -246,7 +245,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     const { doors, others } = parted(members);
     const asked = others.filter((child) => child.spec().ready !== undefined);
     const ofThem = others.filter((child) => child.spec().ready === undefined);
-    const frozen = new Map(asked.filter((child) => child.status().state === "frozen").map((child) => [child, child.process()?.pid]));
+    const thawing = new Set(processesOf(frozenOf(asked)).map(({ pid }) => pid));
     await prefetch(place, [...doors, ...asked], cut);
     // a slow disk is no fault of theirs: their time begins when they can go on
     const until = clock.now().getTime() + timeoutMs;
@@ -257,7 +256,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     const fetched = prefetch(place, ofThem, cut);
     await Promise.all([...doors, ...asked].map(ready));
     // what goes on is ready no sooner than its awake probe passes; what was started, or ended meanwhile and was started anew, may be
-    const started = asked.filter((child) => !frozen.has(child) || frozen.get(child) !== child.process()?.pid);
+    const started = asked.filter((child) => !thawing.has(child.process()?.pid ?? 0));
     await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
     await fetched;
     await Promise.all(ofThem.map((child) => child.rouse()));
@@ -282,6 +281,12 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     return mine;
   }
 
+  function freeze(name: string, encrypted: boolean): Promise<Slept> {
+    return whileOpen(name, (woken) =>
+      freezeNow(name, waking.has(name) ? AbortSignal.abort() : woken, encrypted).finally(() => leaving.delete(name)),
+    );
+  }
+
   function names(): readonly string[] {
     return [...new Set([...children()].flatMap((child) => child.spec().cell?.name ?? []))];
   }
@@ -301,10 +306,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
       const place = membersOf(name)[0]?.spec().cell;
       return place && statusOf(name, (await countsOf([place]))[name]);
     },
-    freeze: (name, encrypted) =>
-      whileOpen(name, (woken) =>
-        freezeNow(name, waking.has(name) ? AbortSignal.abort() : woken, encrypted).finally(() => leaving.delete(name)),
-      ),
+    freeze,
     stop: (name) => whileOpen(name, () => stopNow(name)),
     wake,
     alone(name, call) {
@@ -318,11 +320,9 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     resume() {
       for (const name of names()) {
         const members = membersOf(name);
-        const isLeft = processesOf(members).some((process) => memoryOf(process, "RssAnon") > LEFT_BYTES);
-        if (stateOf(members) !== "frozen" || !isLeft) continue;
-        whileOpen(name, (woken) => freezeNow(name, woken, false)).catch((error: unknown) =>
-          log.warn({ cell: name, reason: reasonOf(error) }, "its memory stays where it is"),
-        );
+        const isLeft = (process: ProcessIdentity) => memoryOf(process, "RssAnon") > LEFT_BYTES;
+        if (stateOf(members) !== "frozen" || !processesOf(members).some(isLeft)) continue;
+        freeze(name, false).catch((error: unknown) => log.warn({ cell: name, reason: reasonOf(error) }, "its memory stays where it is"));
       }
     },
     letGo: () => lettingGo.abort(new Error("the supervisor ends")),
@@ -338,6 +338,10 @@ function stateOf(members: readonly Child[]): CellStatus["state"] {
   if (resting.length === 0) return members.every((child) => child.status().ready) ? "awake" : "mixed";
   if (resting.length < members.length) return "mixed";
   return members.some((child) => child.status().state === "frozen") ? "frozen" : "stopped";
+}
+
+function frozenOf(members: readonly Child[]): readonly Child[] {
+  return members.filter((child) => child.status().state === "frozen");
 }
 
 function parted(members: readonly Child[]): { readonly doors: readonly Child[]; readonly others: readonly Child[] } {

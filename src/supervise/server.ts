@@ -5,7 +5,7 @@ import type { Logger } from "pino";
 import { z } from "zod";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
-import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
+import { fitsSocket, LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import { cellKeeper } from "./cells.ts";
 import { type Child, superviseChild } from "./child.ts";
 import { takeLock } from "./lock.ts";
@@ -31,7 +31,7 @@ export interface SuperviseOptions {
  */
 export async function supervise(options: SuperviseOptions): Promise<void> {
   const { dir, socket, log } = options;
-  if (Buffer.byteLength(socket) > LONGEST_SOCKET_PATH)
+  if (!fitsSocket(socket))
     throw new IronwrightError("IRW_SUPERVISOR_UNREACHABLE", { socket, reason: `the path is longer than ${LONGEST_SOCKET_PATH} bytes` });
   const lock = takeLock(join(dir, "run", "supervisor.lock"));
   if (!lock) {

@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import { IronwrightError } from "../core/errors.ts";
-import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
+import { fitsSocket, LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import type { CellMount, CellPlace, ChildSpec, ReadyProbe } from "../supervise/index.ts";
 import { gatewayUser, type Isolation } from "./isolation.ts";
 import type { ControlPlane, Dial } from "./runtime.ts";
@@ -73,7 +73,7 @@ export function cellPlace(plane: ControlPlane, home: string, kubeBin: string, is
   const { id, user, datastore } = plane;
   if (user === undefined) throw new IronwrightError("IRW_ISOLATION", { reason: `${id} has no user of its own` });
   const sockets = [doorSocket(home), egressSocket(home)];
-  const long = sockets.find((path) => Buffer.byteLength(path) > LONGEST_SOCKET_PATH);
+  const long = sockets.find((path) => !fitsSocket(path));
   if (long)
     throw new IronwrightError("IRW_ISOLATION", { reason: `${long} is longer than the ${LONGEST_SOCKET_PATH} bytes of a socket's path` });
 

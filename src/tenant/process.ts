@@ -117,7 +117,11 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
     async restarts(id) {
       const again = (await childrenOf(id)).filter((child) => child.restarts > 0);
       if (again.length === 0) return undefined;
-      return again.map((child) => `${partOf(id, child.name)} was started ${child.restarts} times anew${lastOf(child)}`).join("; ");
+      return again
+        .map(
+          (child) => `${PARTS.find((part) => child.name === childName(id, part))} was started ${child.restarts} times anew${lastOf(child)}`,
+        )
+        .join("; ");
     },
 
     async remove(id) {
@@ -151,10 +155,6 @@ function lastOf({ reason, lastLog }: ChildStatus): string {
 
 export function childName(id: string, part: (typeof PARTS)[number]): string {
   return `tenant-${id}-${part}`;
-}
-
-function partOf(id: string, name: string): string {
-  return name.slice(`tenant-${id}-`.length);
 }
 
 /** The log of one program, by paths of the host; the apiserver's has its calls in it. */

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { IronwrightError } from "../core/errors.ts";
 import { turns } from "../core/turns.ts";
-import { LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
+import { fitsSocket, LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
 import { type ChildSpec, freePort, type issue, type KeyedCertificate, needsRenewal, type Supervisor } from "../supervise/index.ts";
 import { BELIEVE_MS } from "./certificates.ts";
 import type { DatastoreAccess } from "./datastore.ts";
@@ -102,9 +102,9 @@ export function etcdShard(options: ShardOptions): Shard {
   }
 
   async function prepare() {
-    const long = join(dir, ADMIN_SOCKET);
-    if (Buffer.byteLength(long) > LONGEST_SOCKET_PATH) {
-      const reason = `${long} is longer than the ${LONGEST_SOCKET_PATH} bytes of a socket's path; choose a shorter dataDir`;
+    const admin = join(dir, ADMIN_SOCKET);
+    if (!fitsSocket(admin)) {
+      const reason = `${admin} is longer than the ${LONGEST_SOCKET_PATH} bytes of a socket's path; choose a shorter dataDir`;
       throw new IronwrightError("IRW_DATASTORE", { endpoint: name, reason });
     }
     await makePrivate(dir);
@@ -124,8 +124,8 @@ export function etcdShard(options: ShardOptions): Shard {
     const { endpoint } = await prepare();
     await supervisor.ensure(childOf(options, endpoint));
     await supervisor.waitReady(name, { timeoutMs: READY_TIMEOUT_MS, signal });
-    const certificate = (await readText(join(dir, "daemon.crt"))) ?? "";
-    const etcd = connectEtcd(shardEtcd(dir));
+    const access = shardEtcd(dir);
+    const etcd = connectEtcd(access);
     try {
       checkVersion((await etcd.secure()).version);
     } catch (error) {
@@ -133,7 +133,7 @@ export function etcdShard(options: ShardOptions): Shard {
       throw error;
     }
     log.info({ shard: name, endpoint }, "the tenants' datastore answers");
-    return { etcd, endpoint, certificate };
+    return { etcd, endpoint, certificate: access.tls.cert };
   }
 
   async function current(signal: AbortSignal) {

@@ -2,14 +2,11 @@ import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { IronwrightError } from "../../core/errors.ts";
 import { type TenantRef, tenantText } from "../../core/names.ts";
-import { LONGEST_SOCKET_PATH } from "../../core/unix-socket.ts";
+import { fitsSocket, LONGEST_SOCKET_PATH } from "../../core/unix-socket.ts";
 import { parseNetwork } from "../cidr.ts";
 
 const path = z.string().startsWith("/", "must be an absolute path");
-const socketPath = path.refine(
-  (text) => Buffer.byteLength(text) <= LONGEST_SOCKET_PATH,
-  `the path of a socket has at most ${LONGEST_SOCKET_PATH} bytes`,
-);
+const socketPath = path.refine(fitsSocket, `the path of a socket has at most ${LONGEST_SOCKET_PATH} bytes`);
 const port = z.int().min(1).max(65535);
 const address = z.union([z.ipv4(), z.ipv6().transform((text) => ipaddr.parse(text).toString())]);
 const network = z.string().refine((text) => parseNetwork(text) !== undefined, "must be an IPv4 network such as 10.244.0.0/16");
