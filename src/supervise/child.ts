@@ -55,8 +55,8 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 60_000;
 /** It fails at once while there is no room, and is to run soon once there is. */
 const FULL_DISK_WAIT_MS = 4_000;
-/** Ready for so long, it is healthy again: the next end is the first. */
-const HEALTHY_MS = 60_000;
+/** For each while that it is ready, half of its ends are forgotten: what runs for a minute each time never waits for long. */
+const FORGETS_MS = 20_000;
 const ADOPTED_POLL_MS = 500;
 const PROBE_MS = 100;
 /** Somebody waits for one that was frozen. */
@@ -201,8 +201,11 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
     }
     if (signal.aborted) return;
     become("running", true);
-    await clock.sleep(HEALTHY_MS, signal).catch(() => {});
-    if (!signal.aborted && record.restarts > 0) remember({ restarts: 0 });
+    while (record.restarts > 0) {
+      await clock.sleep(FORGETS_MS, signal).catch(() => {});
+      if (signal.aborted) return;
+      remember({ restarts: Math.floor(record.restarts / 2) });
+    }
   }
 
   /** @param group of the process that ended just now, if there was one */

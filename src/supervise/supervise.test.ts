@@ -95,6 +95,29 @@ test("what ends is started again with back-off, and says why", async () => {
   await supervisor.remove("failing");
 });
 
+test("what is ready for a while has half of its ends forgotten, again and again", async () => {
+  const waits: number[] = [];
+  const hurried = {
+    ...systemClock,
+    sleep(ms: number, signal?: AbortSignal) {
+      if (ms >= 1_000) waits.push(ms);
+      return systemClock.sleep(Math.min(ms, 5), signal);
+    },
+  };
+  const child = superviseChild(
+    { spec: shell("forgiven", "exec sleep 600"), wanted: "running", restarts: 9 },
+    { file: join(dir, "forgiven.json"), siblings: () => [], clock: hurried, log },
+  );
+  await child.resume();
+  await until(() => child.status().restarts === 0);
+  expect(waits).toEqual([20_000, 20_000, 20_000, 20_000]);
+  const { pid = 0 } = child.status();
+  expect(pid).toBeGreaterThan(0);
+  process.kill(pid, "SIGKILL");
+  await until(() => child.status().restarts === 1);
+  await child.remove();
+});
+
 test("a name given anew while its old child ends: the new one runs, known, after the old one", async () => {
   const slow = shell("anew", "trap 'sleep 0.3; exit' TERM; echo up; while :; do sleep 0.05; done");
   await supervisor.ensure(slow);

@@ -149,7 +149,7 @@ export interface ChildStatus {
   readonly ready: boolean;
   readonly pid?: number;
   readonly startedAt?: string;
-  /** Ends since it was last ready for a while. */
+  /** Recent ends: half of them are forgotten for each while that it is ready. */
   readonly restarts: number;
   /** Why it is not running, or why it last ended. */
   readonly reason?: string;
