@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { systemClock } from "../core/clock.ts";
+import { type Clock, systemClock } from "../core/clock.ts";
 import { createLog } from "../observe/index.ts";
 import { cellKeeper } from "./cells.ts";
 import type { Child } from "./child.ts";
@@ -70,6 +70,29 @@ test("memory goes out of one cell at a time, and who is woken while he waits for
   expect(began()).toBe(1);
   rmSync(join(dir, "hold"));
   expect(await first).toMatchObject({ state: "frozen" });
+});
+
+test("a cell whose memory does not go out holds up the next one for the length of a turn, and nobody who stops it", async () => {
+  const children = ["stalled", "next"].map(only);
+  let endTurn = () => {};
+  const clock: Clock = {
+    now: () => new Date(),
+    sleep: (ms, signal) => (ms < 15_000 ? systemClock.sleep(ms, signal) : new Promise((resolve) => (endTurn = resolve))),
+  };
+  const cells = cellKeeper(() => children, { clock, log: createLog("silent"), swap: ROOMY });
+  rmSync(join(dir, "went"), { force: true });
+  writeFileSync(join(dir, "hold"), "");
+  const stalled = cells.freeze("stalled", true);
+  await vi.waitFor(() => expect(began()).toBe(1), WAIT);
+  const next = cells.freeze("next", true);
+  await vi.waitFor(() => expect(children[1]?.status().state).toBe("frozen"), WAIT);
+  expect(began()).toBe(1);
+  endTurn();
+  await vi.waitFor(() => expect(began()).toBe(2), WAIT);
+  expect(await cells.stop("stalled")).toMatchObject({ state: "stopped" });
+  expect(await stalled).toMatchObject({ state: "frozen" });
+  rmSync(join(dir, "hold"));
+  expect(await next).toMatchObject({ state: "frozen" });
 });
 
 test("memory goes out no further once the supervisor is to end, and the next one takes it up", async () => {

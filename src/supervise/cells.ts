@@ -307,7 +307,11 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
       return place && statusOf(name, (await countsOf([place]))[name]);
     },
     freeze,
-    stop: (name) => whileOpen(name, () => stopNow(name)),
+    stop(name) {
+      // what is ended needs not be out of memory first; who wakes it is heard before
+      if (!waking.has(name)) doing.get(name)?.abort(new Error("it is being stopped"));
+      return whileOpen(name, () => stopNow(name));
+    },
     wake,
     alone(name, call) {
       doing.get(name)?.abort(new Error("it is being removed"));

@@ -4,7 +4,6 @@ import type { Clock } from "../core/clock.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import { FINALIZER_TENANT, refOf, SYSTEM_NAMESPACE, type TenantRef, tenantText } from "../core/names.ts";
 import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
-import { turns } from "../core/turns.ts";
 import { type EventRecorder, type Kube, reflector } from "../kube/index.ts";
 import type { Metrics } from "../observe/index.ts";
 import type { Supervisor } from "../supervise/index.ts";
@@ -18,13 +17,14 @@ import { entrance } from "./entrance.ts";
 import { gatewayMeter } from "./gateway/meter.ts";
 import { hostNames } from "./gateway/route.ts";
 import { holds } from "./holds.ts";
-import { chooseUser, type Isolation } from "./isolation.ts";
+import type { Isolation } from "./isolation.ts";
 import { type JoinCredential, type JoiningNode, joins, type NodeIdentity, type NodeWay } from "./join.ts";
 import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
 import { type PeoplesDoor, peoplesKubeconfig } from "./peoples-door.ts";
 import { cellName, idOfCell } from "./place.ts";
 import type { DatastoreLimits } from "./placement.ts";
-import { choosePort, type PortRange } from "./ports.ts";
+import { places } from "./places.ts";
+import type { PortRange } from "./ports.ts";
 import { processRuntime } from "./process.ts";
 import { madeBefore } from "./queue.ts";
 import { readiness } from "./readiness.ts";
@@ -33,11 +33,12 @@ import { tenantSecrets } from "./secrets.ts";
 import { etcdShards } from "./shards.ts";
 import { calledBack, type Judgement, sleeper, turned } from "./sleeper.ts";
 import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
+import { orRefusal, specReader } from "./spec-reader.ts";
 import { type ConditionType, met, pending, report, unmet } from "./status.ts";
 import { tearDown } from "./teardown.ts";
 import { meant } from "./template/resolve.ts";
 import type { ControlPlaneUse } from "./usage.ts";
-import { type Taken, warmPool } from "./warm-pool.ts";
+import { warmPool } from "./warm-pool.ts";
 import { type PlaneWatch, watchPlanes } from "./watch.ts";
 
 export interface TenantOptions {
@@ -157,6 +158,17 @@ export function tenantController(options: TenantOptions): TenantController {
   const clusters = reflector({ kube, kind: VIRTUAL_CLUSTER, log, clock, onChange: (key) => control.nudge(key) });
   const control = reconciler({ name: "tenants", log, clock, concurrency: 16, keys: () => clusters.keys(), reconcile });
 
+  const taking = places({ kube, ports: listen.ports, isolation, alsoTaken: () => pool.taken() });
+  const specs = specReader({
+    kubeVersion,
+    sleeps: isolation !== undefined,
+    taken: [
+      { address: listen.nodes, whose: "the address nodes dial" },
+      ...listen.people.map((address) => ({ address, whose: "an address people dial" })),
+      ...networks,
+    ],
+    ...(options.keyTimes ? { shortestOverlapMs: options.keyTimes.shortestOverlapMs } : {}),
+  });
   const plain = tenantSpec(NAMELESS, kubeVersion, []);
   const pool = warmPool({
     kube,
@@ -172,7 +184,7 @@ export function tenantController(options: TenantOptions): TenantController {
     log,
     sans: commonNames(plain),
     ...(options.keyTimes ? { lives: options.keyTimes.lives } : {}),
-    choose: (keep) => inTurn(async () => keep(await choose())),
+    choose: (keep) => taking.inTurn(async (choose) => keep(await choose())),
   });
 
   /** What every apiserver's certificate is for. */
@@ -185,9 +197,9 @@ export function tenantController(options: TenantOptions): TenantController {
     const found = await kube.get(VIRTUAL_CLUSTER, name, namespace);
     if (!found) return detach(key);
     if (found.metadata.deletionTimestamp) return remove(found, signal);
-    const cluster = await unlessRefused(() => declared.readTemplate(found));
+    const cluster = await orRefusal(() => declared.readTemplate(found));
     if (cluster instanceof IronwrightError) return refuse(found, cluster);
-    const spec = checkedSpec(cluster);
+    const spec = await orRefusal(() => specs(cluster));
     if (spec instanceof IronwrightError) return refuse(cluster, spec);
     // before anything can fail: what cannot run is deleted in its time all the same
     const alive = await declared.live(cluster, spec.ttlMs);
@@ -205,34 +217,6 @@ export function tenantController(options: TenantOptions): TenantController {
     return { afterMs: Math.max(0, Math.min(afterMs, lookMs, alive.afterMs ?? afterMs)) };
   }
 
-  /** What its people have to correct is a condition; anything else is thrown. */
-  async function unlessRefused<T>(look: () => Promise<T>): Promise<T | IronwrightError> {
-    try {
-      return await look();
-    } catch (error) {
-      if (isError(error, "IRW_RESOURCE_INVALID") || isError(error, "IRW_REFERENCE")) return error;
-      throw error;
-    }
-  }
-
-  function checkedSpec(cluster: VirtualCluster): TenantSpec | IronwrightError {
-    const taken: TakenAddress[] = [
-      { address: listen.nodes, whose: "the address nodes dial" },
-      ...listen.people.map((address) => ({ address, whose: "an address people dial" })),
-      ...networks,
-    ];
-    try {
-      const spec = tenantSpec(meant(cluster), kubeVersion, taken, options.keyTimes?.shortestOverlapMs);
-      if (!spec.sleep || isolation) return spec;
-      const resource = `VirtualCluster ${tenantText(refOf(cluster))}`;
-      const problems = "spec.sleep: tenants.isolation is none, and only what is in a cell sleeps";
-      return new IronwrightError("IRW_RESOURCE_INVALID", { resource, problems });
-    } catch (error) {
-      if (isError(error, "IRW_RESOURCE_INVALID") || isError(error, "IRW_VERSION_UNSUPPORTED")) return error;
-      throw error;
-    }
-  }
-
   /** An invalid spec starts nothing; what already runs by an earlier spec is left running. */
   async function refuse(cluster: VirtualCluster, error: IronwrightError): Promise<undefined> {
     events.record(cluster, "Warning", "SpecRefused", error.message);
@@ -246,24 +230,11 @@ export function tenantController(options: TenantOptions): TenantController {
     return kube.replace(VIRTUAL_CLUSTER, { ...cluster, metadata: { ...cluster.metadata, finalizers: [...finalizers, FINALIZER_TENANT] } });
   }
 
-  /** Port and user are written down before the next ones are chosen. */
-  const inTurn = turns();
-
-  /** What no control plane has, those being deleted and those that wait for a tenant included. */
-  async function choose(had: Partial<Taken> = {}): Promise<Taken> {
-    const { items } = await kube.list(VIRTUAL_CLUSTER);
-    const taken = [...items.map((one) => one.status ?? {}), ...(await pool.taken())];
-    return {
-      port: had.port ?? choosePort(listen.ports, taken),
-      userID: isolation ? (had.userID ?? chooseUser(isolation, taken)) : 0,
-    };
-  }
-
   async function allocate(cluster: VirtualCluster, spec: TenantSpec): Promise<VirtualCluster> {
     const { podCIDR, serviceCIDR } = spec;
     const { port, userID } = cluster.status ?? {};
     if (port !== undefined && (userID !== undefined || !isolation)) return report(kube, clock, cluster, { podCIDR, serviceCIDR });
-    return inTurn(async () => {
+    return taking.inTurn(async (choose) => {
       const warm = port === undefined ? await pool.take(cluster, spec) : undefined;
       if (warm) await tenantSecrets(kube, refOf(cluster), cluster.metadata.uid ?? "").writeBundle(warm.bundle);
       const place = warm ?? (await choose({ ...(port === undefined ? {} : { port }), ...(userID === undefined ? {} : { userID }) }));
@@ -415,7 +386,7 @@ export function tenantController(options: TenantOptions): TenantController {
       log,
       // draining and revoking need its apiserver; after a restart of the daemon it is not attached yet
       async keepRunning() {
-        const spec = checkedSpec(cluster);
+        const spec = await orRefusal(() => specs(cluster));
         if (spec instanceof IronwrightError || cluster.status?.port === undefined) return;
         if (held.of(key) && (await runtime.ailment(id)) === undefined) return;
         const { plane } = await planeOf(cluster, spec, await datastore.admit(id, signal, spec.datastore));
