@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import { closeSync } from "node:fs";
-import { request as httpRequest } from "node:http";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { systemClock } from "../core/clock.ts";
-import { type Code, type Facts, IronwrightError, isError, reasonOf } from "../core/errors.ts";
+import { IronwrightError, isError } from "../core/errors.ts";
+import { type CallOptions, callJson } from "../ipc/index.ts";
 import { openLog, tailLog } from "./log-file.ts";
 import { identify, isAlive } from "./process.ts";
 import type { CellStatus, ChildSpec, ChildStatus, Supervisor } from "./supervisor.ts";
@@ -14,7 +14,7 @@ const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 25;
 
 export function connectSupervisor(socket: string): Supervisor {
-  const call = <T>(method: string, path: string, options: CallOptions = {}) => callSupervisor<T>(socket, method, path, options);
+  const call = calling(socket);
   const pathOf = (name: string, rest = "") => `/children/${encodeURIComponent(name)}${rest}`;
   const cellPath = (name: string, rest = "") => `/cells/${encodeURIComponent(name)}${rest}`;
   return {
@@ -90,7 +90,7 @@ function launch(dir: string, socket: string, logFile: string): number | undefine
 
 async function answers(socket: string): Promise<boolean> {
   try {
-    await callSupervisor(socket, "GET", "/", {});
+    await calling(socket)("GET", "/");
     return true;
   } catch (error) {
     if (isError(error, "IRW_SUPERVISOR_UNREACHABLE")) return false;
@@ -98,38 +98,9 @@ async function answers(socket: string): Promise<boolean> {
   }
 }
 
-interface CallOptions {
-  readonly body?: unknown;
-  readonly signal?: AbortSignal;
-}
-
-function callSupervisor<T>(socket: string, method: string, path: string, { body, signal }: CallOptions): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const fail = (error: unknown) =>
-      reject(
-        signal?.aborted ? signal.reason : new IronwrightError("IRW_SUPERVISOR_UNREACHABLE", { socket, reason: reasonOf(error) }, error),
-      );
-    const request = httpRequest({ socketPath: socket, method, path, agent: false, ...(signal ? { signal } : {}) }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.once("error", fail);
-      response.once("end", () => {
-        try {
-          resolve(read<T>(response.statusCode ?? 500, Buffer.concat(chunks).toString("utf8")));
-        } catch (error) {
-          reject(error);
-        }
-      });
-    });
-    request.once("error", fail);
-    request.end(body === undefined ? undefined : JSON.stringify(body));
-  });
-}
-
-/** The supervisor's coded errors are the caller's. */
-function read<T>(status: number, text: string): T {
-  const value = JSON.parse(text) as { code?: Code; facts?: Facts<Code>; message?: string };
-  if (status < 300) return value as T;
-  if (value.code && value.facts) throw new IronwrightError(value.code, value.facts);
-  throw new Error(value.message ?? `the supervisor answered ${status}`);
+/** Calls it; throws IRW_SUPERVISOR_UNREACHABLE when nobody answers. */
+function calling(socket: string) {
+  const unreachable = (reason: string, cause: unknown) => new IronwrightError("IRW_SUPERVISOR_UNREACHABLE", { socket, reason }, cause);
+  return <T>(method: string, path: string, options: Omit<CallOptions, "unreachable"> = {}) =>
+    callJson<T>(socket, method, path, { ...options, unreachable });
 }

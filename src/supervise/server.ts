@@ -6,12 +6,12 @@ import { z } from "zod";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import { fitsSocket, LONGEST_SOCKET_PATH } from "../core/unix-socket.ts";
+import { type Endpoint, endpoint, serving } from "../ipc/index.ts";
 import { cellKeeper } from "./cells.ts";
 import { type Child, superviseChild } from "./child.ts";
 import { takeLock } from "./lock.ts";
 import { rotateLog, tailLog } from "./log-file.ts";
 import { type ChildRecord, readRecords, settled } from "./record.ts";
-import { type Route, route, serving } from "./routes.ts";
 import { parseSpec } from "./spec.ts";
 import type { ChildSpec, SwapWanted } from "./supervisor.ts";
 import { swapKeeper } from "./swap.ts";
@@ -150,39 +150,39 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     await swap.release().catch((error: unknown) => log.warn({ reason: reasonOf(error) }, "swap stays on"));
   }
 
-  const cellRoutes: readonly Route[] = [
-    route("GET", /^\/cells\/([^/]+)$/, async ({ name }) => cells.status(name)),
-    route("POST", /^\/cells\/([^/]+)\/wake$/, async ({ name, query }) => cells.wake(name, Number(query.get("thawMs")) || undefined)),
+  const cellEndpoints: readonly Endpoint[] = [
+    endpoint("GET", /^\/cells\/([^/]+)$/, async ({ name }) => cells.status(name)),
+    endpoint("POST", /^\/cells\/([^/]+)\/wake$/, async ({ name, query }) => cells.wake(name, Number(query.get("thawMs")) || undefined)),
   ];
-  const routes: readonly Route[] = [
-    route("GET", /^\/$/, async () => ({ pid: process.pid, dir })),
-    route("GET", /^\/children$/, async ({ query }) => named(query.getAll("name")).map((child) => child.status())),
-    route("PUT", /^\/children\/([^/]+)$/, async ({ body }) => ensure(parseSpec(body))),
-    route("DELETE", /^\/children\/([^/]+)$/, async ({ name }) => remove(name)),
-    route("POST", /^\/children\/([^/]+)\/stop$/, async ({ name }) => stop(name)),
-    route("GET", /^\/children\/([^/]+)\/ready$/, async ({ name, query, signal }) =>
+  const endpoints: readonly Endpoint[] = [
+    endpoint("GET", /^\/$/, async () => ({ pid: process.pid, dir })),
+    endpoint("GET", /^\/children$/, async ({ query }) => named(query.getAll("name")).map((child) => child.status())),
+    endpoint("PUT", /^\/children\/([^/]+)$/, async ({ body }) => ensure(parseSpec(body))),
+    endpoint("DELETE", /^\/children\/([^/]+)$/, async ({ name }) => remove(name)),
+    endpoint("POST", /^\/children\/([^/]+)\/stop$/, async ({ name }) => stop(name)),
+    endpoint("GET", /^\/children\/([^/]+)\/ready$/, async ({ name, query, signal }) =>
       known(name).waitReady(Number(query.get("timeoutMs") ?? 0), AbortSignal.any([signal, ending.signal])),
     ),
-    route("GET", /^\/children\/([^/]+)\/log$/, async ({ name, query }) =>
+    endpoint("GET", /^\/children\/([^/]+)\/log$/, async ({ name, query }) =>
       tailLog(known(name).status().logFile, Number(query.get("lines") ?? 20)),
     ),
-    route("GET", /^\/cells$/, async () => cells.list()),
-    route("GET", /^\/cell-states$/, async () => cells.states()),
-    ...cellRoutes,
-    route("POST", /^\/cells\/([^/]+)\/freeze$/, async ({ name, query }) => cells.freeze(name, query.has("encrypted"))),
-    route("POST", /^\/cells\/([^/]+)\/stop$/, async ({ name }) => cells.stop(name)),
-    route("GET", /^\/swap$/, async () => swap.status()),
-    route("PUT", /^\/swap$/, async ({ body }) => swap.keep(parseSwap(body))),
-    route("POST", /^\/shutdown$/, async () => {
+    endpoint("GET", /^\/cells$/, async () => cells.list()),
+    endpoint("GET", /^\/cell-states$/, async () => cells.states()),
+    ...cellEndpoints,
+    endpoint("POST", /^\/cells\/([^/]+)\/freeze$/, async ({ name, query }) => cells.freeze(name, query.has("encrypted"))),
+    endpoint("POST", /^\/cells\/([^/]+)\/stop$/, async ({ name }) => cells.stop(name)),
+    endpoint("GET", /^\/swap$/, async () => swap.status()),
+    endpoint("PUT", /^\/swap$/, async ({ body }) => swap.keep(parseSwap(body))),
+    endpoint("POST", /^\/shutdown$/, async () => {
       await stopAll();
       ending.abort(new Error("the supervisor is ending"));
       return { pid: process.pid };
     }),
   ];
 
-  const server = createServer(serving(routes, log));
+  const server = createServer(serving(endpoints, log));
   await listenPrivately(server, socket);
-  const wakeServer = createServer(serving(cellRoutes, log));
+  const wakeServer = createServer(serving(cellEndpoints, log));
   const wakeSocket = join(dir, "run", "wake.sock");
   await listenPrivately(wakeServer, wakeSocket);
   shareWakeSocket();

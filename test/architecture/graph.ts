@@ -10,6 +10,7 @@ export interface Import {
 /** The noun folders, lowest first; a folder may import those of the layers below its own. */
 const LAYERS: readonly (readonly string[])[] = [
   ["core"],
+  ["ipc"],
   ["wire", "kube", "work", "supervise", "observe"],
   ["boot", "bmc", "machine", "autoscale", "tenant", "backup"],
   ["config"],

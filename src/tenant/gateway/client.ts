@@ -2,11 +2,11 @@ import { chmodSync, chownSync, lchownSync, mkdirSync, readdirSync } from "node:f
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { IronwrightError } from "../../core/errors.ts";
+import { callJson } from "../../ipc/index.ts";
 import type { ChildSpec } from "../../supervise/index.ts";
 import type { GatewayState } from "./gateway.ts";
 import type { RouteInput } from "./route.ts";
 import type { TenantTraffic } from "./tenant.ts";
-import { callJson } from "./unix-api.ts";
 
 /** The gateway, seen through its socket. Every call throws IRW_GATEWAY_UNREACHABLE when nobody answers. */
 export interface GatewayClient {
@@ -21,7 +21,7 @@ export interface GatewayClient {
 }
 
 export function gatewayClient(socket: string): GatewayClient {
-  const unreachable = (reason: string) => new IronwrightError("IRW_GATEWAY_UNREACHABLE", { socket, reason });
+  const unreachable = (reason: string, cause: unknown) => new IronwrightError("IRW_GATEWAY_UNREACHABLE", { socket, reason }, cause);
   const call = <T>(method: string, path: string, body?: unknown) =>
     callJson<T>(socket, method, path, { unreachable, ...(body === undefined ? {} : { body }) });
   const pathOf = (id: string) => `/tenants/${encodeURIComponent(id)}`;

@@ -1,9 +1,11 @@
+import { createServer } from "node:http";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../../core/clock.ts";
 import { IronwrightError, reasonOf } from "../../core/errors.ts";
 import { turns } from "../../core/turns.ts";
+import { type Endpoint, endpoint, serving } from "../../ipc/index.ts";
 import { sameAddress } from "../cidr.ts";
 import { type ConnectNode, dialer } from "./dialer.ts";
 import { keepListening, type Listening } from "./listening.ts";
@@ -11,7 +13,6 @@ import { servePeople } from "./people.ts";
 import { collision, type Held, parseRoute, type Route } from "./route.ts";
 import { routeStore } from "./store.ts";
 import { openTenant, type Tenant, type TenantTraffic } from "./tenant.ts";
-import { type Endpoint, jsonServer } from "./unix-api.ts";
 import { waker } from "./waker.ts";
 
 export interface GatewayOptions {
@@ -170,7 +171,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
         log.info("the gateway ends");
       }),
   };
-  const control: Listening = keepListening(() => jsonServer(endpoints(gateway), log), { path: gateway.socket }, { clock, log });
+  const control: Listening = keepListening(() => createServer(serving(endpoints(gateway), log)), { path: gateway.socket }, { clock, log });
   await control.ready();
   await front.ready().catch(() => {});
   log.info({ people: front.port() ?? options.people.port, tenants: tenants.size }, "the gateway serves");
@@ -179,22 +180,14 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
 
 function endpoints(gateway: Gateway): readonly Endpoint[] {
   return [
-    { method: "GET", path: /^\/$/, handle: async () => gateway.state() },
-    { method: "GET", path: /^\/tenants$/, handle: async () => gateway.list() },
-    {
-      method: "PUT",
-      path: /^\/tenants\/([^/]+)$/,
-      handle: async ({ name, body }) => gateway.put({ ...(body as Partial<Route>), id: name }),
-    },
-    { method: "DELETE", path: /^\/tenants\/([^/]+)$/, handle: async ({ name }) => gateway.remove(name) },
-    {
-      method: "DELETE",
-      path: /^\/tenants\/([^/]+\/nodes\/[^/]+)$/,
-      async handle({ name }) {
-        const [id = "", node = ""] = name.split("/nodes/");
-        await gateway.dropNode(id, node);
-      },
-    },
+    endpoint("GET", /^\/$/, async () => gateway.state()),
+    endpoint("GET", /^\/tenants$/, async () => gateway.list()),
+    endpoint("PUT", /^\/tenants\/([^/]+)$/, async ({ name, body }) => gateway.put({ ...(body as Partial<Route>), id: name })),
+    endpoint("DELETE", /^\/tenants\/([^/]+)$/, async ({ name }) => gateway.remove(name)),
+    endpoint("DELETE", /^\/tenants\/([^/]+\/nodes\/[^/]+)$/, async ({ name }) => {
+      const [id = "", node = ""] = name.split("/nodes/");
+      await gateway.dropNode(id, node);
+    }),
   ];
 }
 

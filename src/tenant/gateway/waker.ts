@@ -1,5 +1,5 @@
 import { IronwrightError } from "../../core/errors.ts";
-import { callJson } from "./unix-api.ts";
+import { callJson } from "../../ipc/index.ts";
 
 /** Longer than any start from nothing takes. */
 const WAKE_MS = 60_000;
@@ -12,7 +12,7 @@ export function waker(socket: string): (cell: string) => Promise<void> {
   return async (cell) => {
     await callJson<unknown>(socket, "POST", `/cells/${encodeURIComponent(cell)}/wake`, {
       signal: AbortSignal.timeout(WAKE_MS),
-      unreachable: (reason) => new IronwrightError("IRW_SUPERVISOR_UNREACHABLE", { socket, reason }),
+      unreachable: (reason, cause) => new IronwrightError("IRW_SUPERVISOR_UNREACHABLE", { socket, reason }, cause),
     });
   };
 }
