@@ -1,12 +1,8 @@
-import type { Logger } from "pino";
-import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
-import type { NodeClaim } from "../core/resources.ts";
-import type { EventRecorder, Kube } from "../kube/index.ts";
 import { createClaim } from "./claims.ts";
-import type { TenantView } from "./demand.ts";
 import { type Plan, plan, type Refusal } from "./plan/index.ts";
-import { type Known, worldOf } from "./world/index.ts";
+import type { PlanningOptions } from "./planning.ts";
+import { worldOf } from "./world/index.ts";
 
 /** A batch of pods ends when none came for so long … */
 const IDLE_MS = 1_000;
@@ -32,19 +28,8 @@ export interface PodExplanation {
   readonly refusal?: Refusal;
 }
 
-export interface ProvisionerOptions {
-  readonly kube: Kube;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly events: EventRecorder;
-  known(): Known;
-  view(tenant: string): TenantView | undefined;
-  /** The claim was made: it is part of the world before any watch says so. */
-  created(claim: NodeClaim): void;
-}
-
 /** Turns demand into claims: waits for a batch of pods to be complete, plans, writes the claims. */
-export function provisioner(options: ProvisionerOptions): Provisioner {
+export function provisioner(options: PlanningOptions): Provisioner {
   const { clock, log } = options;
   const ending = new AbortController();
   let wake = new AbortController();

@@ -1,18 +1,15 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { type BootPart, type BootPartOptions, listOf, median } from "./boot-part.ts";
 import { type Peers, peers } from "./peers.ts";
-import { cpuSecondsOfAll, layWire, startBootProcess, type Wire } from "./wire.ts";
+import { type Contestant, cpuSecondsOfAll, layWire, peer, startBootProcess, type Wire } from "./wire.ts";
 
 const SERVER = "10.77.0.1";
 const NONCE = "0123456789abcdefghijkl";
 const GIGABYTE = 1e9;
 
-interface Contestant {
-  readonly name: string;
+interface HttpContestant extends Contestant {
   readonly url: string;
-  start(): Promise<{ readonly pid: number; end(): Promise<void> }>;
 }
 
 interface Run {
@@ -60,7 +57,7 @@ export async function benchHttp({ quick, say }: BootPartOptions): Promise<BootPa
   }
 }
 
-async function measure(wire: Wire, contestant: Contestant, clients: number, bytes: number, quick: boolean): Promise<Run> {
+async function measure(wire: Wire, contestant: HttpContestant, clients: number, bytes: number, quick: boolean): Promise<Run> {
   const server = await contestant.start();
   try {
     // neither is measured in its first requests: the page cache is warm before, and what compiles as it runs has compiled
@@ -102,35 +99,18 @@ async function fetchParts(wire: Wire, url: string, count: number): Promise<void>
   if (out !== "70000\n".repeat(count)) throw new Error(`curl got other than ${count} parts of ${url}`);
 }
 
-function nginx(wire: Wire, packages: Peers, root: string): Contestant {
-  return {
-    name: "nginx",
-    url: `http://${SERVER}:8081/kernel`,
-    async start() {
-      const file = join(wire.directory, "nginx.conf");
-      const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((one) => `${one}_temp_path ${wire.directory};`).join(" ");
-      const events = "events { worker_connections 1024; }";
-      const server = `server { listen ${SERVER}:8081; root ${root}; }`;
-      const main = `worker_processes 1; daemon off; user root; pid ${join(wire.directory, "nginx.pid")}; error_log ${join(wire.directory, "nginx.log")};`;
-      writeFileSync(file, `${main}\n${events}\nhttp { access_log off; sendfile on; tcp_nopush on; ${temporary} ${server} }\n`);
-      const child = wire.start(wire.here, packages.program("nginx"), ["-c", file, "-e", join(wire.directory, "nginx.log")], packages.env);
-      child.stdout?.resume();
-      child.stderr?.resume();
-      const over = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-      await wait(500);
-      if (child.exitCode !== null || child.pid === undefined) throw new Error("nginx did not start");
-      return {
-        pid: child.pid,
-        async end() {
-          child.kill();
-          await over;
-        },
-      };
-    },
-  };
+function nginx(wire: Wire, packages: Peers, root: string): HttpContestant {
+  const file = join(wire.directory, "nginx.conf");
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((one) => `${one}_temp_path ${wire.directory};`).join(" ");
+  const events = "events { worker_connections 1024; }";
+  const server = `server { listen ${SERVER}:8081; root ${root}; }`;
+  const main = `worker_processes 1; daemon off; user root; pid ${join(wire.directory, "nginx.pid")}; error_log ${join(wire.directory, "nginx.log")};`;
+  writeFileSync(file, `${main}\n${events}\nhttp { access_log off; sendfile on; tcp_nopush on; ${temporary} ${server} }\n`);
+  const args = ["-c", file, "-e", join(wire.directory, "nginx.log")];
+  return { ...peer("nginx", wire, packages, "nginx", args), url: `http://${SERVER}:8081/kernel` };
 }
 
-function ours(wire: Wire, root: string): Contestant {
+function ours(wire: Wire, root: string): HttpContestant {
   return {
     name: "Ironwright",
     url: `http://${SERVER}:8080/boot/${NONCE}/kernel`,

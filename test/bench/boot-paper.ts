@@ -5,7 +5,7 @@ import { paperServers } from "../../src/rack/index.ts";
 import { LEASED, layPaperWire, RELAY, startPaperRack } from "../flow/paper-rack.ts";
 import { type BootPart, type BootPartOptions, percentile } from "./boot-part.ts";
 import { restartsOfServe } from "./boot-restart.ts";
-import { type BootProcess, cpuSecondsOfAll, layWire, residentBytes, startBootProcess, type Wire } from "./wire.ts";
+import { cpuSecondsOfAll, layWire, residentBytes, startBootProcess, type Wire, type WiredBootProcess } from "./wire.ts";
 
 const AT = {
   name: "prov0",
@@ -90,7 +90,7 @@ export async function benchPaper({ quick, say }: BootPartOptions): Promise<BootP
   };
 }
 
-async function begin(wire: Wire, count: number, dataDir = wire.directory): Promise<BootProcess> {
+async function begin(wire: Wire, count: number, dataDir = wire.directory): Promise<WiredBootProcess> {
   const server = await startBootProcess(wire, { interfaces: [AT], dataDir });
   for (const { name, mac } of paperServers(count)) {
     const nonce = `${name}-nonce-0123456789abcdef`.slice(0, 40);

@@ -4,17 +4,12 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { type BootPart, type BootPartOptions, listOf, median } from "./boot-part.ts";
 import { type Peers, peers } from "./peers.ts";
-import { cpuSecondsOfAll, layWire, startBootProcess, type Wire } from "./wire.ts";
+import { type Contestant, cpuSecondsOfAll, layWire, peer, startBootProcess, type Wire } from "./wire.ts";
 
 const SERVER = "10.77.0.1";
 /** Each with an address of its own. */
 const CLIENTS = 50;
 const MEGABYTE = 2 ** 20;
-
-interface Contestant {
-  readonly name: string;
-  start(): Promise<{ readonly pid: number; end(): Promise<void> }>;
-}
 
 interface Load {
   readonly name: string;
@@ -36,8 +31,8 @@ export async function benchTftp({ quick, say }: BootPartOptions): Promise<BootPa
     for (let at = 1; at <= CLIENTS; at++) execFileSync("ip", ["-n", wire.there, "addr", "add", `10.77.0.${100 + at}/24`, "dev", "eth0"]);
     const root = writeFiles(wire, large);
     const contestants = [
-      daemon("tftpd-hpa", wire, hpa, "in.tftpd", ["-L", "-4", "-a", `${SERVER}:69`, "-u", "root", "-s", root]),
-      daemon("dnsmasq", wire, dnsmasq, "dnsmasq", [
+      peer("tftpd-hpa", wire, hpa, "in.tftpd", ["-L", "-4", "-a", `${SERVER}:69`, "-u", "root", "-s", root]),
+      peer("dnsmasq", wire, dnsmasq, "dnsmasq", [
         ...["-k", "-p", "0", "-C", "/dev/null", "-i", "prov0", "--bind-interfaces", "--enable-tftp", `--tftp-root=${root}`],
         ...[
           "--tftp-max=100",
@@ -47,7 +42,7 @@ export async function benchTftp({ quick, say }: BootPartOptions): Promise<BootPa
           `--pid-file=${join(wire.directory, "dnsmasq.pid")}`,
         ],
       ]),
-      daemon("atftpd", wire, atftp, "atftpd", [
+      peer("atftpd", wire, atftp, "atftpd", [
         ...["--daemon", "--no-fork", "--port", "69", "--bind-address", SERVER, "--user", "root.root", "--maxthread", "100"],
         ...["--logfile", "/dev/null", root],
       ]),
@@ -174,28 +169,6 @@ function writeFiles(wire: Wire, large: number): string {
   writeFileSync(join(root, "middle.efi"), bytes.subarray(0, large / 4));
   writeFileSync(join(root, "small.efi"), bytes.subarray(0, MEGABYTE));
   return root;
-}
-
-function daemon(name: string, wire: Wire, packages: Peers, program: string, args: readonly string[]): Contestant {
-  return {
-    name,
-    async start() {
-      const child = wire.start(wire.here, packages.program(program), args, packages.env);
-      child.stdout?.resume();
-      let said = "";
-      child.stderr?.on("data", (part) => (said += part));
-      const over = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-      await wait(300);
-      if (child.exitCode !== null || child.pid === undefined) throw new Error(`${name} did not start: ${said}`);
-      return {
-        pid: child.pid,
-        async end() {
-          child.kill();
-          await over;
-        },
-      };
-    },
-  };
 }
 
 function ours(wire: Wire, root: string): Contestant {

@@ -1,12 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import type { BootAssets, BootInterface, BootPlane } from "../../src/boot/index.ts";
-import { socketArguments } from "../../src/boot/index.ts";
-import { readIndex } from "../../src/config/index.ts";
+import { setTimeout as wait } from "node:timers/promises";
+import type { BootAssets, BootInterface } from "../../src/boot/index.ts";
+import { type BootProcess, startBootPlane } from "../flow/boot-process.ts";
+import type { Peers } from "./peers.ts";
 
 /** Two namespaces of this process's own, joined by one cable: servers listen `here` on `prov0`, clients are `there` on `eth0`. */
 export interface Wire {
@@ -64,15 +63,6 @@ export function layWire(name: string, addresses: { readonly here: string; readon
   };
 }
 
-/** A boot plane in its own process, as the daemon runs it, with sockets that the native program opened. */
-export interface BootProcess {
-  readonly pid: number;
-  readonly dataDir: string;
-  call(method: keyof BootPlane, ...args: readonly unknown[]): Promise<unknown>;
-  kill(): Promise<void>;
-  end(): Promise<void>;
-}
-
 export interface BootProcessOptions {
   readonly interfaces: readonly BootInterface[];
   readonly httpPort?: number;
@@ -82,51 +72,16 @@ export interface BootProcessOptions {
   readonly assets?: BootAssets;
   /** Kernel, initrd and boot programs it serves, by size in bytes. */
   readonly bytes?: number;
-  readonly nodeArguments?: readonly string[];
 }
 
-export async function startBootProcess(wire: Wire, options: BootProcessOptions): Promise<BootProcess> {
-  const { native } = readIndex(join(process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright"), "artifacts.json"));
-  const assets = options.assets ?? writeAssets(join(wire.directory, "assets"), options.bytes ?? 100_000);
-  const config = { interfaces: options.interfaces, httpPort: options.httpPort ?? 8080, dataDir: options.dataDir ?? wire.directory };
-  const server = fileURLToPath(new URL("../flow/boot-server.ts", import.meta.url));
-  const command = [process.execPath, ...(options.nodeArguments ?? []), server, JSON.stringify({ config, assets, native })];
-  const child = spawn(native, ["sockets", "--netns", wire.here, ...socketArguments(config), "--", ...command], {
-    stdio: ["pipe", "pipe", "inherit"],
-    env: { ...process.env, LEVEL: "error" },
-  });
-  const over = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  const open = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
-  createInterface({ input: child.stdout }).on("line", (line) => {
-    const { id, value, error } = JSON.parse(line);
-    const call = open.get(id);
-    open.delete(id);
-    if (error === undefined) call?.resolve(value);
-    else call?.reject(new Error(error));
-  });
-  const answer = (id: number) => {
-    const told = new Promise<unknown>((resolve, reject) => open.set(id, { resolve, reject }));
-    return Promise.race([told, over.then(() => Promise.reject(new Error("the boot plane ended")))]);
-  };
-  let last = 0;
-  await answer(0);
-  return {
-    pid: child.pid ?? 0,
-    dataDir: config.dataDir,
-    call(call, ...args) {
-      last += 1;
-      child.stdin.write(`${JSON.stringify({ id: last, call, args })}\n`);
-      return answer(last);
-    },
-    async kill() {
-      child.kill("SIGKILL");
-      await over;
-    },
-    async end() {
-      child.stdin.end();
-      await over;
-    },
-  };
+export interface WiredBootProcess extends BootProcess {
+  readonly dataDir: string;
+}
+
+export async function startBootProcess(wire: Wire, options: BootProcessOptions): Promise<WiredBootProcess> {
+  const { interfaces, httpPort = 8080, dataDir = wire.directory, bytes = 100_000 } = options;
+  const assets = options.assets ?? writeAssets(join(wire.directory, "assets"), bytes);
+  return { ...(await startBootPlane(wire.here, { interfaces, httpPort, dataDir }, assets, { level: "error" })), dataDir };
 }
 
 function writeAssets(directory: string, bytes: number) {
@@ -159,4 +114,35 @@ export function cpuSecondsOfAll(pid: number): number {
 
 export function residentBytes(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+}
+
+/** A server that is measured. */
+export interface Contestant {
+  readonly name: string;
+  start(): Promise<{ readonly pid: number; end(): Promise<void> }>;
+}
+
+const STARTED_AFTER_MS = 500;
+
+/** Somebody else's server, started with these arguments in the servers' namespace for each of its turns. */
+export function peer(name: string, wire: Wire, packages: Peers, program: string, args: readonly string[]): Contestant {
+  return {
+    name,
+    async start() {
+      const child = wire.start(wire.here, packages.program(program), args, packages.env);
+      child.stdout?.resume();
+      let said = "";
+      child.stderr?.on("data", (part) => (said += part));
+      const over = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+      await wait(STARTED_AFTER_MS);
+      if (child.exitCode !== null || child.pid === undefined) throw new Error(`${name} did not start: ${said}`);
+      return {
+        pid: child.pid,
+        async end() {
+          child.kill();
+          await over;
+        },
+      };
+    },
+  };
 }

@@ -57,7 +57,7 @@ describe.each([
       dataDir: directory,
     };
     const assets = { pxeDir: join(directory, "pxe"), kernel: join(directory, "kernel"), initrd: join(directory, "initrd") };
-    server = await startBootPlane(here, config, assets, native);
+    server = await startBootPlane(here, config, assets, { native });
     await server.call("remember", record);
   });
 

@@ -17,21 +17,25 @@ export interface BootProcess {
   end(): Promise<void>;
 }
 
-/**
- * The boot plane alone in a namespace, with sockets the native program opened: no Redis, no apiserver, no daemon beside it.
- * @param native what moves its files; by itself when it is empty
- */
+export interface BootPlaneProcessOptions {
+  /** What moves its files; by itself when it is empty. */
+  readonly native?: string;
+  /** Of its log. */
+  readonly level?: string;
+}
+
+/** The boot plane alone in a namespace, with sockets the native program opened: no Redis, no apiserver, no daemon beside it. */
 export async function startBootPlane(
   namespace: string,
   config: BootConfig,
   assets: BootAssets,
-  native: string | undefined = artifacts.native,
+  { native = artifacts.native, level = "warn" }: BootPlaneProcessOptions = {},
 ): Promise<BootProcess> {
   const program = fileURLToPath(new URL("boot-server.ts", import.meta.url));
   const command = [process.execPath, program, JSON.stringify({ config, assets, native })];
   const child = spawn(artifacts.native, ["sockets", "--netns", namespace, ...socketArguments(config), "--", ...command], {
     stdio: ["pipe", "pipe", "inherit"],
-    env: { ...process.env, LEVEL: process.env.LEVEL ?? "warn" },
+    env: { ...process.env, LEVEL: process.env.LEVEL ?? level },
   });
   return talkTo(child);
 }

@@ -2,11 +2,11 @@ import { execFileSync } from "node:child_process";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { BootRecord } from "../../src/boot/index.ts";
 import { type Boot, type Fault, paperServers } from "../../src/rack/index.ts";
-import { type BootProcess, layWire, startBootProcess, type Wire } from "../bench/wire.ts";
+import { layWire, startBootProcess, type Wire, type WiredBootProcess } from "../bench/wire.ts";
 import { layPaperWire, startPaperRack } from "./paper-rack.ts";
 
 let wire: Wire;
-let server: BootProcess;
+let server: WiredBootProcess;
 
 const at = {
   name: "prov0",

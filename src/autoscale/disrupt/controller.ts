@@ -1,15 +1,14 @@
-import type { Logger } from "pino";
-import type { Clock } from "../../core/clock.ts";
 import { isTrue } from "../../core/conditions.ts";
 import { reasonOf } from "../../core/errors.ts";
 import { TAINT_DISRUPTED } from "../../core/names.ts";
 import { NODE_CLAIM, type NodeClaim } from "../../core/resources.ts";
-import { type EventRecorder, type Kube, keyOf, NODE, type Node, POD } from "../../kube/index.ts";
+import { keyOf, NODE, type Node, POD } from "../../kube/index.ts";
 import { type ClaimFacts, factsOf } from "../claim/claim.ts";
 import { taintDisrupted } from "../claim/drain.ts";
 import { createClaim } from "../claims.ts";
 import type { TenantView } from "../demand.ts";
 import { type Action, type Disruption, disruptions, plan, type World } from "../plan/index.ts";
+import type { PlanningOptions } from "../planning.ts";
 import { ANNOTATION_REPLACEMENTS, ANNOTATION_REPLACES, isWorkload, type Known, replacements, worldOf } from "../world/index.ts";
 
 const MOST_MS = 10_000;
@@ -23,19 +22,8 @@ export interface Disrupter {
   stop(): Promise<void>;
 }
 
-export interface DisrupterOptions {
-  readonly kube: Kube;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly events: EventRecorder;
-  known(): Known;
-  view(tenant: string): TenantView | undefined;
-  /** The claim was made: it is part of the world before any watch says so. */
-  created(claim: NodeClaim): void;
-}
-
 /** Gives nodes up that nobody needs, or that others may claim: decides on what is known, confirms on fresh state. */
-export function disrupter(options: DisrupterOptions): Disrupter {
+export function disrupter(options: PlanningOptions): Disrupter {
   const { clock, log } = options;
   const ending = new AbortController();
   let wake = new AbortController();
@@ -66,7 +54,7 @@ export function disrupter(options: DisrupterOptions): Disrupter {
 }
 
 /** Looks at the world once and does what is due. @returns in how many ms to look again, if nothing changes */
-export async function disruptOnce(options: DisrupterOptions): Promise<number> {
+export async function disruptOnce(options: PlanningOptions): Promise<number> {
   const known = options.known();
   const world = worldFor(known);
   const planned = plan(world);
@@ -94,7 +82,7 @@ function worldFor(known: Known): World {
 }
 
 /** A claim of the plan, with the tenant's view; nothing when one of them is gone meanwhile. */
-function find(tenant: string, node: string, known: Known, options: DisrupterOptions) {
+function find(tenant: string, node: string, known: Known, options: PlanningOptions) {
   for (const claim of known.claims) {
     const facts = factsOf(claim);
     if (!facts || facts.tenant !== tenant || facts.machine !== node || claim.metadata.deletionTimestamp) continue;
@@ -104,7 +92,7 @@ function find(tenant: string, node: string, known: Known, options: DisrupterOpti
   return undefined;
 }
 
-async function carryOut(decision: Disruption, known: Known, options: DisrupterOptions): Promise<void> {
+async function carryOut(decision: Disruption, known: Known, options: PlanningOptions): Promise<void> {
   const found = decision.nodes.flatMap((node) => find(decision.tenant, node, known, options) ?? []);
   if (found.length < decision.nodes.length) return;
   for (const { facts, view } of found) if (!(await isAsDecided(decision, facts, view))) return;
@@ -126,7 +114,7 @@ async function holdsOnly(pods: readonly string[], facts: ClaimFacts, view: Tenan
   return items.filter(isWorkload).every((pod) => pods.includes(keyOf(pod)));
 }
 
-async function giveUp(claim: NodeClaim, facts: ClaimFacts, reason: string, message: string, options: DisrupterOptions): Promise<void> {
+async function giveUp(claim: NodeClaim, facts: ClaimFacts, reason: string, message: string, options: PlanningOptions): Promise<void> {
   options.log.info({ claim: facts.name, machine: facts.machine, reason }, "giving a node up");
   options.events.record(claim, "Normal", `Disrupted${reason}`, message);
   await options.kube.delete(NODE_CLAIM, facts.name, { uid: facts.uid });
@@ -141,7 +129,7 @@ interface Found {
 }
 
 /** Claims first, then the taint: a daemon that dies between the two has made a claim that is given back when it stays empty. */
-async function beginReplacement(decision: Disruption, found: readonly Found[], known: Known, options: DisrupterOptions): Promise<void> {
+async function beginReplacement(decision: Disruption, found: readonly Found[], known: Known, options: PlanningOptions): Promise<void> {
   const replaces = found.map(({ facts }) => `${facts.name}/${facts.uid}`).join(",");
   const notes = { [ANNOTATION_REPLACES]: replaces, [ANNOTATION_REPLACEMENTS]: String(decision.replacements.length) };
   for (const [nth, claim] of decision.replacements.entries()) {
@@ -178,7 +166,7 @@ function isTainted(node: Node): boolean {
   return node.spec.taints?.some((taint) => taint.key === TAINT_DISRUPTED) ?? false;
 }
 
-async function finishReplacement({ old, by }: Replacement, known: Known, options: DisrupterOptions): Promise<void> {
+async function finishReplacement({ old, by }: Replacement, known: Known, options: PlanningOptions): Promise<void> {
   const facts = factsOf(old);
   const found = facts && find(facts.tenant, facts.machine, known, options);
   if (!found) return;
@@ -206,7 +194,7 @@ async function finishReplacement({ old, by }: Replacement, known: Known, options
 // ── taking machines back for others ──────────────────────────────────────────────────────────────────────────────
 
 /** What is wiped and given follows by itself: the claim's end releases the machine, and the next plans give it. */
-async function takeBack(action: Action, known: Known, options: DisrupterOptions): Promise<void> {
+async function takeBack(action: Action, known: Known, options: PlanningOptions): Promise<void> {
   const found = find(action.from, action.node, known, options);
   if (!found) return;
   const { claim, facts, view } = found;
