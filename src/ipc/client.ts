@@ -1,6 +1,6 @@
 import { request } from "node:http";
 import { type Code, type Facts, IronwrightError, reasonOf } from "../core/errors.ts";
-import { readText } from "./text.ts";
+import { readText, TooLarge } from "./text.ts";
 
 /** A thousand tenants' children, each with its last lines, are some MiB. */
 const LARGEST_ANSWER_BYTES = 64 * 2 ** 20;
@@ -18,23 +18,27 @@ export interface CallOptions {
  */
 export async function callJson<T>(socketPath: string, method: string, path: string, options: CallOptions): Promise<T> {
   const { body, signal, unreachable } = options;
+  const call = `${method} ${path} on ${socketPath}`;
   const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
     const fail = (error: unknown) => reject(signal?.aborted ? signal.reason : unreachable(reasonOf(error), error));
     const asking = request({ socketPath, method, path, agent: false, ...(signal ? { signal } : {}) }, (response) => {
-      readText(response, LARGEST_ANSWER_BYTES).then((answered) => resolve({ status: response.statusCode ?? 500, text: answered }), fail);
+      readText(response, LARGEST_ANSWER_BYTES).then(
+        (answered) => resolve({ status: response.statusCode ?? 500, text: answered }),
+        (error: unknown) => (error instanceof TooLarge ? reject(new Error(`${call}: ${error.message}`)) : fail(error)),
+      );
     });
     asking.once("error", fail);
     asking.end(body === undefined ? undefined : JSON.stringify(body));
   });
-  const value = parse(text) as T & { code?: Code; facts?: Facts<Code>; message?: string };
-  if (status < 300) return value;
-  if (value.code && value.facts) throw new IronwrightError(value.code, value.facts);
-  throw new Error(value.message ?? `${method} ${path} on ${socketPath} was answered with ${status}`);
+  if (status < 300) return JSON.parse(text) as T;
+  const { code, facts, message = `it was answered with ${status}` } = refusalIn(text);
+  if (code && facts) throw new IronwrightError(code, facts);
+  throw new Error(`${call}: ${message}`);
 }
 
-function parse(text: string): unknown {
+function refusalIn(text: string): { readonly code?: Code; readonly facts?: Facts<Code>; readonly message?: string } {
   try {
-    return JSON.parse(text === "" ? "{}" : text);
+    return JSON.parse(text);
   } catch {
     return { message: text.slice(0, 200) };
   }

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -27,7 +27,7 @@ const server = createServer(
         return hungUp;
       }),
     ],
-    createLog("silent"),
+    { log: createLog("silent"), largestBytes: 2 ** 20 },
   ),
 );
 let began = () => {};
@@ -59,7 +59,16 @@ test("coded errors are the caller's; what else fails there says what", async () 
 });
 
 test("a body that is no JSON, or too large, is refused, and the next call is served", async () => {
-  await expect(call("PUT", "/echo/a", { body: "x".repeat(5 * 2 ** 20) })).rejects.toThrow();
+  await expect(call("PUT", "/echo/a", { body: "x".repeat(2 ** 20) })).rejects.toThrow(
+    /PUT .*ipc\.sock: a message is larger than 1048576 bytes/,
+  );
+  const status = await new Promise((resolve, reject) => {
+    const asking = request({ socketPath: socket, method: "PUT", path: "/echo/a", agent: false }, (answer) =>
+      resolve(answer.resume().statusCode),
+    );
+    asking.once("error", reject).end("{");
+  });
+  expect(status).toBe(500);
   expect(await call("PUT", "/echo/a", { body: 1 })).toMatchObject({ body: 1 });
 });
 

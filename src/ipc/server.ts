@@ -3,8 +3,6 @@ import type { Logger } from "pino";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import { readText } from "./text.ts";
 
-const LARGEST_BODY_BYTES = 4 * 2 ** 20;
-
 export interface Call {
   /** What the path's group matched. */
   readonly name: string;
@@ -24,12 +22,23 @@ export function endpoint(method: string, path: RegExp, handle: Endpoint["handle"
   return { method, path, handle };
 }
 
-/** Serves these and nothing else, as JSON; coded errors keep their code. */
-export function serving(endpoints: readonly Endpoint[], log: Logger): RequestListener {
-  return (request, response) => void answer(endpoints, request, response, log);
+export interface ServingOptions {
+  readonly log: Logger;
+  /** Of a call's body. */
+  readonly largestBytes: number;
 }
 
-async function answer(endpoints: readonly Endpoint[], request: IncomingMessage, response: ServerResponse, log: Logger): Promise<void> {
+/** Serves these and nothing else, as JSON; coded errors keep their code. */
+export function serving(endpoints: readonly Endpoint[], options: ServingOptions): RequestListener {
+  return (request, response) => void answer(endpoints, request, response, options);
+}
+
+async function answer(
+  endpoints: readonly Endpoint[],
+  request: IncomingMessage,
+  response: ServerResponse,
+  { log, largestBytes }: ServingOptions,
+): Promise<void> {
   const hungUp = new AbortController();
   response.once("close", () => hungUp.abort(new Error("the caller hung up")));
   try {
@@ -37,7 +46,7 @@ async function answer(endpoints: readonly Endpoint[], request: IncomingMessage, 
     const found = endpoints.find((one) => one.method === request.method && one.path.test(pathname));
     if (!found) return end(response, 404, { message: `${request.method} ${pathname} is not served` });
     const name = decodeURIComponent(found.path.exec(pathname)?.[1] ?? "");
-    const text = await readText(request, LARGEST_BODY_BYTES);
+    const text = await readText(request, largestBytes);
     const body: unknown = text === "" ? undefined : JSON.parse(text);
     end(response, 200, (await found.handle({ name, query, body, signal: hungUp.signal })) ?? {});
   } catch (error) {

@@ -68,6 +68,8 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
   const leaving = new Map<string, number>();
   /** One cell's memory at a time, so that it lies together on the disk: of two at once each is read back in crumbs. */
   const onTheWayOut = turns();
+  /** What is to end needs not be out of memory first. */
+  const stopping = new Set<string>();
   const lettingGo = new AbortController();
   let closed = false;
 
@@ -283,7 +285,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
 
   function freeze(name: string, encrypted: boolean): Promise<Slept> {
     return whileOpen(name, (woken) =>
-      freezeNow(name, waking.has(name) ? AbortSignal.abort() : woken, encrypted).finally(() => leaving.delete(name)),
+      freezeNow(name, waking.has(name) || stopping.has(name) ? AbortSignal.abort() : woken, encrypted).finally(() => leaving.delete(name)),
     );
   }
 
@@ -308,9 +310,10 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     },
     freeze,
     stop(name) {
-      // what is ended needs not be out of memory first; who wakes it is heard before
+      stopping.add(name);
+      // who wakes it is heard before
       if (!waking.has(name)) doing.get(name)?.abort(new Error("it is being stopped"));
-      return whileOpen(name, () => stopNow(name));
+      return whileOpen(name, () => stopNow(name)).finally(() => stopping.delete(name));
     },
     wake,
     alone(name, call) {

@@ -56,7 +56,9 @@ const LONGEST_WAIT_MS = 60_000;
 /** It fails at once while there is no room, and is to run soon once there is. */
 const FULL_DISK_WAIT_MS = 4_000;
 /** For each while that it is ready, half of its ends are forgotten: what runs for a minute each time never waits for long. */
-const FORGETS_MS = 20_000;
+const FORGETS_MS = 30_000;
+/** More ends make no longer wait. */
+const MOST_ENDS = Math.ceil(Math.log2(LONGEST_WAIT_MS / FIRST_WAIT_MS));
 const ADOPTED_POLL_MS = 500;
 const PROBE_MS = 100;
 /** Somebody waits for one that was frozen. */
@@ -65,6 +67,8 @@ const ENTER_POLL_MS = 10;
 const STOP_POLL_MS = 25;
 const KILL_TIMEOUT_MS = 10_000;
 const LAST_LINES = 10;
+/** They are in every answer about it. */
+const LAST_LOG_CHARACTERS = 8 * 1024;
 const WAITS_TO_ENTER = "it waits for a process of its cell, whose network it joins";
 
 interface Probing {
@@ -204,7 +208,7 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
     while (record.restarts > 0) {
       await clock.sleep(FORGETS_MS, signal).catch(() => {});
       if (signal.aborted) return;
-      remember({ restarts: Math.floor(record.restarts / 2) });
+      remember({ restarts: Math.floor(Math.min(record.restarts, MOST_ENDS) / 2) });
     }
   }
 
@@ -223,7 +227,7 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
     const waitMs = Math.min(FIRST_WAIT_MS * 2 ** record.restarts, room ? LONGEST_WAIT_MS : FULL_DISK_WAIT_MS);
     const { process: _gone, ...rest } = record;
     record = rest;
-    remember({ restarts: record.restarts + 1, reason, lastLog: tailLog(spec.logFile, LAST_LINES) });
+    remember({ restarts: record.restarts + 1, reason, lastLog: tailLog(spec.logFile, LAST_LINES).slice(-LAST_LOG_CHARACTERS) });
     become("backing-off");
     nextTryAt = new Date(clock.now().getTime() + waitMs);
     log.warn({ child: spec.name, reason, restarts: record.restarts, nextTryMs: waitMs }, "ended");

@@ -180,9 +180,9 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
     }),
   ];
 
-  const server = createServer(serving(endpoints, log));
+  const server = createServer(serving(endpoints, { log, largestBytes: 2 ** 20 }));
   await listenPrivately(server, socket);
-  const wakeServer = createServer(serving(cellEndpoints, log));
+  const wakeServer = createServer(serving(cellEndpoints, { log, largestBytes: 2 ** 10 }));
   const wakeSocket = join(dir, "run", "wake.sock");
   await listenPrivately(wakeServer, wakeSocket);
   shareWakeSocket();

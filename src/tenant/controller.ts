@@ -23,12 +23,12 @@ import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
 import { type PeoplesDoor, peoplesKubeconfig } from "./peoples-door.ts";
 import { cellName, idOfCell } from "./place.ts";
 import type { DatastoreLimits } from "./placement.ts";
-import { places } from "./places.ts";
 import type { PortRange } from "./ports.ts";
 import { processRuntime } from "./process.ts";
 import { madeBefore } from "./queue.ts";
 import { readiness } from "./readiness.ts";
 import { type ControlPlane, idOf } from "./runtime.ts";
+import { seats } from "./seats.ts";
 import { tenantSecrets } from "./secrets.ts";
 import { etcdShards } from "./shards.ts";
 import { calledBack, type Judgement, sleeper, turned } from "./sleeper.ts";
@@ -158,7 +158,7 @@ export function tenantController(options: TenantOptions): TenantController {
   const clusters = reflector({ kube, kind: VIRTUAL_CLUSTER, log, clock, onChange: (key) => control.nudge(key) });
   const control = reconciler({ name: "tenants", log, clock, concurrency: 16, keys: () => clusters.keys(), reconcile });
 
-  const taking = places({ kube, ports: listen.ports, isolation, alsoTaken: () => pool.taken() });
+  const taking = seats({ kube, ports: listen.ports, isolation, alsoTaken: () => pool.taken() });
   const specs = specReader({
     kubeVersion,
     sleeps: isolation !== undefined,

@@ -118,9 +118,7 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
       const again = (await childrenOf(id)).filter((child) => child.restarts > 0);
       if (again.length === 0) return undefined;
       return again
-        .map(
-          (child) => `${PARTS.find((part) => child.name === childName(id, part))} was started ${child.restarts} times anew${lastOf(child)}`,
-        )
+        .map((child) => `${PARTS.find((part) => child.name === childName(id, part))} ended lately and was started anew${lastOf(child)}`)
         .join("; ");
     },
 

@@ -10,13 +10,13 @@ import type { Datastore } from "./datastore.ts";
 import type { Entrance } from "./entrance.ts";
 import type { Holds } from "./holds.ts";
 import { type Bundle, type BundleOptions, completeBundle } from "./pki.ts";
-import type { Place } from "./places.ts";
 import { type ControlPlane, namelessRef, type Runtime } from "./runtime.ts";
+import type { Seat } from "./seats.ts";
 import { decoded, encoded } from "./secrets.ts";
 import type { TenantSpec } from "./spec.ts";
 
 /** A control plane that is given to the next tenant, with all that is its own already. */
-export interface WarmPlane extends Place {
+export interface WarmPlane extends Seat {
   readonly id: string;
   readonly bundle: Bundle;
 }
@@ -40,13 +40,13 @@ export interface WarmPoolOptions {
   readonly sans: readonly string[];
   readonly lives?: BundleOptions["lives"];
   /** A port and a user that nobody has, in a turn with others who choose. */
-  choose(keep: (place: Place) => Promise<unknown>): Promise<unknown>;
+  choose(keep: (place: Seat) => Promise<unknown>): Promise<unknown>;
 }
 
 /** Control planes that were started before anybody asked for them, and sleep until somebody does. */
 export interface WarmPool {
   /** Ports and users of those that wait here. */
-  taken(): Promise<readonly Place[]>;
+  taken(): Promise<readonly Seat[]>;
   /** One that is this tenant's from now on, or the one it took before; undefined when none fits. */
   take(cluster: VirtualCluster, spec: TenantSpec): Promise<WarmPlane | undefined>;
   /** The tenant's status names it: it is no longer the pool's. */
@@ -210,7 +210,7 @@ function nameOf(id: string): string {
   return namelessRef(id).name;
 }
 
-function secretOf(id: string, { port, userID }: Place, stage: Stage, version: string): Secret {
+function secretOf(id: string, { port, userID }: Seat, stage: Stage, version: string): Secret {
   return {
     apiVersion: "v1",
     kind: "Secret",

@@ -54,6 +54,8 @@ export interface Gateway {
 
 /** Long enough that a burst of dials asks the kernel once. */
 const ADDRESSES_MS = 5_000;
+/** Of some thousands of nodes. */
+const LARGEST_ROUTE_BYTES = 4 * 2 ** 20;
 
 /**
  * What people, nodes and egress of all tenants go through. Serves the control API and every kept route when it resolves; a port that
@@ -171,7 +173,11 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
         log.info("the gateway ends");
       }),
   };
-  const control: Listening = keepListening(() => createServer(serving(endpoints(gateway), log)), { path: gateway.socket }, { clock, log });
+  const control: Listening = keepListening(
+    () => createServer(serving(endpoints(gateway), { log, largestBytes: LARGEST_ROUTE_BYTES })),
+    { path: gateway.socket },
+    { clock, log },
+  );
   await control.ready();
   await front.ready().catch(() => {});
   log.info({ people: front.port() ?? options.people.port, tenants: tenants.size }, "the gateway serves");
