@@ -325,7 +325,10 @@ export function tenantController(options: TenantOptions): TenantController {
     const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(id, signal, spec.datastore));
     const { plane, report: kept } = await planeOf(cluster, spec, access);
     await runtime.refresh(plane);
-    await way.rest(plane, await admissions.read(plane.ref), signal);
+    const nodes = await admissions.read(plane.ref);
+    // who woke it before this was decided is none of those who call from now on
+    if (judged.state === "awake") await way.prepare(plane, nodes, signal);
+    await way.rest(plane, nodes, signal);
     const { state, why } =
       judged.state === decision.state ? decision : await stage(cluster, "ControlPlaneReady", signal, () => putDown(id, decision));
     // who called in between was told that it is awake

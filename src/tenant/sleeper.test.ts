@@ -10,11 +10,13 @@ const WOKEN = new Date("2026-11-26T14:22:30.300Z");
 const WOKEN_AHEAD = new Date("2026-11-26T14:52:30.300Z");
 const ORDERED = new Date("2026-11-26T14:22:30.600Z");
 const LATER = new Date("2026-11-26T14:22:31.100Z");
+const ASLEEP = { state: "hibernated", since: "2026-11-26T14:00:00Z", awakeSeconds: 0, why: "" } as const;
 
 test.each([
-  ["in the same second before it", WOKEN],
-  ["before it, by a clock that was put back since", WOKEN_AHEAD],
-])("an order to sleep holds for who woke %s, however often it is looked at", async (_, woken) => {
+  ["in the same second before it", turned(ASLEEP, "awake", WOKEN, "it was called")],
+  ["before it, by a clock that was put back since", turned(ASLEEP, "awake", WOKEN_AHEAD, "it was called")],
+  ["and was not seen to be awake before it", ASLEEP],
+])("an order to sleep holds for who woke %s, however often it is looked at", async (_, before) => {
   let now = ORDERED;
   const sleeping = sleeper({
     kube: {} as Kube,
@@ -23,13 +25,12 @@ test.each([
     clock: { now: () => now, sleep: async () => {} },
   });
   const policy: SleepPolicy = { order: "Asleep", paused: false, schedule: [], nodes: "release" };
-  const asleep = { state: "hibernated" as const, since: "2026-11-26T14:00:00Z", awakeSeconds: 0, why: "" };
   let cluster: VirtualCluster = {
     apiVersion: "ironwright.dev/v1alpha1",
     kind: "VirtualCluster",
     metadata: { name: "acme", namespace: "default", uid: "u" },
     spec: {},
-    status: { sleep: turned(asleep, "awake", woken, "it was called") },
+    status: { sleep: before },
   };
   for (const at of [ORDERED, LATER]) {
     now = at;
