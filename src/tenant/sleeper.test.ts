@@ -11,6 +11,12 @@ const WOKEN_AHEAD = new Date("2026-11-26T14:52:30.300Z");
 const ORDERED = new Date("2026-11-26T14:22:30.600Z");
 const LATER = new Date("2026-11-26T14:22:31.100Z");
 const ASLEEP = { state: "hibernated", since: "2026-11-26T14:00:00Z", awakeSeconds: 0, why: "" } as const;
+const CLUSTER: VirtualCluster = {
+  apiVersion: "ironwright.dev/v1alpha1",
+  kind: "VirtualCluster",
+  metadata: { name: "acme", namespace: "default", uid: "u" },
+  spec: {},
+};
 
 test.each([
   ["in the same second before it", turned(ASLEEP, "awake", WOKEN, "it was called")],
@@ -25,17 +31,28 @@ test.each([
     clock: { now: () => now, sleep: async () => {} },
   });
   const policy: SleepPolicy = { order: "Asleep", paused: false, schedule: [], nodes: "release" };
-  let cluster: VirtualCluster = {
-    apiVersion: "ironwright.dev/v1alpha1",
-    kind: "VirtualCluster",
-    metadata: { name: "acme", namespace: "default", uid: "u" },
-    spec: {},
-    status: { sleep: before },
-  };
+  let cluster: VirtualCluster = { ...CLUSTER, status: { sleep: before } };
   for (const at of [ORDERED, LATER]) {
     now = at;
     const { decision, status } = await sleeping.judge(cluster, policy, undefined);
     expect(decision.state).toBe("hibernated");
     cluster = { ...cluster, status: { ...cluster.status, sleep: status } };
   }
+});
+
+test("by a clock that was put back nobody was awake for less than no time", async () => {
+  const woken = turned(ASLEEP, "awake", WOKEN_AHEAD, "it was called");
+  expect(turned(woken, "hibernated", LATER, "")).toMatchObject({ awakeSeconds: 0 });
+  const sleeping = sleeper({
+    kube: {} as Kube,
+    runtime: { cell: async () => ({ state: "frozen" }) } as unknown as Runtime,
+    dataDir: "/nowhere",
+    clock: { now: () => LATER, sleep: async () => {} },
+  });
+  const { status } = await sleeping.judge(
+    { ...CLUSTER, status: { sleep: woken } },
+    { order: "Auto", paused: false, schedule: [], nodes: "release" },
+    undefined,
+  );
+  expect(status).toMatchObject({ state: "hibernated", awakeSeconds: 0 });
 });

@@ -128,7 +128,7 @@ function statusOf(
 ): SleepStatus {
   const before = status?.sleep;
   // what was awake until now and is no longer
-  const ended = before?.state === "awake" && state !== "awake" ? (now - Date.parse(before.since)) / 1000 : 0;
+  const ended = before?.state === "awake" && state !== "awake" ? secondsSince(before.since, now) : 0;
   const awakeSeconds = Math.round((before?.awakeSeconds ?? 0) + ended);
   return {
     state,
@@ -145,7 +145,7 @@ function statusOf(
 /** What a status says once its control plane has come into another state. */
 export function turned(status: SleepStatus, state: SleepState, now: Date, why: string): SleepStatus {
   if (status.state === state) return { ...status, why: why.slice(0, 1024) };
-  const awake = status.state === "awake" ? (now.getTime() - Date.parse(status.since)) / 1000 : 0;
+  const awake = status.state === "awake" ? secondsSince(status.since, now.getTime()) : 0;
   return {
     ...status,
     state,
@@ -160,6 +160,11 @@ export function calledBack(status: SleepStatus, now: Date): SleepStatus {
   const asleep = { ...status, state: "hibernated" as const, awakeSeconds: turned(status, "hibernated", now, "").awakeSeconds ?? 0 };
   const at = timestamp(now);
   return { ...turned(asleep, "awake", now, "it was called while it fell asleep"), lastCallAt: at };
+}
+
+/** None by a clock that was put back. */
+function secondsSince(moment: string, now: number): number {
+  return Math.max(0, (now - Date.parse(moment)) / 1000);
 }
 
 function latest(...moments: readonly (number | string | undefined)[]): number | undefined {
