@@ -17,8 +17,18 @@ export function createLog(level: string, destination: DestinationStream = pino.d
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: saidOnce },
       redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "REDACTED" },
     },
     destination,
   );
+}
+
+/** What an error says is in its message; its facts and each line above the frames of its stack say it again. */
+function saidOnce(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { facts: _inTheMessage, ...said } = pino.stdSerializers.err(error) as { stack?: string; facts?: unknown };
+  if (typeof said.stack !== "string") return said;
+  const frames = said.stack.split("\n").filter((line) => /^\s+at |^caused by: /.test(line));
+  return { ...said, stack: frames.join("\n") };
 }

@@ -25,7 +25,7 @@ const soaks: Readonly<Record<string, { readonly file: string; readonly says: str
   },
   "tenants-asleep": {
     file: "tenants-asleep.ts",
-    says: "many tenants asleep while their etcd is killed: [--tenants N]",
+    says: "many tenants asked for at once, then asleep while their etcd is killed: [--tenants N]",
   },
 };
 

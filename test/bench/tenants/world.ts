@@ -17,6 +17,8 @@ export interface World {
   readonly before: number;
   /** Milliseconds until a call with its kubeconfig by the front door is answered. */
   create(name: string): Promise<number>;
+  /** Resolves when a call with its kubeconfig by the front door is answered. */
+  answers(name: string, withinMs?: number): Promise<void>;
   /** A client of its people's, with a connection of its own to come. */
   connect(name: string): Promise<Kube>;
   get(name: string): Promise<VirtualCluster>;
@@ -108,12 +110,17 @@ export async function openWorld({ tenants, logLevel, say }: WorldOptions): Promi
     async create(name) {
       const began = performance.now();
       await createTenant(host, name);
+      await world.answers(name);
+      return performance.now() - began;
+    },
+
+    async answers(name, withinMs = 120_000) {
       await eventually(
         `${name} has a kubeconfig`,
         async () => {
           if (!(await host.kube.get(SECRET, `${name}-kubeconfig`, NAMESPACE_OF_TENANTS))) throw new Error("not yet");
         },
-        120_000,
+        withinMs,
       );
       const kube = await world.connect(name);
       try {
@@ -123,7 +130,6 @@ export async function openWorld({ tenants, logLevel, say }: WorldOptions): Promi
       } finally {
         await kube.close();
       }
-      return performance.now() - began;
     },
 
     connect: async (name) => connectKube(await kubeconfigText(host, { name })),
