@@ -53,6 +53,8 @@ interface Surroundings {
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 60_000;
+/** Of what is in no cell: everybody waits for the host's own. */
+const LONGEST_WAIT_OF_OURS_MS = 8_000;
 /** It fails at once while there is no room, and is to run soon once there is. */
 const FULL_DISK_WAIT_MS = 4_000;
 /** For each while that it is ready, half of its ends are forgotten: what runs for a minute each time never waits for long. */
@@ -224,7 +226,8 @@ export function superviseChild(first: ChildRecord, { file, siblings, clock, log 
     // what it left in its group would hold its ports and files
     if (group !== undefined) killLeftovers(group);
     const signal = newRun();
-    const waitMs = Math.min(FIRST_WAIT_MS * 2 ** record.restarts, room ? LONGEST_WAIT_MS : FULL_DISK_WAIT_MS);
+    const longestMs = room ? (spec.cell ? LONGEST_WAIT_MS : LONGEST_WAIT_OF_OURS_MS) : FULL_DISK_WAIT_MS;
+    const waitMs = Math.min(FIRST_WAIT_MS * 2 ** record.restarts, longestMs);
     const { process: _gone, ...rest } = record;
     record = rest;
     remember({ restarts: record.restarts + 1, reason, lastLog: tailLog(spec.logFile, LAST_LINES).slice(-LAST_LOG_CHARACTERS) });

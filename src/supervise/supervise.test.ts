@@ -119,6 +119,25 @@ test("what is ready for a while has half of its ends forgotten, again and again"
   await child.remove();
 });
 
+test("what ends again and again waits for longer, but nobody waits long for what is the host's own", async () => {
+  const waits: number[] = [];
+  const noted = {
+    ...systemClock,
+    sleep(ms: number, signal?: AbortSignal) {
+      if (ms >= 500 && ms < 30_000) waits.push(ms);
+      return systemClock.sleep(ms < 30_000 ? 5 : ms, signal);
+    },
+  };
+  const child = superviseChild(
+    { spec: shell("hopeless", "exit 1"), wanted: "running", restarts: 0 },
+    { file: join(dir, "hopeless.json"), siblings: () => [], clock: noted, log },
+  );
+  await child.resume();
+  await until(() => child.status().restarts >= 7);
+  await child.remove();
+  expect(waits.slice(0, 6)).toEqual([500, 1_000, 2_000, 4_000, 8_000, 8_000]);
+});
+
 test("a name given anew while its old child ends: the new one runs, known, after the old one", async () => {
   const slow = shell("anew", "trap 'sleep 0.3; exit' TERM; echo up; while :; do sleep 0.05; done");
   await supervisor.ensure(slow);
