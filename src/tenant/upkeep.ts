@@ -4,18 +4,15 @@ import { reasonOf } from "../core/errors.ts";
 import type { Metrics } from "../observe/index.ts";
 import type { Etcd, EtcdStatus } from "./etcd.ts";
 import type { Write } from "./etcd-watch.ts";
+import { HISTORY_PACE, type HistoryPace, windowIsOver } from "./history.ts";
 import { crosses, judge, mostBytes, needsWeighing, newUsage, type Usage, withQuota } from "./quota.ts";
 import { rangeOf, type Shard } from "./shard.ts";
 
 /** How often, and from what on, a shard is looked after. */
-export interface UpkeepPace {
+export interface UpkeepPace extends HistoryPace {
   readonly lookMs: number;
   /** Between two looks at the whole etcd. */
   readonly statusMs: number;
-  /** History is kept so long, and at most twice so long; a watcher that slept longer lists again. */
-  readonly windowMs: number;
-  /** So much written ends a window early. */
-  readonly historyBytes: number;
   /** A tenant that writes so much within a window is stopped for one. */
   readonly churnBytes: number;
   /** Free bytes that are worth the pause. */
@@ -25,8 +22,7 @@ export interface UpkeepPace {
 export const PACE: UpkeepPace = {
   lookMs: 250,
   statusMs: 5_000,
-  windowMs: 5 * 60_000,
-  historyBytes: 512 * 2 ** 20,
+  ...HISTORY_PACE,
   churnBytes: 512 * 2 ** 20,
   defragmentBytes: 256 * 2 ** 20,
 };
@@ -219,10 +215,11 @@ export function keepUp({ name, shard, clock, log, metrics, pace, onChange, inTur
 
   async function compactInTime(etcd: Etcd, { revision }: EtcdStatus): Promise<void> {
     window ??= { sinceMs: nowMs(), revision };
+    const lately = { ageMs: nowMs() - window.sinceMs, writes: revision - window.revision, bytes: history.now };
     if (history.now + history.before >= pace.historyBytes) {
       await compact(etcd, revision, "history");
-    } else if (nowMs() >= window.sinceMs + pace.windowMs) {
-      // what the window began with: history is kept for one window at least
+    } else if (windowIsOver(lately, pace)) {
+      // what the window began with: history is kept for one window at least, and a watcher that slept longer than two lists again
       if (window.revision > compacted) await compact(etcd, window.revision, "window");
       history = { now: 0, before: history.now };
       window = { sinceMs: nowMs(), revision };

@@ -54,7 +54,16 @@ function storeIn(
     metrics: into,
     limits: { tenantsPerShard: 2, quotaBytes: MIB },
     shardBytes,
-    pace: { ...PACE, lookMs: 20, statusMs: 100, historyBytes, churnBytes: 2 * historyBytes, defragmentBytes: 8 * MIB },
+    // a window with little in it goes on for no longer than any other
+    pace: {
+      ...PACE,
+      lookMs: 20,
+      statusMs: 100,
+      longestWindowMs: PACE.windowMs,
+      historyBytes,
+      churnBytes: 2 * historyBytes,
+      defragmentBytes: 8 * MIB,
+    },
   });
 }
 
