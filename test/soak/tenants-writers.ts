@@ -85,9 +85,12 @@ export function startWriters(kube: Kube, count: number): Writers {
     resume,
     async missing() {
       await pause();
-      const wrong = (await Promise.all(writers.map(wrongOf))).flat();
+      // all of them to their end: one that goes on while it is asked again would be told of an object that it deleted itself just then
+      const looks = await Promise.allSettled(writers.map(wrongOf));
+      const failed = looks.find((look) => look.status === "rejected");
+      if (failed) throw failed.reason;
       resume();
-      return wrong;
+      return looks.flatMap((look) => (look.status === "fulfilled" ? look.value : []));
     },
     async stop() {
       ending.abort(new Error("the soak ends"));
