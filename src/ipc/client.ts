@@ -40,6 +40,6 @@ function refusalIn(text: string): { readonly code?: Code; readonly facts?: Facts
   try {
     return JSON.parse(text);
   } catch {
-    return { message: text.slice(0, 200) };
+    return text === "" ? {} : { message: text.slice(0, 200) };
   }
 }

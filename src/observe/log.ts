@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino } from "pino";
+import { IronwrightError } from "../core/errors.ts";
 
 export type { Logger };
 
@@ -24,11 +25,11 @@ export function createLog(level: string, destination: DestinationStream = pino.d
   );
 }
 
-/** What an error says is in its message; its facts and each line above the frames of its stack say it again. */
+/** What an error of ours says is in its message; its facts and each line above the frames of its stack say it again. */
 function saidOnce(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
-  const { facts: _inTheMessage, ...said } = pino.stdSerializers.err(error) as { stack?: string; facts?: unknown };
-  if (typeof said.stack !== "string") return said;
-  const frames = said.stack.split("\n").filter((line) => /^\s+at |^caused by: /.test(line));
+  if (!(error instanceof IronwrightError)) return pino.stdSerializers.err(error);
+  const { facts: _inTheMessage, stack, ...said } = pino.stdSerializers.err(error) as { facts?: unknown; stack: string };
+  const frames = stack.split("\n").filter((line) => /^\s+at |^caused by: /.test(line));
   return { ...said, stack: frames.join("\n") };
 }

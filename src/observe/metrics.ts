@@ -123,7 +123,7 @@ export const metricTable = {
   datastoreCompactions: {
     name: "ironwright_datastore_compactions_total",
     kind: "counter",
-    help: "Compactions of a shard by reason: window (five minutes are over), history (much was written), space (it was full).",
+    help: "Compactions of a shard by reason: window (five minutes with much written, or an hour, are over), history (much was written), space (it was full).",
     labels: ["shard", "reason"],
   },
   datastoreDefragmentationSeconds: {

@@ -293,9 +293,8 @@ export function tenantController(options: TenantOptions): TenantController {
 
   /** Its datastore lets it in, its processes run, and people and nodes come through. */
   async function started(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal) {
-    const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(idOf(cluster), signal, spec.datastore));
+    const { plane, report: kept } = await admitted(cluster, spec, signal);
     return stage(cluster, "ControlPlaneReady", signal, async () => {
-      const { plane, report: kept } = await planeOf(cluster, spec, access);
       await runtime.ensure(plane, signal);
       await way.prepare(plane, await admissions.read(plane.ref), signal);
       const ailment = await runtime.ailment(plane.id);
@@ -306,15 +305,16 @@ export function tenantController(options: TenantOptions): TenantController {
 
   /** Asleep, or on the way there: machines first, then callers, then processes. Its certificates are renewed all the same. */
   async function rest(
-    cluster: VirtualCluster,
+    found: VirtualCluster,
     spec: TenantSpec,
     judged: Judgement,
     signal: AbortSignal,
   ): Promise<{ readonly afterMs: number }> {
-    const [key, id] = [keyOfRef(refOf(cluster)), idOf(cluster)];
+    const [key, id] = [keyOfRef(refOf(found)), idOf(found)];
     // its pods wait from now on: nobody buys machines for them while they are given back
     leaveReady(key);
     const { decision, status } = judged;
+    const cluster = await noteOrder(found, spec, judged, signal);
     const machines = judged.state === "awake" ? await sleeping.giveBack(cluster, judged.policy) : [];
     if (machines.length > 0) {
       const why = `${decision.why}; first it gives back ${machines.join(", ")}`;
@@ -322,20 +322,16 @@ export function tenantController(options: TenantOptions): TenantController {
       return { afterMs: GIVING_BACK_MS };
     }
     await held.let(key);
-    const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(id, signal, spec.datastore));
-    const { plane, report: kept } = await planeOf(cluster, spec, access);
+    const { plane, report: kept } = await admitted(cluster, spec, signal);
     await runtime.refresh(plane);
-    const nodes = await admissions.read(plane.ref);
-    // who woke it before this was decided is none of those who call from now on
-    if (judged.state === "awake") await way.prepare(plane, nodes, signal);
-    await way.rest(plane, nodes, signal);
+    await way.rest(plane, await admissions.read(plane.ref), signal);
     const { state, why } =
       judged.state === decision.state ? decision : await stage(cluster, "ControlPlaneReady", signal, () => putDown(id, decision));
     // who called in between was told that it is awake
     if ((await way.traffic()).some((one) => one.id === id && one.woken)) {
       await runtime.wake(id);
-      // that call is answered, and is none of those after the next order
-      await way.open(plane, await admissions.read(plane.ref), signal);
+      // that call is answered, and is none of those after the next order; nodes come in once today's list is in force
+      await way.prepare(plane, await admissions.read(plane.ref), signal);
       // as a sleeper that was woken, or the next look would put it down again
       await report(kube, clock, cluster, { sleep: calledBack(status, clock.now()) });
       return { afterMs: 0 };
@@ -350,10 +346,27 @@ export function tenantController(options: TenantOptions): TenantController {
     return { afterMs: kept.afterMs };
   }
 
+  /** An order that is seen for the first time: who called before it is none of those who call after it, however often this is tried. */
+  async function noteOrder(cluster: VirtualCluster, spec: TenantSpec, judged: Judgement, signal: AbortSignal): Promise<VirtualCluster> {
+    const { state, status } = judged;
+    if (status.orderedAt === undefined || cluster.status?.sleep?.orderedAt !== undefined) return cluster;
+    if (state === "awake") {
+      const { plane } = await admitted(cluster, spec, signal);
+      await way.prepare(plane, await admissions.read(plane.ref), signal);
+    }
+    return report(kube, clock, cluster, { sleep: status });
+  }
+
   async function putDown(id: string, { state, why }: Judgement["decision"]): Promise<Pick<Judgement["decision"], "state" | "why">> {
     const slept = await (state === "stopped" ? runtime.stop(id) : runtime.hibernate(id));
     const became = slept.state === "frozen" ? "hibernated" : "stopped";
     return { state: became, why: slept.reason === undefined ? why : `${why}; stopped, not hibernated: ${slept.reason}` };
+  }
+
+  /** Its datastore lets it in. */
+  async function admitted(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal): ReturnType<typeof planeOf> {
+    const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(idOf(cluster), signal, spec.datastore));
+    return stage(cluster, "ControlPlaneReady", signal, () => planeOf(cluster, spec, access));
   }
 
   async function planeOf(

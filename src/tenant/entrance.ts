@@ -129,7 +129,7 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
     async prepare(plane, nodes, signal) {
       await run(signal);
       const known = (await client.list()).find((one) => one.id === plane.id);
-      await serve(known && known.state !== "awake" ? "opening" : "awake", plane, nodes, signal);
+      await serve(known?.state === "awake" ? "awake" : "opening", plane, nodes, signal);
     },
     rest: (plane, nodes, signal) => serve("asleep", plane, nodes, signal),
     traffic,

@@ -19,9 +19,22 @@ export const HISTORY_PACE: HistoryPace = {
   historyBytes: 512 * 2 ** 20,
 };
 
-/** @param writes revisions of the whole shard, and bytes, since the window began */
-export function windowIsOver(window: { ageMs: number; writes: number; bytes: number }, pace: HistoryPace): boolean {
-  const { ageMs, writes, bytes } = window;
+export interface HistoryWindow {
+  /** Below nothing by a clock that was put back. */
+  readonly ageMs: number;
+  /** Revisions of the whole shard since it began. */
+  readonly writes: number;
+  /** What of them was seen: nothing of what was written while nobody watched. */
+  readonly bytes: number;
+  /** Of the shard's quota, history and all. */
+  readonly usedShare: number;
+}
+
+/** Where so much is used, history is not worth its room. */
+const ROOMY = 0.25;
+
+export function windowIsOver({ ageMs, writes, bytes, usedShare }: HistoryWindow, pace: HistoryPace): boolean {
+  if (ageMs < 0) return true;
   if (ageMs < pace.windowMs) return false;
-  return writes >= pace.windowWrites || bytes >= pace.windowBytes || ageMs >= pace.longestWindowMs;
+  return writes >= pace.windowWrites || bytes >= pace.windowBytes || usedShare >= ROOMY || ageMs >= pace.longestWindowMs;
 }

@@ -40,6 +40,36 @@ test.each([
   }
 });
 
+test("an order that stands, seen by a clock that was put back since, puts nobody down who was called after it", async () => {
+  let state = "frozen";
+  let now = ORDERED;
+  const sleeping = sleeper({
+    kube: {} as Kube,
+    runtime: { cell: async () => ({ state }) } as unknown as Runtime,
+    dataDir: "/nowhere",
+    clock: { now: () => now, sleep: async () => {} },
+  });
+  let cluster: VirtualCluster = {
+    ...CLUSTER,
+    status: { sleep: { ...ASLEEP, since: WOKEN_AHEAD.toISOString(), orderedAt: WOKEN_AHEAD.toISOString() } },
+  };
+  const look = async () => {
+    const { decision, status } = await sleeping.judge(
+      cluster,
+      { order: "Asleep", paused: false, schedule: [], nodes: "release" },
+      undefined,
+    );
+    cluster = { ...cluster, status: { ...cluster.status, sleep: status } };
+    return decision.state;
+  };
+  expect(await look()).toBe("hibernated");
+  state = "awake";
+  now = LATER;
+  expect(await look()).toBe("awake");
+  now = new Date(LATER.getTime() + 1_000);
+  expect(await look()).toBe("awake");
+});
+
 test("by a clock that was put back nobody was awake for less than no time", async () => {
   const woken = turned(ASLEEP, "awake", WOKEN_AHEAD, "it was called");
   expect(turned(woken, "hibernated", LATER, "")).toMatchObject({ awakeSeconds: 0 });

@@ -47,9 +47,10 @@ export function sleeper({ kube, runtime, dataDir, clock }: SleeperOptions): Slee
     const id = idOf(cluster);
     const before = cluster.status?.sleep;
     const state = await stateOf(id);
-    const orderedAt = policy.order === "Asleep" ? (before?.orderedAt ? Date.parse(before.orderedAt) : now) : undefined;
+    const isOrdered = policy.order === "Asleep";
+    const orderedAt = isOrdered ? Math.min(before?.orderedAt ? Date.parse(before.orderedAt) : now, now) : undefined;
     // who is awake when the order is first seen woke before it: by a clock that was put back meanwhile, or seen to be awake only now, too
-    const wokeBefore = orderedAt === now && state === "awake";
+    const wokeBefore = isOrdered && before?.orderedAt === undefined && state === "awake";
     const since = Math.min(sinceOf(cluster, state, now), wokeBefore ? now - 1 : now);
     // only a call wakes what was not woken by us: ours write the status first
     const called = before !== undefined && before.state !== "awake" && state === "awake" ? now : undefined;

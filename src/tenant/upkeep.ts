@@ -213,9 +213,9 @@ export function keepUp({ name, shard, clock, log, metrics, pace, onChange, inTur
     burden = heaviestWriter();
   }
 
-  async function compactInTime(etcd: Etcd, { revision }: EtcdStatus): Promise<void> {
+  async function compactInTime(etcd: Etcd, { revision, inUse, quota }: EtcdStatus): Promise<void> {
     window ??= { sinceMs: nowMs(), revision };
-    const lately = { ageMs: nowMs() - window.sinceMs, writes: revision - window.revision, bytes: history.now };
+    const lately = { ageMs: nowMs() - window.sinceMs, writes: revision - window.revision, bytes: history.now, usedShare: inUse / quota };
     if (history.now + history.before >= pace.historyBytes) {
       await compact(etcd, revision, "history");
     } else if (windowIsOver(lately, pace)) {

@@ -31,8 +31,7 @@ try {
   for (const name of names) await createTenant(host, name);
   say(`${tenants} are asked for; waiting until each is made, in its turn`);
   const made = new AbortController();
-  const looking = lookAtQueue(made.signal);
-  await together(names, async (name) => {
+  const making = together(names, async (name) => {
     await world.answers(name, tenants * MAKE_MS);
     await onIts(name, (kube) =>
       kube.create(CONFIG_MAP, {
@@ -45,7 +44,7 @@ try {
     await world.join(name);
     say(`${name} sleeps`);
   }).finally(() => made.abort());
-  await looking;
+  await Promise.all([making, lookAtQueue(made.signal)]);
   const shards = (await host.supervisor.list()).filter((child) => child.name.startsWith("tenants-etcd"));
   for (const { pid } of shards) if (pid !== undefined) process.kill(pid, "SIGKILL");
   killed = shards.length;
@@ -95,6 +94,8 @@ async function onIts<T>(name: string, call: (kube: ReturnType<typeof connectKube
 }
 
 const result = lost.length === 0 ? "each was woken by a call and has what was written before" : lost.join("; ");
-const burst = `asked for at once: up to ${queue.most} waited and were told ("${queue.said}"), never more than ${queue.starting} apiservers started at once`;
+const burst = `asked for at once: up to ${queue.most} waited and were told ("${queue.said}"), never more than ${queue.starting} apiservers seen to start at once`;
 console.log(row("tenants-asleep", `${tenants} asleep, their ${killed} etcds killed`, `${burst}; ${result}`, began));
-process.exitCode = lost.length === 0 && queue.starting <= MOST_STARTS ? 0 : 1;
+// some are made before the first look
+const paced = queue.starting <= MOST_STARTS && queue.most >= tenants / 2 && /others are made before it/.test(queue.said);
+process.exitCode = lost.length === 0 && paced ? 0 : 1;

@@ -71,10 +71,14 @@ export function startWriters(kube: Kube, count: number): Writers {
     if (counter < counted || counter > tried) wrong.push(`counter-${nth} is ${counter}; acknowledged ${counted}, tried ${tried}`);
     for (const name of made) {
       const there = await kube.get(CONFIG_MAP, name, "default");
-      if (!there) wrong.push(`${name} is not there`);
+      if (!there) {
+        // it stays among those that are looked for: this look may be given up
+        wrong.push(`${name} is not there`);
+        continue;
+      }
       // first: a deletion that was done and not answered is no loss
       made.delete(name);
-      if (there) await kube.delete(CONFIG_MAP, name, { namespace: "default" });
+      await kube.delete(CONFIG_MAP, name, { namespace: "default" });
     }
     return wrong;
   }

@@ -29,6 +29,7 @@ const lane = Number(values.lane);
 if (!/^[0-9]$/.test(values.lane)) throw new Error(`--lane ${values.lane}: want 0 to 9`);
 const ANSWER_MS = 90_000;
 const SLEEP_MS = 60_000;
+const MOST_PUT_DOWN_AGAIN = 2;
 const REF = { namespace: "default", name: "sleeper" };
 /** Each lane's own, so that runs go side by side. */
 const PORTS = { from: 21_901 + lane * 10, to: 21_909 + lane * 10 };
@@ -153,9 +154,13 @@ async function cycle(kube: Kube, writers: ReturnType<typeof startWriters>, fault
     if (!(await answers(writers, before))) throw new Error(`no answer for twice as long, though it is said why: ${why.message}`);
   }
   tally.slowestMs = Math.max(tally.slowestMs, tookMs);
+  const answeredAt = putDown();
   const wrong = await eventually("all writes are looked at", () => writers.missing(), ANSWER_MS);
   if (wrong.length > 0) throw new Error(`lost: ${wrong.join("; ")}`);
   await controllersWork(kube, done);
+  // by a clock that went ahead it seems idle, once
+  const again = putDown() - answeredAt;
+  if (again > MOST_PUT_DOWN_AGAIN) throw new Error(`it was put down ${again} times more while it was called`);
   world.tell({ aheadMs: 0, swap: true });
   return `${state}; answered after ${(tookMs / 1000).toFixed(1)} s, ${writers.acknowledged()} writes intact`;
 }

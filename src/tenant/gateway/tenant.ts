@@ -147,8 +147,10 @@ export function openTenant(first: Held, at: Surroundings): Tenant {
     if (stateOf(held) !== "asleep") return;
     const lastMs = Math.round(now() - began);
     wakes = { ...wakes, done: wakes.done + 1, lastMs };
-    held = { ...held, woken: true };
     log.info({ ms: lastMs }, "woken by a caller");
+    // whoever hung up meanwhile keeps it from no sleep
+    if (waiting === 0) return;
+    held = { ...held, woken: true };
     at.changed(held);
   }
 
