@@ -156,7 +156,7 @@ export function tenantController(options: TenantOptions): TenantController {
   });
   const certificates = approver({ admissions, joins: { spend }, attachments: () => held.all(), clock, log });
   const clusters = reflector({ kube, kind: VIRTUAL_CLUSTER, log, clock, onChange: (key) => control.nudge(key) });
-  const control = reconciler({ name: "tenants", log, clock, concurrency: 16, keys: () => clusters.keys(), reconcile });
+  const control = reconciler({ name: "tenants", log, clock, concurrency: 16, keys: toLookAt, reconcile });
 
   const taking = seats({ kube, ports: listen.ports, isolation, alsoTaken: () => pool.taken() });
   const specs = specReader({
@@ -169,6 +169,18 @@ export function tenantController(options: TenantOptions): TenantController {
     ],
     ...(options.keyTimes ? { shortestOverlapMs: options.keyTimes.shortestOverlapMs } : {}),
   });
+  let looks = 0;
+  /** Of sleepers, to whom nothing happens unseen, a part each time; of the others all. */
+  function toLookAt(): readonly string[] {
+    looks += 1;
+    const isDue = ({ status }: VirtualCluster, nth: number) =>
+      (status?.sleep?.state ?? "awake") === "awake" || nth % SLEEPERS_LOOKS === looks % SLEEPERS_LOOKS;
+    return clusters
+      .list()
+      .filter(isDue)
+      .map((one) => keyOfRef(refOf(one)));
+  }
+
   const plain = tenantSpec(NAMELESS, kubeVersion, []);
   const pool = warmPool({
     kube,
@@ -328,7 +340,7 @@ export function tenantController(options: TenantOptions): TenantController {
     const { state, why } =
       judged.state === decision.state ? decision : await stage(cluster, "ControlPlaneReady", signal, () => putDown(id, decision));
     // who called in between was told that it is awake
-    if ((await way.traffic()).some((one) => one.id === id && one.woken)) {
+    if ((await way.traffic(id)).some((one) => one.woken)) {
       await runtime.wake(id);
       // that call is answered, and is none of those after the next order; nodes come in once today's list is in force
       await way.prepare(plane, await admissions.read(plane.ref), signal);
@@ -501,6 +513,8 @@ export function tenantController(options: TenantOptions): TenantController {
 /** Started from nothing at once: each keeps a core busy for seconds. */
 const COLD_STARTS = 2;
 const QUEUED_MS = 1_000;
+/** One look in so many is at a sleeper: what happens to it is told. */
+const SLEEPERS_LOOKS = 20;
 /** Machines are given back meanwhile, which takes minutes on metal. */
 const GIVING_BACK_MS = 1_000;
 const NEEDED_MS = 10 * 60_000;

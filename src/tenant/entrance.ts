@@ -22,8 +22,8 @@ export interface Entrance {
   prepare(plane: ControlPlane, nodes: readonly AdmittedNode[], signal: AbortSignal): Promise<void>;
   /** Connections are closed; who calls the tenant by name wakes it and is held until it answers, and nodes are sent away. Idempotent. */
   rest(plane: ControlPlane, nodes: readonly AdmittedNode[], signal: AbortSignal): Promise<void>;
-  /** What comes and goes, of each that is open or rests; empty while no gateway runs. */
-  traffic(): Promise<readonly TenantTraffic[]>;
+  /** What comes and goes, of each that is open or rests, or of one; empty while no gateway runs. */
+  traffic(id?: string): Promise<readonly TenantTraffic[]>;
   /** The tenant's apiserver dials this node no more, asleep or awake. Idempotent. */
   dropNode(id: string, nodeName: string): Promise<void>;
   /** Nobody comes in any more. */
@@ -120,15 +120,15 @@ function byGateway({ supervisor, dataDir, isolation }: EntranceOptions & { reado
     return (await supervisor.list([GATEWAY_CHILD])).length > 0;
   }
 
-  async function traffic(): Promise<readonly TenantTraffic[]> {
-    return (await runs()) ? client.list() : [];
+  async function traffic(id?: string): Promise<readonly TenantTraffic[]> {
+    return (await runs()) ? client.list(id) : [];
   }
 
   return {
     open: (plane, nodes, signal) => serve("awake", plane, nodes, signal),
     async prepare(plane, nodes, signal) {
       await run(signal);
-      const known = (await client.list()).find((one) => one.id === plane.id);
+      const [known] = await client.list(plane.id);
       await serve(known?.state === "awake" ? "awake" : "opening", plane, nodes, signal);
     },
     rest: (plane, nodes, signal) => serve("asleep", plane, nodes, signal),

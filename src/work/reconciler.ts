@@ -16,7 +16,7 @@ export interface ReconcilerOptions {
   readonly clock: Clock;
   /** Keys worked on at once; one key is never worked on twice at once. */
   readonly concurrency?: number;
-  /** Every key is looked at again at least so often: a lost nudge delays, it never loses. */
+  /** So often the keys of the moment are looked at again: a lost nudge delays, it never loses. */
   readonly everyMs?: number;
   keys(): readonly string[];
   /** Takes no input but the key, reads the world again, is idempotent. `afterMs` asks to be called again. */

@@ -11,7 +11,8 @@ import type { TenantTraffic } from "./tenant.ts";
 /** The gateway, seen through its socket. Every call throws IRW_GATEWAY_UNREACHABLE when nobody answers. */
 export interface GatewayClient {
   state(): Promise<GatewayState>;
-  list(): Promise<readonly TenantTraffic[]>;
+  /** Of all, or of the one that has this id. */
+  list(id?: string): Promise<readonly TenantTraffic[]>;
   /** Resolves when it serves so. Idempotent. @throws IRW_GATEWAY_ROUTE naming the field, or what cannot be listened on */
   put(route: RouteInput): Promise<TenantTraffic>;
   /** Resolves when its connections are closed and its port is free. What nobody knows is success. */
@@ -27,7 +28,12 @@ export function gatewayClient(socket: string): GatewayClient {
   const pathOf = (id: string) => `/tenants/${encodeURIComponent(id)}`;
   return {
     state: () => call("GET", "/"),
-    list: () => call("GET", "/tenants"),
+    async list(id) {
+      if (id === undefined) return call("GET", "/tenants");
+      const found = await call<readonly TenantTraffic[]>("GET", `/tenants?id=${encodeURIComponent(id)}`);
+      // a gateway of an older version tells of all
+      return found.filter((one) => one.id === id);
+    },
     put: (route) => call("PUT", pathOf(route.id), route),
     remove: (id) => call("DELETE", pathOf(id)),
     dropNode: (id, node) => call("DELETE", `${pathOf(id)}/nodes/${encodeURIComponent(node)}`),

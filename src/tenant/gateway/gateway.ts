@@ -43,7 +43,8 @@ export interface GatewayState {
 export interface Gateway {
   readonly socket: string;
   state(): GatewayState;
-  list(): readonly TenantTraffic[];
+  /** Of all, or of the one that has this id. */
+  list(id?: string): readonly TenantTraffic[];
   put(route: unknown): Promise<TenantTraffic>;
   remove(id: string): Promise<void>;
   /** This node is dialled no more, and what is open to it alone is closed. What nobody knows is success. */
@@ -162,7 +163,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
         problems: problem ? [problem] : [],
       };
     },
-    list: () => [...tenants.values()].map((one) => one.traffic()),
+    list: (id) => [...tenants.values()].filter(({ route }) => id === undefined || route.id === id).map((one) => one.traffic()),
     put: (route) => inTurn(() => put(route)),
     remove: (id) => inTurn(() => remove(id)),
     dropNode: (id, node) => inTurn(() => dropNode(id, node)),
@@ -187,7 +188,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
 function endpoints(gateway: Gateway): readonly Endpoint[] {
   return [
     endpoint("GET", /^\/$/, async () => gateway.state()),
-    endpoint("GET", /^\/tenants$/, async () => gateway.list()),
+    endpoint("GET", /^\/tenants$/, async ({ query }) => gateway.list(query.get("id") ?? undefined)),
     endpoint("PUT", /^\/tenants\/([^/]+)$/, async ({ name, body }) => gateway.put({ ...(body as Partial<Route>), id: name })),
     endpoint("DELETE", /^\/tenants\/([^/]+)$/, async ({ name }) => gateway.remove(name)),
     endpoint("DELETE", /^\/tenants\/([^/]+\/nodes\/[^/]+)$/, async ({ name }) => {
