@@ -1,2 +1,2 @@
 export { type CallOptions, callJson } from "./client.ts";
-export { type Call, type Endpoint, endpoint, type ServingOptions, serving } from "./server.ts";
+export { type Endpoint, endpoint, serving } from "./server.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { IronwrightError } from "../core/errors.ts";
 import { createLog } from "../observe/index.ts";
-import { type Call, callJson, endpoint, serving } from "./index.ts";
+import { callJson, endpoint, serving } from "./index.ts";
 
 let dir: string;
 let socket: string;
@@ -13,7 +13,7 @@ let hungUp: Promise<unknown>;
 const server = createServer(
   serving(
     [
-      endpoint("PUT", /^\/echo\/([^/]+)$/, async ({ name, query, body }: Call) => ({ name, times: query.getAll("time"), body })),
+      endpoint("PUT", /^\/echo\/([^/]+)$/, async ({ name, query, body }) => ({ name, times: query.getAll("time"), body })),
       endpoint("GET", /^\/nothing$/, async () => undefined),
       endpoint("GET", /^\/coded$/, async () => {
         throw new IronwrightError("IRW_CELL", { cell: "acme", problem: "it does not wake" });

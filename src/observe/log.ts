@@ -26,8 +26,7 @@ export function createLog(level: string, destination: DestinationStream = pino.d
 }
 
 /** What an error of ours says is in its message; its facts and each line above the frames of its stack say it again. */
-function saidOnce(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
+function saidOnce(error: Error): unknown {
   if (!(error instanceof IronwrightError)) return pino.stdSerializers.err(error);
   const { facts: _inTheMessage, stack, ...said } = pino.stdSerializers.err(error) as { facts?: unknown; stack: string };
   const frames = stack.split("\n").filter((line) => /^\s+at |^caused by: /.test(line));
