@@ -127,6 +127,8 @@ func (e *bodyEngine) takeOrders() {
 	for _, b := range fresh {
 		b.marked = time.Now()
 		e.running[b.fd] = b
+		// whole segments only, until the end: where a turn ends is none of the network's business
+		unix.SetsockoptInt(b.fd, unix.IPPROTO_TCP, unix.TCP_CORK, 1)
 		if err := e.poll.add(b.fd, unix.EPOLLOUT|unix.EPOLLONESHOT); err != nil {
 			e.finish(b, "failed", err.Error())
 			continue
@@ -206,6 +208,7 @@ func (e *bodyEngine) endStalled(now time.Time) {
 func (e *bodyEngine) finish(b *body, how, why string) {
 	delete(e.running, b.fd)
 	unix.EpollCtl(e.poll.epoll, unix.EPOLL_CTL_DEL, b.fd, nil)
+	unix.SetsockoptInt(b.fd, unix.IPPROTO_TCP, unix.TCP_CORK, 0) // sends the rest; the connection is the parent's still
 	unix.Close(b.fd)
 	b.file.Close()
 	e.carrier.end(ending{ID: b.order.ID, How: how, Bytes: b.at - b.order.Offset, Why: why})

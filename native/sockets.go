@@ -25,6 +25,10 @@ const firstFd = 3
 // receiveBuffer holds what a rack of servers that boot at once sends before the daemon comes to read it.
 const receiveBuffer = 4 << 20
 
+// congestionControl of boot files' connections, whatever the host's default is for its ways across the internet: BBR paces by a timer
+// for each segment, which costs several times what sendfile(2) does, and one network's segments need no pacing.
+const congestionControl = "cubic"
+
 // sockets opens sockets bound to one interface each, which Node cannot, and becomes the given command with them inherited by
 // systemd's protocol (sd_listen_fds(3)):
 //
@@ -142,6 +146,8 @@ func (l listener) open() (int, error) {
 		return 0, err
 	}
 	if l.network == "tcp" {
+		// its connections inherit it; a kernel without keeps its own default
+		_ = syscall.SetsockoptString(fd, syscall.IPPROTO_TCP, syscall.TCP_CONGESTION, congestionControl)
 		return fd, syscall.Listen(fd, 511)
 	}
 	return fd, nil

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type BootPart, type BootPartOptions, listOf, median } from "./boot-part.ts";
@@ -19,7 +20,11 @@ interface Run {
   readonly rate: number;
 }
 
-/** Large files by HTTP to one client and to 16 at once, in the server's namespace itself so that no cable is measured: ours beside nginx with sendfile. */
+/**
+ * Large files by HTTP to one client and to 16 at once, in the server's namespace itself so that no cable is measured: ours beside
+ * nginx with sendfile. Once with the host's congestion control, by which nginx sends and ours does not; and, where that paces
+ * segments as BBR does, once more without, so that the servers alone are compared.
+ */
 export async function benchHttp({ quick, say }: BootPartOptions): Promise<BootPart> {
   const packages = await peers(["nginx-light"]);
   const wire = layWire("iw-bench-http", { here: `${SERVER}/24` });
@@ -30,7 +35,8 @@ export async function benchHttp({ quick, say }: BootPartOptions): Promise<BootPa
   try {
     const root = writeFile(wire, bytes);
     const contestants = [nginx(wire, packages, root), ours(wire, root)];
-    for (const clients of [1, 16]) {
+    for (const [control, clients] of both(congestionControls(), [1, 16])) {
+      sysctl(wire, `${CONTROL}=${control}`);
       const runs: Record<string, Run[]> = {};
       for (let time = 0; time < (quick ? 1 : 5); time++) {
         for (const contestant of contestants) {
@@ -43,18 +49,34 @@ export async function benchHttp({ quick, say }: BootPartOptions): Promise<BootPa
         const one = median(all.map((run) => run.cpu));
         const rate = median(all.map((run) => run.rate));
         cpu[name] = one;
-        figures[`${name} HTTP ${clients} clients CPU s/GB`] = Number(one.toFixed(3));
-        figures[`${name} HTTP ${clients} clients GB/s`] = Number(rate.toFixed(2));
-        table.push([`${name}, ${clients} ${clients === 1 ? "client" : "clients"}`, rate.toFixed(2), one.toFixed(3)]);
-        say(`${name}, ${clients} clients: ${one.toFixed(3)} CPU s/GB of ${all.map((run) => run.cpu.toFixed(3)).join(" ")}`);
+        figures[`${name} HTTP ${clients} clients ${control} CPU s/GB`] = Number(one.toFixed(3));
+        figures[`${name} HTTP ${clients} clients ${control} GB/s`] = Number(rate.toFixed(2));
+        table.push([`${name}, ${clients} ${clients === 1 ? "client" : "clients"}, ${control}`, rate.toFixed(2), one.toFixed(3)]);
+        say(`${name}, ${clients} clients, ${control}: ${one.toFixed(3)} CPU s/GB of ${all.map((run) => run.cpu.toFixed(3)).join(" ")}`);
       }
-      ratios[`http ${clients} clients, bytes per CPU second`] = (cpu.nginx ?? 0) / (cpu.Ironwright ?? 1);
+      ratios[`http ${clients} clients ${control}, bytes per CPU second`] = (cpu.nginx ?? 0) / (cpu.Ironwright ?? 1);
     }
     ratios.http = Math.min(...Object.values(ratios));
     return { ratios, figures, table };
   } finally {
     wire.remove();
   }
+}
+
+const CONTROL = "net.ipv4.tcp_congestion_control";
+
+/** The host's, and one that paces nothing: of those, the only one a namespace may choose for itself on every host. */
+function congestionControls(): readonly string[] {
+  const own = execFileSync("sysctl", ["-n", CONTROL], { encoding: "utf8" }).trim();
+  return own === "bbr" ? [own, "reno"] : [own];
+}
+
+function sysctl(wire: Wire, setting: string): void {
+  execFileSync("ip", ["netns", "exec", wire.here, "sysctl", "-qw", setting]);
+}
+
+function both<A, B>(these: readonly A[], those: readonly B[]): readonly (readonly [A, B])[] {
+  return these.flatMap((one) => those.map((other) => [one, other] as const));
 }
 
 async function measure(wire: Wire, contestant: HttpContestant, clients: number, bytes: number, quick: boolean): Promise<Run> {
