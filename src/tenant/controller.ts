@@ -19,7 +19,7 @@ import { hostNames } from "./gateway/route.ts";
 import { holds } from "./holds.ts";
 import type { Isolation } from "./isolation.ts";
 import { type JoinCredential, type JoiningNode, joins, type NodeIdentity, type NodeWay } from "./join.ts";
-import { type KeyReport, type KeyTimes, tenantKeys } from "./keys.ts";
+import { type KeyTimes, tenantKeys } from "./keys.ts";
 import { type PeoplesDoor, peoplesKubeconfig } from "./peoples-door.ts";
 import { cellName, idOfCell } from "./place.ts";
 import type { DatastoreLimits } from "./placement.ts";
@@ -27,14 +27,15 @@ import type { PortRange } from "./ports.ts";
 import { processRuntime } from "./process.ts";
 import { madeBefore } from "./queue.ts";
 import { readiness } from "./readiness.ts";
+import { type AdmittedPlane, type RestingTenant, resting } from "./resting.ts";
 import { type ControlPlane, idOf } from "./runtime.ts";
 import { seats } from "./seats.ts";
 import { tenantSecrets } from "./secrets.ts";
 import { etcdShards } from "./shards.ts";
-import { calledBack, type Judgement, sleeper, turned } from "./sleeper.ts";
+import { type Judgement, sleeper, turned } from "./sleeper.ts";
 import { type TakenAddress, type TenantSpec, tenantSpec } from "./spec.ts";
 import { orRefusal, specReader } from "./spec-reader.ts";
-import { type ConditionType, met, pending, report, unmet } from "./status.ts";
+import { type ConditionType, pending, report, unmet } from "./status.ts";
 import { tearDown } from "./teardown.ts";
 import { meant } from "./template/resolve.ts";
 import type { ControlPlaneUse } from "./usage.ts";
@@ -127,6 +128,7 @@ export function tenantController(options: TenantOptions): TenantController {
       if (clusters.get(key)) control.nudge(key);
     },
   });
+  const rest = resting({ kube, runtime, way, admissions, sleeping, clock, events });
   const reportReady = readiness({ kube, clock, events, log, runtime, datastore, admissions, door: peoples });
   const ready = new Map<string, TenantRef>();
   /** Until when, at most, somebody needs it awake who is no caller: until its machine is given back. */
@@ -224,7 +226,7 @@ export function tenantController(options: TenantOptions): TenantController {
     }
     const judged = await sleeping.judge(placed, spec.sleep, held.of(key)?.kube, needed.get(key));
     const { afterMs } =
-      judged.decision.state === "awake" ? await run(placed, spec, judged, signal) : await rest(placed, spec, judged, signal);
+      judged.decision.state === "awake" ? await run(placed, spec, judged, signal) : await putToRest(placed, spec, judged, signal);
     const lookMs = (judged.decision.lookAgainAt ?? Number.POSITIVE_INFINITY) - clock.now().getTime();
     return { afterMs: Math.max(0, Math.min(afterMs, lookMs, alive.afterMs ?? afterMs)) };
   }
@@ -315,77 +317,27 @@ export function tenantController(options: TenantOptions): TenantController {
     });
   }
 
-  /** Asleep, or on the way there: machines first, then callers, then processes. Its certificates are renewed all the same. */
-  async function rest(
-    found: VirtualCluster,
-    spec: TenantSpec,
-    judged: Judgement,
-    signal: AbortSignal,
-  ): Promise<{ readonly afterMs: number }> {
-    const [key, id] = [keyOfRef(refOf(found)), idOf(found)];
+  async function putToRest(cluster: VirtualCluster, spec: TenantSpec, judged: Judgement, signal: AbortSignal) {
+    const key = keyOfRef(refOf(cluster));
     // its pods wait from now on: nobody buys machines for them while they are given back
     leaveReady(key);
-    const { decision, status } = judged;
-    const cluster = await noteOrder(found, spec, judged, signal);
-    const machines = judged.state === "awake" ? await sleeping.giveBack(cluster, judged.policy) : [];
-    if (machines.length > 0) {
-      const why = `${decision.why}; first it gives back ${machines.join(", ")}`;
-      await report(kube, clock, cluster, { sleep: { ...status, why: why.slice(0, 1024) } });
-      return { afterMs: GIVING_BACK_MS };
-    }
-    await held.let(key);
-    const { plane, report: kept } = await admitted(cluster, spec, signal);
-    await runtime.refresh(plane);
-    await way.rest(plane, await admissions.read(plane.ref), signal);
-    const { state, why } =
-      judged.state === decision.state ? decision : await stage(cluster, "ControlPlaneReady", signal, () => putDown(id, decision));
-    // who called in between was told that it is awake
-    if ((await way.traffic(id)).some((one) => one.woken)) {
-      await runtime.wake(id);
-      // that call is answered, and is none of those after the next order; nodes come in once today's list is in force
-      await way.prepare(plane, await admissions.read(plane.ref), signal);
-      // as a sleeper that was woken, or the next look would put it down again
-      await report(kube, clock, cluster, { sleep: calledBack(status, clock.now()) });
-      return { afterMs: 0 };
-    }
-    if (judged.state !== state) events.record(cluster, "Normal", state === "stopped" ? "Stopped" : "Hibernated", why);
-    await report(kube, clock, cluster, {
-      phase: "Ready",
-      pki: kept.status,
-      sleep: turned(status, state, clock.now(), why),
-      set: [kept.condition, met("ControlPlaneReady", "Asleep", `${state}: ${why}`), met("Ready", "Asleep", `${state}; a call wakes it`)],
-    });
-    return { afterMs: kept.afterMs };
-  }
-
-  /** An order that is seen for the first time: who called before it is none of those who call after it, however often this is tried. */
-  async function noteOrder(cluster: VirtualCluster, spec: TenantSpec, judged: Judgement, signal: AbortSignal): Promise<VirtualCluster> {
-    const { state, status } = judged;
-    if (status.orderedAt === undefined || cluster.status?.sleep?.orderedAt !== undefined) return cluster;
-    if (state === "awake") {
-      const { plane } = await admitted(cluster, spec, signal);
-      await way.prepare(plane, await admissions.read(plane.ref), signal);
-    }
-    return report(kube, clock, cluster, { sleep: status });
-  }
-
-  async function putDown(id: string, { state, why }: Judgement["decision"]): Promise<Pick<Judgement["decision"], "state" | "why">> {
-    const slept = await (state === "stopped" ? runtime.stop(id) : runtime.hibernate(id));
-    const became = slept.state === "frozen" ? "hibernated" : "stopped";
-    return { state: became, why: slept.reason === undefined ? why : `${why}; stopped, not hibernated: ${slept.reason}` };
+    const tenant: RestingTenant = {
+      cluster,
+      judged,
+      admitted: () => admitted(cluster, spec, signal),
+      letGo: () => held.let(key),
+      puttingDown: (work) => stage(cluster, "ControlPlaneReady", signal, work),
+    };
+    return rest(tenant, signal);
   }
 
   /** Its datastore lets it in. */
-  async function admitted(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal): ReturnType<typeof planeOf> {
+  async function admitted(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal): Promise<AdmittedPlane> {
     const access = await stage(cluster, "DatastoreReady", signal, () => datastore.admit(idOf(cluster), signal, spec.datastore));
     return stage(cluster, "ControlPlaneReady", signal, () => planeOf(cluster, spec, access));
   }
 
-  async function planeOf(
-    cluster: VirtualCluster,
-    spec: TenantSpec,
-    access: ControlPlane["datastore"],
-  ): Promise<{ readonly plane: ControlPlane; readonly report: KeyReport }> {
+  async function planeOf(cluster: VirtualCluster, spec: TenantSpec, access: ControlPlane["datastore"]): Promise<AdmittedPlane> {
     const [ref, id, port] = [refOf(cluster), idOf(cluster), cluster.status?.port ?? 0];
     const user = isolation && cluster.status?.userID;
     const names = isolation ? hostNames(ref, isolation.domain) : [];
@@ -515,8 +467,6 @@ const COLD_STARTS = 2;
 const QUEUED_MS = 1_000;
 /** One look in so many is at a sleeper: what happens to it is told. */
 const SLEEPERS_LOOKS = 20;
-/** Machines are given back meanwhile, which takes minutes on metal. */
-const GIVING_BACK_MS = 1_000;
 const NEEDED_MS = 10 * 60_000;
 /** A tenant that asks for nothing. */
 const NAMELESS: VirtualCluster = {
