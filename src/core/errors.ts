@@ -137,7 +137,7 @@ const errors = {
   IRW_BMC_REFUSED: {
     says: (at: { address: string; request: string; status: number; reason: string }) =>
       `the BMC at ${at.address} refused ${at.request} (${at.status}): ${at.reason}`,
-    next: "the reason is the BMC's own; the next try is in the Machine's condition BMCReachable",
+    next: "the reason is the BMC's own; the next try is in the Machine's condition",
   },
   IRW_BMC_NO_EFFECT: {
     says: (at: { address: string; wrote: string; read: string }) =>

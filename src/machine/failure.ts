@@ -26,16 +26,18 @@ export async function recordFailure(work: Work, thrown: unknown, deadlinePassed:
     // a claim that ended is no failure of the machine: it is decided on anew at once
     const claimLost = code === "IRW_CLAIM_LOST";
     const givesUp = quarantined && operation.kind === "install";
-    const nextTryAt = new Date(now.getTime() + retryAfterMs(failedAttempts));
+    // where it waits for something else, no time is promised
+    const nextTryAt =
+      givesUp || code === "IRW_BMC_CREDENTIALS" ? undefined : new Date(now.getTime() + retryAfterMs(failedAttempts)).toISOString();
     const say = (status: MachineStatus, one: Omit<NewCondition, "observedGeneration">) =>
       withFact(status, { ...one, ...generation(machine) }, now);
 
-    const when = givesUp ? "its claim goes to another machine" : `next try ${nextTryAt.toISOString()}`;
+    const when = givesUp ? "its claim goes to another machine" : `next try ${nextTryAt ?? "when its Secret changes"}`;
     const text = `${message}${advice}. Attempt ${failedAttempts}; ${when}`;
-    let next = withOperation(status, { state: "Failed", ...(givesUp ? {} : { nextTryAt: nextTryAt.toISOString() }) });
+    let next = withOperation(status, { state: "Failed", ...(nextTryAt ? { nextTryAt } : {}) });
     if (operation.kind === "inspect") next = { ...next, phase: "Discovered" };
     if (!claimLost) next = say(next, { type: CONDITION[operation.kind], status: "False", reason: code, message: text });
-    next = withBmcCondition(next, code, message, say);
+    next = withBmcCondition(next, { reason: code, message: text }, say);
     // what proves a restored machine may fail as often as it likes: it is out of use already
     const unproven = whyUnproven(machine);
     if (unproven) next = code === "IRW_RESTORE_DIVERGED" ? withDivergence(next, error, generation(machine), now) : next;
@@ -54,15 +56,15 @@ function withDivergence(status: MachineStatus, error: unknown, at: { observedGen
 
 type Say = (status: MachineStatus, one: Omit<NewCondition, "observedGeneration">) => MachineStatus;
 
-function withBmcCondition(status: MachineStatus, code: string, message: string, say: Say): MachineStatus {
-  switch (code) {
+function withBmcCondition(status: MachineStatus, told: Pick<NewCondition, "reason" | "message">, say: Say): MachineStatus {
+  switch (told.reason) {
     case "IRW_BMC_UNREACHABLE":
     case "IRW_BMC_CERTIFICATE":
     case "IRW_BMC_ANSWER":
     case "IRW_BMC_ADDRESS":
-      return say(status, { type: "BMCReachable", status: "False", reason: code, message });
+      return say(status, { type: "BMCReachable", status: "False", ...told });
     case "IRW_BMC_CREDENTIALS":
-      return say(status, { type: "CredentialsValid", status: "False", reason: code, message });
+      return say(status, { type: "CredentialsValid", status: "False", ...told });
     default:
       return status;
   }

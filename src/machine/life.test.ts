@@ -21,6 +21,7 @@ function text(decision: Decision): string {
   return decision.do === "start" ? `${decision.kind} ${decision.attempt} -> ${decision.phase}` : decision.do;
 }
 
+const refused = { conditions: [is("CredentialsValid", "False")], operation: operation({ state: "Failed" }) };
 const failed = (kind: "inspect" | "install" | "release", attempt: number, nextTryAt = BEFORE) =>
   operation({ kind, state: "Failed", attempt, nextTryAt });
 const inspected = { conditions: [is("Inspected")], operation: operation({ state: "Succeeded" }) };
@@ -94,15 +95,12 @@ test.each<[string, string, string]>([
     "release 10 -> Releasing",
   ],
   ["nothing is tried in maintenance", decide("Releasing", "over", { operation: failed("release", 1) }, { maintenance: true }), "rest"],
+  ["refused credentials are not tried again", decide("Discovered", "none", refused), "rest"],
+  ["until the Secret is another, and then at once", decide("Discovered", "none", refused, {}, true), "inspect 2 -> Inspecting"],
   [
-    "refused credentials are not tried again",
-    decide("Discovered", "none", { conditions: [is("CredentialsValid", "False")], operation: failed("inspect", 1) }),
-    "rest",
-  ],
-  [
-    "until the Secret is another, and then at once",
-    decide("Discovered", "none", { conditions: [is("CredentialsValid", "False")], operation: failed("inspect", 1, LATER) }, {}, true),
-    "inspect 2 -> Inspecting",
+    "and then in time, where the BMC cannot be asked about the new Secret",
+    decide("Discovered", "none", { ...refused, operation: failed("inspect", 2, LATER) }, {}, true),
+    "wait",
   ],
 ])("%s", (_name, got, want) => {
   expect(got).toBe(want);

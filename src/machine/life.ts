@@ -124,7 +124,7 @@ function afterFailure(machine: Machine, phase: Phase, operation: Operation, at: 
   if (condition(machine.status?.conditions, "CredentialsValid")?.status === "False" && !at.credentialsChanged)
     return rest("the BMC refuses its credentials: waiting for another Secret, so that the account is not locked");
   const due = operation.nextTryAt;
-  if (due && !at.credentialsChanged && Date.parse(due) > at.now.getTime()) return { do: "wait", until: due, why: "a failed attempt" };
+  if (due && Date.parse(due) > at.now.getTime()) return { do: "wait", until: due, why: "a failed attempt" };
   return start(operation.kind, operation.attempt + 1, `attempt ${operation.attempt} failed`);
 }
 

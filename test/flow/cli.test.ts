@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { IronwrightError } from "../../src/core/errors.ts";
 import { MACHINE, type Machine, VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
 import { SECRET } from "../../src/kube/index.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
@@ -27,18 +28,30 @@ const machine: Machine = {
   spec: { bmc: { address: "redfish://10.9.9.9", credentialsSecret: "bmc" }, bootMAC: "52:54:00:00:00:01", position: { rack: "r7" } },
 };
 
+const { message: cause, next: advice } = new IronwrightError("IRW_BMC_UNREACHABLE", { address: "10.9.9.9", reason: "timed out" });
+const unreachable = `${cause}; ${advice}. Attempt 1; next try 2026-01-01T00:00:10.000Z`;
+/** As an inspection leaves it whose BMC did not answer. */
 const status: NonNullable<Machine["status"]> = {
   phase: "Discovered",
   power: "Off",
-  conditions: [
-    {
-      type: "BMCReachable",
-      status: "False",
-      reason: "IRW_BMC_UNREACHABLE",
-      message: "no answer from the BMC at 10.9.9.9; next try at 12:00",
-      lastTransitionTime: "2026-01-01T00:00:00Z",
-    },
-  ],
+  conditions: ["Inspected", "BMCReachable"].map((type) => ({
+    type,
+    status: "False",
+    reason: "IRW_BMC_UNREACHABLE",
+    message: unreachable,
+    lastTransitionTime: "2026-01-01T00:00:00Z",
+  })),
+  operation: {
+    kind: "inspect",
+    fence: 1,
+    state: "Failed",
+    step: "bmc",
+    done: [],
+    startedAt: "2026-01-01T00:00:00Z",
+    deadline: "2026-01-01T00:15:00Z",
+    attempt: 1,
+    nextTryAt: "2026-01-01T00:00:10.000Z",
+  },
   history: [{ at: "2026-01-01T00:00:00Z", phase: "Discovered", event: "Discovered", message: "declared" }],
 };
 
@@ -69,7 +82,8 @@ test("get -o json, yaml and name; an empty list says so", () => {
 
 test("describe shows conditions with cause and next try, and the history", () => {
   const { stdout } = ironwright("describe", "machine", "gpu-1");
-  expect(stdout).toContain("no answer from the BMC at 10.9.9.9; next try at 12:00");
+  expect(stdout).toMatch(/BMCReachable +False .*no answer from the BMC at 10\.9\.9\.9: timed out; .*next try 2026-01-01T00:00:10\.000Z/);
+  expect(stdout).toMatch(/next try: +2026-01-01T00:00:10\.000Z/);
   expect(stdout).toMatch(/Discovered +Discovered +declared/);
 });
 

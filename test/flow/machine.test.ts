@@ -349,7 +349,13 @@ test("a refused password is not tried again until the Secret is another", async 
     (machine) => condition(machine.status?.conditions, "CredentialsValid")?.status === "False",
   );
   expect(refused.status?.operation).toMatchObject({ state: "Failed", attempt: 1 });
+  expect(refused.status?.operation?.nextTryAt).toBeUndefined();
   expect(refused.status?.phase).toBe("Discovered");
+  for (const type of ["CredentialsValid", "Inspected"])
+    expect(condition(refused.status?.conditions, type)).toMatchObject({
+      reason: "IRW_BMC_CREDENTIALS",
+      message: expect.stringMatching(/refuses user admin; correct the Secret; .*\. Attempt 1; next try when its Secret changes$/),
+    });
   await applySecret("other");
   try {
     await until("Available", phase("Available"));
@@ -363,7 +369,13 @@ test("an unreachable BMC and a wrong digest are conditions with a cause and a ne
   await startDaemon({ "install/write-image": `echo '{"sha256":"${"b".repeat(64)}"}'` });
   await declare();
   const out = await until("BMCReachable=False", (machine) => condition(machine.status?.conditions, "BMCReachable")?.status === "False");
-  expect(condition(out.status?.conditions, "Inspected")?.message).toMatch(/timed out.*Attempt 1; next try 20/);
+  expect(out.status?.operation).toMatchObject({ state: "Failed", nextTryAt: expect.any(String) });
+  const unreachable = `timed out; check its cable and address; .*\\. Attempt 1; next try ${out.status?.operation?.nextTryAt}$`;
+  for (const type of ["BMCReachable", "Inspected"])
+    expect(condition(out.status?.conditions, type)).toMatchObject({
+      reason: "IRW_BMC_UNREACHABLE",
+      message: expect.stringMatching(unreachable),
+    });
   server.trouble = "none";
   await until("Available", phase("Available"));
   await claim();
