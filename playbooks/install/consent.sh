@@ -4,7 +4,10 @@ if [ "$IW_MAY_ERASE" != true ]; then
   found=
   for part in "$entry" "$entry/${entry##*/}"*; do
     if [ "$part" != "$entry" ] && [ ! -e "$part/partition" ]; then continue; fi
-    types=$(wipefs --noheadings --parsable --output TYPE "/dev/$(printf %s "${part##*/}" | tr '!' /)")
+    device=/dev/$(printf %s "${part##*/}" | tr '!' /)
+    # wipefs takes blocks that cannot be read for blank ones
+    head -c 1048576 "$device" > /dev/null
+    types=$(wipefs --noheadings --parsable --output TYPE "$device")
     found="$found $types"
   done
   found=$(echo $found)

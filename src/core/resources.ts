@@ -200,7 +200,7 @@ export interface Disk {
   readonly model: string;
   readonly sizeBytes: number;
   readonly rotational: boolean;
-  /** Signatures wipefs knows (a partition table, a filesystem …); empty when the disk looks blank. */
+  /** Signatures wipefs knows (a partition table, a filesystem …), `unknown` where it could not look; empty when the disk looks blank. */
   readonly signatures: readonly string[];
 }
 
