@@ -1,5 +1,9 @@
-import { expect, test } from "vitest";
-import { swapFindings } from "./doctor.ts";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { rackFindings, swapFindings } from "./doctor.ts";
+import { findingLines } from "./doctor-boot/judge.ts";
 
 const NONE = { on: false, bytes: 0, usedBytes: 0 } as const;
 const ON = { on: true, bytes: 5, usedBytes: 0 } as const;
@@ -16,4 +20,17 @@ test.each([
   const text = finding?.wrong === undefined ? finding?.what : `${finding.wrong}; ${finding.mend}`;
   if (typeof said === "object") expect(text).toMatch(said);
   else expect(text).toBe(said);
+});
+
+test("what the virtual rack starts and the host lacks is named, with the command that brings it", () => {
+  const dir = mkdtempSync(join(tmpdir(), "iw-"));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  const [first, second] = [join(dir, "bin"), join(dir, "sbin")];
+  for (const directory of [first, second]) mkdirSync(directory);
+  writeFileSync(join(second, "ip"), "");
+  expect(findingLines(rackFindings(`${first}:${second}`))).toEqual([
+    "✗ qemu-system-x86_64 (only `ironwright rack` needs it): not on the PATH\n    apt-get install --no-install-recommends qemu-system-x86",
+    "✓ ip (only `ironwright rack` needs it)",
+    "✗ setpriv (only `ironwright rack` needs it): not on the PATH\n    apt-get install --no-install-recommends util-linux",
+  ]);
 });

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { Command } from "commander";
 import { type Artifacts, artifactFiles, readIndex } from "../config/artifacts.ts";
 import { type Config, loadConfig } from "../config/index.ts";
@@ -31,6 +31,7 @@ async function examine(global: GlobalOptions): Promise<readonly Finding[]> {
   return [
     { what: "configuration" },
     ...platform(),
+    ...rackFindings(process.env.PATH ?? ""),
     ...("failed" in artifacts
       ? [{ what: "artifacts", wrong: artifacts.failed, mend: "npm run setup" }]
       : artifactFindings(artifacts.value)),
@@ -52,6 +53,18 @@ function platform(): readonly Finding[] {
       ? { what: "/dev/net/tun (the virtual rack's taps)" }
       : { what: "/dev/net/tun", wrong: "missing", mend: "modprobe tun" },
   ];
+}
+
+/** What the virtual rack starts of the host's programs, by the Debian package that has it. */
+const RACK_PROGRAMS = { "qemu-system-x86_64": "qemu-system-x86", ip: "iproute2", setpriv: "util-linux" };
+
+/** Whether the host's programs that nothing but the virtual rack needs are on this PATH. */
+export function rackFindings(path: string): readonly Finding[] {
+  return Object.entries(RACK_PROGRAMS).map(([program, debianPackage]) => {
+    const what = `${program} (only \`ironwright rack\` needs it)`;
+    if (path.split(delimiter).some((directory) => existsSync(join(directory, program)))) return { what };
+    return { what, wrong: "not on the PATH", mend: `apt-get install --no-install-recommends ${debianPackage}` };
+  });
 }
 
 function artifactFindings(artifacts: Artifacts): readonly Finding[] {
