@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Bmc, type BmcOptions, bmcKeeper, connectBmc } from "../../src/bmc/index.ts";
+import { createTransport } from "../../src/bmc/transport.ts";
 import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { createLog } from "../../src/observe/index.ts";
 import { selfSigned } from "../../src/rack/certificate.ts";
@@ -220,6 +221,20 @@ test("without a fingerprint the system's CAs decide, unless any certificate will
 test("a system that is not there is the BMC's own refusal", async () => {
   const bmc = connect({ spec: { address: `${address}/redfish/v1/Systems/nope` } });
   await expect(bmc.power()).rejects.toMatchObject({ code: "IRW_BMC_REFUSED", facts: { status: 404 } });
+});
+
+test("its manager is found from the service root, and the server and it name each other", async () => {
+  const transport = createTransport(address.replace("redfish", "https"), { certificateSha256: certificate.sha256 });
+  opened.push(transport);
+  const authorization = `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString("base64")}`;
+  const get = async (path: string) => (await transport.send("GET", path, { authorization })).body;
+  expect(await transport.send("GET", "/redfish/v1/Managers", {})).toMatchObject({ status: 401 });
+  expect(await get("/redfish/v1/")).toMatchObject({ Managers: { "@odata.id": "/redfish/v1/Managers" } });
+  const member = { "@odata.id": "/redfish/v1/Managers/BMC" };
+  expect(await get("/redfish/v1/Managers")).toMatchObject({ "Members@odata.count": 1, Members: [member] });
+  const server = { "@odata.id": "/redfish/v1/Systems/node-1" };
+  expect(await get(member["@odata.id"])).toMatchObject({ ...member, ManagerType: "BMC", Links: { ManagerForServers: [server] } });
+  expect(await get(server["@odata.id"])).toMatchObject({ ...server, Links: { ManagedBy: [member] } });
 });
 
 test("kept: one session for all who connect, a refused password remembered until it changes, and no session left at the end", async () => {

@@ -15,6 +15,12 @@ import { type Show, until } from "./steps.ts";
 
 const examples = fileURLToPath(new URL("../../deploy/examples/", import.meta.url));
 const MACHINES = ["bios-1", "uefi-1"];
+/** PCI devices of NVIDIA, and the class of what each is behind: 0x0604 is a PCI bridge. The image has no lspci. */
+const NVIDIA_AND_WHAT_IS_ABOVE = `
+for device in /sys/bus/pci/devices/*; do
+  [ $(cat $device/vendor) = 0x10de ] || continue
+  echo 10de:$(cut -c 3- $device/device) below class $(cat $(readlink -f $device)/../class)
+done`;
 const DEPLOYMENT: Kind<Resource & { spec: object }> = {
   group: "apps",
   version: "v1",
@@ -126,6 +132,8 @@ async function use({ stage, tenant, show, machine }: Cycle): Promise<void> {
     const write = ["sh", "-c", `echo ${marker} > /data/marker && sync && cat /data/marker`];
     const told = kubectl(stage, tenantKubeconfig(stage), ["exec", name, "--", ...write]);
     if (!told.includes(marker)) throw new Error(`kubectl exec answered ${told}`);
+    const gpus = kubectl(stage, tenantKubeconfig(stage), ["exec", name, "--", "sh", "-c", NVIDIA_AND_WHAT_IS_ABOVE]);
+    if (gpus !== "10de:2330 below class 0x060400\n".repeat(2)) throw new Error(`the machine shows no two H100s behind bridges: ${gpus}`);
   });
   await show.step("acme's API server reaches the pod, through SSH to its node by a key that can only forward", async () => {
     const pod = await podOf(tenant, machine);
