@@ -3,8 +3,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { parse } from "yaml";
 import { IronwrightError } from "../../src/core/errors.ts";
-import { MACHINE, type Machine, VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
+import { type Kind, MACHINE, type Machine, NODE_CLAIM, NODE_POOL, type Resource, VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
 import { SECRET } from "../../src/kube/index.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 
@@ -85,6 +86,32 @@ test("describe shows conditions with cause and next try, and the history", () =>
   expect(stdout).toMatch(/BMCReachable +False .*no answer from the BMC at 10\.9\.9\.9: timed out; .*next try 2026-01-01T00:00:10\.000Z/);
   expect(stdout).toMatch(/next try: +2026-01-01T00:00:10\.000Z/);
   expect(stdout).toMatch(/Discovered +Discovered +declared/);
+});
+
+const launched = {
+  type: "Launched",
+  status: "True",
+  reason: "Launched",
+  message: "gpu-1 is its machine",
+  lastTransitionTime: "2026-01-01T00:00:00Z",
+} as const;
+const nodeClassRef = { group: "ironwright.dev", kind: "MachineClass", name: "gpu" };
+
+test.each<[Kind, Resource["metadata"], object, object]>([
+  [NODE_CLAIM, { name: "claim-1" }, { nodeClassRef, requirements: [] }, { nodeName: "gpu-1" }],
+  [NODE_POOL, { name: "pool-1" }, { template: { spec: { nodeClassRef, requirements: [] } }, replicas: 2 }, { nodes: 1 }],
+  [VIRTUAL_CLUSTER, { name: "initech", namespace: "default" }, { nodeMode: "private" }, { endpoint: "https://192.0.2.10:6443" }],
+])("describe shows what is wanted of a $kind, and what is so", async (kind, metadata, spec, status) => {
+  const apiVersion = `${kind.group}/${kind.version}`;
+  const created = await host.kube.create(kind, { apiVersion, kind: kind.kind, metadata, spec } as Resource);
+  await host.kube.replaceStatus(kind, { ...created, status: { ...status, conditions: [launched] } } as Resource);
+  const { code, stdout } = ironwright("describe", kind.kind.toLowerCase(), metadata.name);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(new RegExp(`^Name: +${metadata.name}\n(Project: +default\n)?Kind: +${kind.kind} \\(${apiVersion}\\)$`, "m"));
+  const section = (title: string) => parse(new RegExp(`^${title}:\\n((?: {2}.*\\n)+)`, "m").exec(stdout)?.[1] ?? "");
+  expect([section("Spec"), section("Status")]).toMatchObject([spec, status]);
+  expect(stdout).toMatch(/^Conditions:\n.*\n +Launched +True +\S+ +Launched +gpu-1 is its machine$/m);
+  expect(stdout).toMatch(/^Events:\n {2}\(none\)$/m);
 });
 
 test("what is not there is said, and the exit is not zero", () => {
