@@ -5,8 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { parse } from "yaml";
-import { readArtifacts } from "../../src/config/artifacts.ts";
-import { loadConfig } from "../../src/config/index.ts";
+import { artifactFiles, loadConfig, readArtifacts } from "../../src/config/index.ts";
 import { connectSupervisor, freePort } from "../../src/supervise/index.ts";
 
 /** docker-compose.yml is held against the configuration's schema, and its commands are started as they stand there, without Docker. */
@@ -14,12 +13,15 @@ import { connectSupervisor, freePort } from "../../src/supervise/index.ts";
 interface Service {
   readonly command: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  readonly network_mode?: string;
+  readonly volumes?: readonly string[];
 }
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const cache = process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright");
 const compose = parse(readFileSync(join(repository, "docker-compose.yml"), "utf8"), { merge: true }) as {
   services: Readonly<Record<string, Service>>;
+  volumes: Readonly<Record<string, unknown>>;
 };
 const dir = mkdtempSync(join(tmpdir(), "ironwright-compose-"));
 const started: ChildProcess[] = [];
@@ -33,6 +35,20 @@ test.each(["supervisor", "daemon"])("the variables of %s are settings, and every
   const config = loadConfig({ file: "/dev/null", env: environmentOf(name, {}) });
   expect(config.supervisor.embedded).toBe(false);
   expect(config.redis?.url).toMatch(/^redis:/);
+});
+
+test("every service is on the host's network", () => {
+  for (const [name, { network_mode }] of Object.entries(compose.services)) expect([name, network_mode]).toEqual([name, "host"]);
+});
+
+test.each(["supervisor", "daemon"])("%s mounts the data directory, and read-only every artifact where it is", (name) => {
+  const mounts = (compose.services[name]?.volumes ?? []).map((volume) => resolved(volume, { IRONWRIGHT_CACHE: cache }).split(":"));
+  const readOnly = mounts.filter(([from, to, mode]) => from === to && mode === "ro").map(([from]) => from);
+  expect(mounts.filter(([from = ""]) => !readOnly.includes(from))).toEqual([["data", environmentOf(name, {}).IRONWRIGHT_DATA_DIR]]);
+  expect(compose.volumes).toHaveProperty("data");
+  const index = join(cache, "artifacts.json");
+  for (const path of [index, ...artifactFiles(readArtifacts(index)).map((one) => one.path)])
+    expect([path, readOnly.some((from) => path.startsWith(`${from}/`))]).toEqual([path, true]);
 });
 
 test("the same commands come up without Docker: Redis, the supervisor, the daemon", { timeout: 120_000 }, async () => {
@@ -58,11 +74,15 @@ test("the same commands come up without Docker: Redis, the supervisor, the daemo
   }
 });
 
-/** What Compose would set, `${NAME:-default}` resolved to its default. */
+/** `${NAME:-default}` as Compose resolves it. */
+function resolved(text: string, set: Readonly<Record<string, string>> = {}): string {
+  return text.replace(/\$\{(\w+):-([^}]*)\}/g, (_, name: string, standard: string) => set[name] ?? standard);
+}
+
+/** What Compose would set. */
 function environmentOf(name: string, given: Readonly<Record<string, string>>): Record<string, string> {
   const listed = compose.services[name]?.environment ?? {};
-  const resolved = Object.entries(listed).map(([key, value]) => [key, value.replace(/\$\{\w+:-([^}]*)\}/g, "$1")]);
-  return { ...(Object.fromEntries(resolved) as Record<string, string>), ...given };
+  return { ...Object.fromEntries(Object.entries(listed).map(([key, value]) => [key, resolved(value)])), ...given };
 }
 
 function start(command: string, args: readonly string[], environment: Readonly<Record<string, string>>): ChildProcess {
