@@ -145,6 +145,10 @@ func parseCell(args []string) (*place, error) {
 	return p, nil
 }
 
+func (m *member) ticket() string {
+	return fmt.Sprintf("%d:%s", m.pid, m.startTicks)
+}
+
 func parseMember(text string) (*member, error) {
 	first, ticks, found := strings.Cut(text, ":")
 	pid, err := strconv.Atoi(first)

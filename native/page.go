@@ -18,24 +18,41 @@ import (
 
 // page pushes what processes hold in memory out to swap, or brings it back before they ask for it (process_madvise(2)).
 //
-//	ironwright-native page out|in PID:STARTTICKS…
+//	ironwright-native page out|in [--needed FILE] PID:STARTTICKS…
+//	ironwright-native page note FILE PID:STARTTICKS…
 //
-// A process that is gone is passed over, and one that has its number by now as well. It prints the bytes that were advised.
+// `note` writes down which of their memory is there: of what was asleep, what it has needed since it was woken. With that, `out` begins
+// with it, so that it lies together, and `in` brings back no more. A process that is gone is passed over, and one that has its number by
+// now as well. It prints the bytes that were advised, or noted.
 func page(args []string) error {
-	if len(args) < 2 || args[0] != "out" && args[0] != "in" {
-		return errors.New("want out|in PID:STARTTICKS…")
+	if len(args) < 2 || args[0] != "out" && args[0] != "in" && args[0] != "note" {
+		return errors.New("want out|in [--needed FILE] PID:STARTTICKS…, or note FILE PID:STARTTICKS…")
+	}
+	what, rest, file := args[0], args[1:], ""
+	switch {
+	case what == "note":
+		file, rest = rest[0], rest[1:]
+	case rest[0] == "--needed" && len(rest) > 1:
+		file, rest = rest[1], rest[2:]
 	}
 	var members []*member
-	for _, text := range args[1:] {
+	for _, text := range rest {
 		one, err := parseMember(text)
 		if err != nil {
 			return err
 		}
 		members = append(members, one)
 	}
+	if what == "note" {
+		return note(file, members)
+	}
+	needed, err := readNote(file)
+	if err != nil {
+		return err
+	}
 	advised := 0
 	for _, one := range members {
-		n, err := one.advise(args[0] == "out")
+		n, err := one.advise(what == "out", needed[one.ticket()])
 		if err != nil {
 			return fmt.Errorf("process %d: %w", one.pid, err)
 		}
@@ -45,7 +62,8 @@ func page(args []string) error {
 	return nil
 }
 
-func (m *member) advise(out bool) (int, error) {
+// advise: of what is needed first, or alone; without a note of it, of all.
+func (m *member) advise(out bool, needed []addressRange) (int, error) {
 	pidfd, err := unix.PidfdOpen(m.pid, 0)
 	if err != nil {
 		return 0, ifGone(err)
@@ -64,14 +82,14 @@ func (m *member) advise(out bool) (int, error) {
 		return 0, ifGone(err)
 	}
 	if out {
-		return pushOut(pidfd, mappingsOf(string(maps)))
+		return pushOut(pidfd, mappingsOf(string(maps)), needed)
 	}
-	return m.bringBack(pidfd, mappingsOf(string(maps)))
+	return m.bringBack(pidfd, mappingsOf(string(maps)), needed)
 }
 
 // pushOut goes by address, one range after the other: what lies together in memory does so on the disk.
-func pushOut(pidfd int, mappings []mapping) (int, error) {
-	var ranges []addressRange
+func pushOut(pidfd int, mappings []mapping, needed []addressRange) (int, error) {
+	ranges := slices.Clone(needed)
 	for _, one := range mappings {
 		ranges = append(ranges, one.parts(largestAdvice)...)
 	}
@@ -88,10 +106,13 @@ const (
 
 // bringBack goes by place on the disk, where what fell asleep together lies together. It starts with what no advice is for: pages of
 // its own in place of a file's, its global variables.
-func (m *member) bringBack(pidfd int, mappings []mapping) (int, error) {
+func (m *member) bringBack(pidfd int, mappings []mapping, needed []addressRange) (int, error) {
 	ofFiles, others, err := m.swapped(mappings)
 	if err != nil {
 		return 0, err
+	}
+	if needed != nil {
+		ofFiles, others = within(ofFiles, needed), within(others, needed)
 	}
 	var work []func() (int, error)
 	for pages := range slices.Chunk(ofFiles, touchAtOnce) {
@@ -131,11 +152,28 @@ const (
 	mostInSwap = 16 << 30
 )
 
-// swapped are the pages in swap by pagemap, the kernel's pagemap.rst: of writable mappings of files, and of others.
+// swapped are the pages in swap by pagemap: of writable mappings of files, and of others.
 func (m *member) swapped(mappings []mapping) (ofFiles, others []swappedPage, err error) {
+	err = m.look(mappings, func(at, word uint64, in mapping) bool {
+		slot, isSwapped := slotOf(word)
+		switch {
+		case !isSwapped:
+		case in.file:
+			ofFiles = append(ofFiles, swappedPage{at, slot})
+		default:
+			others = append(others, swappedPage{at, slot})
+		}
+		return uint64(len(ofFiles)+len(others)) < mostInSwap/pageSize
+	})
+	return ofFiles, others, err
+}
+
+// look goes over the words of pagemap, the kernel's pagemap.rst, of what is a process' own, as long as there is interest and the limit is
+// not reached: the rest comes back when it is asked for.
+func (m *member) look(mappings []mapping, each func(at, word uint64, in mapping) bool) error {
 	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", m.pid))
 	if err != nil {
-		return nil, nil, ifGone(err)
+		return ifGone(err)
 	}
 	defer pagemap.Close()
 	looked, entries := uint64(0), make([]byte, largestLook/pageSize*pagemapEntry)
@@ -143,28 +181,19 @@ func (m *member) swapped(mappings []mapping) (ofFiles, others []swappedPage, err
 		if one.file && !one.writable {
 			continue
 		}
-		into := &others
-		if one.file {
-			into = &ofFiles
-		}
 		for _, part := range one.parts(largestLook) {
 			if looked += part.to - part.from; looked > mostLooked {
-				return ofFiles, others, nil // the rest comes back when it is asked for
+				return nil
 			}
 			n, _ := pagemap.ReadAt(entries[:(part.to-part.from)/pageSize*pagemapEntry], int64(part.from/pageSize*pagemapEntry))
 			for i := 0; i+pagemapEntry <= n; i += pagemapEntry {
-				slot, isSwapped := slotOf(binary.NativeEndian.Uint64(entries[i:]))
-				if !isSwapped {
-					continue
+				if !each(part.from+uint64(i/pagemapEntry)*pageSize, binary.NativeEndian.Uint64(entries[i:]), one) {
+					return nil
 				}
-				if uint64(len(ofFiles)+len(others)) >= mostInSwap/pageSize {
-					return ofFiles, others, nil
-				}
-				*into = append(*into, swappedPage{part.from + uint64(i/pagemapEntry)*pageSize, slot})
 			}
 		}
 	}
-	return ofFiles, others, nil
+	return nil
 }
 
 const pagemapEntry = 8

@@ -123,12 +123,55 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 	if err != nil || len(ofFiles) == 0 || len(others) == 0 {
 		t.Errorf("in swap are %d pages of its global variables and %d others (%v)", len(ofFiles), len(others), err)
 	}
-	output, err := native("page", "in", sleeper).CombinedOutput()
+	noted := filepath.Join(t.TempDir(), "needed")
+	firstOfOthers := fmt.Sprintf("%s %x-%x\n", sleeper, others[0].at, others[0].at+pageSize)
+	if err := os.WriteFile(noted, []byte(firstOfOthers), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output, err := native("page", "in", "--needed", noted, sleeper).CombinedOutput()
+	if err != nil || strings.TrimSpace(string(output)) != strconv.FormatUint(pageSize, 10) {
+		t.Errorf("of the one page that is noted: %v %s", err, output)
+	}
+	output, err = native("page", "in", sleeper).CombinedOutput()
 	if back, _ := strconv.Atoi(strings.TrimSpace(string(output))); err != nil || back == 0 {
 		t.Errorf("%v %s", err, output)
 	}
 	if left, _, err := here.swapped(mappingsOf(string(mapped))); err != nil || len(left) > 0 {
 		t.Errorf("%x are in swap still (%v)", left, err)
+	}
+	if output, err := native("page", "note", noted, sleeper, "4194305:1").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, output)
+	}
+	notes, err := readNote(noted)
+	if err != nil || len(notes) != 1 || len(within(ofFiles, notes[sleeper])) != len(ofFiles) {
+		t.Errorf("%x (%v): its global variables are there, at %x", notes, err, ofFiles)
+	}
+	if output, err := native("page", "out", "--needed", noted, sleeper).CombinedOutput(); err != nil {
+		t.Errorf("%v %s", err, output)
+	}
+	if again, _, err := here.swapped(mappingsOf(string(mapped))); err != nil || len(again) != len(ofFiles) {
+		t.Errorf("%d of %d are out again (%v)", len(again), len(ofFiles), err)
+	}
+}
+
+func TestANoteThatIsNone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "needed")
+	if notes, err := readNote(file); notes != nil || err != nil {
+		t.Errorf("%v %v", notes, err)
+	}
+	if err := os.WriteFile(file, []byte("1:2 zz-3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readNote(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("%v", err)
+	}
+	ranges := []addressRange{{2 * pageSize, 4 * pageSize}, {7 * pageSize, 8 * pageSize}}
+	var pages []swappedPage
+	for nth := range uint64(9) {
+		pages = append(pages, swappedPage{at: nth * pageSize})
+	}
+	if got := runsOf(within(pages, ranges)); !reflect.DeepEqual(got, ranges) {
+		t.Errorf("%x", got)
 	}
 }
 

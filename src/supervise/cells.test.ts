@@ -58,7 +58,7 @@ function only(name: string): Child {
 
 test("memory goes out of one cell at a time, and who is woken while he waits for his turn waits no longer", async () => {
   const children = ["first", "second"].map(only);
-  const cells = cellKeeper(() => children, { clock: systemClock, log: createLog("silent"), swap: ROOMY });
+  const cells = cellKeeper(() => children, { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
   writeFileSync(join(dir, "hold"), "");
   const first = cells.freeze("first", true);
   await vi.waitFor(() => began(), WAIT);
@@ -79,7 +79,7 @@ test("a cell whose memory does not go out holds up the next one for the length o
     now: () => new Date(),
     sleep: (ms, signal) => (ms < 15_000 ? systemClock.sleep(ms, signal) : new Promise((resolve) => (endTurn = resolve))),
   };
-  const cells = cellKeeper(() => children, { clock, log: createLog("silent"), swap: ROOMY });
+  const cells = cellKeeper(() => children, { dir, clock, log: createLog("silent"), swap: ROOMY });
   rmSync(join(dir, "went"), { force: true });
   writeFileSync(join(dir, "hold"), "");
   const stalled = cells.freeze("stalled", true);
@@ -97,7 +97,7 @@ test("a cell whose memory does not go out holds up the next one for the length o
 
 test("memory goes out no further once the supervisor is to end, and the next one takes it up", async () => {
   const children = [only("held")];
-  const surroundings = { clock: systemClock, log: createLog("silent"), swap: ROOMY };
+  const surroundings = { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY };
   rmSync(join(dir, "went"), { force: true });
   writeFileSync(join(dir, "hold"), "");
   const cells = cellKeeper(() => children, surroundings);
@@ -120,7 +120,7 @@ test("of two that are frozen at once into swap with room for one, one is stopped
   const room = self ? memoryOf(self, "RssAnon") * 1.6 : 0;
   const children = ["one", "other", "third"].map(only);
   const swap = { status: async () => ({ on: true, kind: "encrypted", bytes: room, usedBytes: 0 }) as const };
-  const cells = cellKeeper(() => children, { clock: systemClock, log: createLog("silent"), swap });
+  const cells = cellKeeper(() => children, { dir, clock: systemClock, log: createLog("silent"), swap });
   const [one, other] = await Promise.all(["one", "other"].map((name) => cells.freeze(name, true)));
   expect(one).toMatchObject({ state: "frozen" });
   expect(other).toMatchObject({ state: "stopped", reason: expect.stringContaining("swap has room for") });

@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import type { Logger } from "pino";
 import { orAborted } from "../core/aborted.ts";
 import type { Clock } from "../core/clock.ts";
@@ -21,7 +22,10 @@ export interface Cells {
   /** @param encrypted into swap of ours alone, that is not in clear */
   freeze(name: string, encrypted: boolean): Promise<Slept>;
   stop(name: string): Promise<Slept>;
-  /** @param thawMs how long what was frozen may take to answer before it is started anew */
+  /**
+   * Resolves when it answers; what nobody waits for goes on a moment later.
+   * @param thawMs how long what was frozen may take to answer before it is started anew
+   */
   wake(name: string, thawMs?: number): Promise<Woken>;
   /** In the cell's turn, nobody else waking it or putting it to sleep meanwhile; what is under way is cut short. */
   alone(name: string, call: () => Promise<void>): Promise<void>;
@@ -51,6 +55,8 @@ const LEAST_READY_MS = 1_000;
 const ROOM_TO_SPARE = 1.1;
 
 export interface CellSurroundings {
+  /** Where it is noted which of its memory a sleeper needs to answer. */
+  readonly dir: string;
   readonly clock: Clock;
   readonly log: Logger;
   /** Ours. */
@@ -58,7 +64,7 @@ export interface CellSurroundings {
 }
 
 /** @param children all there are, in the order in which they were made */
-export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }: CellSurroundings): Cells {
+export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, swap }: CellSurroundings): Cells {
   /** One thing at a time a cell. */
   const lines = new Map<string, Promise<unknown>>();
   const waking = new Map<string, Promise<Woken>>();
@@ -176,7 +182,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
 
   async function pushOut({ name, native }: CellPlace, members: readonly Child[], woken: AbortSignal): Promise<void> {
     const processes = processesOf(members);
-    if (processes.length > 0) await runNative(native, ["page", "out", ...processes.map(ticketOf)], woken);
+    if (processes.length > 0) await runNative(native, ["page", "out", "--needed", noteOf(name), ...processes.map(ticketOf)], woken);
     await runNative(native, ["cgroup", "reclaim", name], woken);
   }
 
@@ -197,17 +203,17 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     return { state: "stopped", ...(reason === undefined ? {} : { reason }), ...(await usageNow(members, place)), ms };
   }
 
-  async function wakeNow(name: string, thawMs: number, cut: AbortSignal): Promise<Woken> {
+  /** @returns once it answers, with what of it goes on after that, which never rejects */
+  async function wakeNow(name: string, thawMs: number, cut: AbortSignal): Promise<{ readonly woken: Woken; readonly rest: Promise<void> }> {
     const began = clock.now().getTime();
     const { members, place } = known(name);
     const from = frozenOf(members).length > 0 ? "frozen" : members.some((child) => child.isResting()) ? "stopped" : "awake";
     const took = () => clock.now().getTime() - began;
     let reason: string | undefined;
     try {
-      await rouse(place, members, from === "frozen" ? thawMs : START_TIMEOUT_MS, cut);
-      if (from === "frozen") await goOn(place);
+      const { rest } = await rouse(place, members, from === "frozen" ? thawMs : START_TIMEOUT_MS, cut);
       log.info({ cell: name, from, ms: took() }, "awake");
-      return { from, cold: false, ms: took() };
+      return { woken: { from, cold: false, ms: took() }, rest };
     } catch (error) {
       reason = reasonOf(error);
       if (from !== "frozen" || cut.aborted)
@@ -216,53 +222,83 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     log.warn({ cell: name, reason, ms: took() }, "what was frozen does not answer; it is started anew");
     // all of it, before the first one starts: the door's network goes with the last of them
     await endAll(place, members);
-    await rouse(place, members, START_TIMEOUT_MS, cut).catch((error: unknown) => {
+    const { rest } = await rouse(place, members, START_TIMEOUT_MS, cut).catch((error: unknown) => {
       throw new IronwrightError("IRW_CELL", { cell: name, problem: `it does not wake: ${reasonOf(error)}` }, error);
     });
-    return { from, cold: true, reason, ms: took() };
+    return { woken: { from, cold: true, reason, ms: took() }, rest };
   }
 
   /** In vain where it is in memory still, or cannot be: it comes back page by page then. */
-  async function prefetch({ native, name }: CellPlace, members: readonly Child[], cut: AbortSignal): Promise<void> {
-    const frozen = processesOf(frozenOf(members));
-    if (frozen.length === 0) return;
+  async function prefetch(
+    { native, name }: CellPlace,
+    processes: readonly ProcessIdentity[],
+    cut: AbortSignal,
+    ...only: string[]
+  ): Promise<void> {
+    if (processes.length === 0) return;
     const limit = AbortSignal.any([cut, AbortSignal.timeout(LONGEST_PREFETCH_MS)]);
-    await runNative(native, ["page", "in", ...frozen.map(ticketOf)], limit).catch((error: unknown) => {
+    await runNative(native, ["page", "in", ...only, ...processes.map(ticketOf)], limit).catch((error: unknown) => {
       if (!cut.aborted) log.warn({ cell: name, reason: reasonOf(error) }, "its memory is not brought back ahead of need");
     });
   }
 
-  /** Who left his parent's session goes on too. */
-  async function goOn({ native, name }: CellPlace): Promise<void> {
-    await runNative(native, ["cgroup", "continue", name]).catch((error: unknown) =>
-      log.warn({ cell: name, reason: reasonOf(error) }, "not all of it goes on"),
-    );
+  /** What it needed to answer is what it will need: it lies together from the next time on, and comes back alone. */
+  async function noteNeeded({ native, name }: CellPlace, processes: readonly ProcessIdentity[], cut: AbortSignal): Promise<void> {
+    if (processes.length === 0) return;
+    mkdirSync(join(dir, "needed"), { recursive: true, mode: 0o700 });
+    await runNative(native, ["page", "note", noteOf(name), ...processes.map(ticketOf)], cut).catch((error: unknown) => {
+      if (!cut.aborted) log.warn({ cell: name, reason: reasonOf(error) }, "what it needs to answer is not noted");
+    });
+  }
+
+  function noteOf(name: string): string {
+    return join(dir, "needed", name);
   }
 
   /**
-   * The door and those that others wait for, until they answer; then the others, whose memory comes from disk meanwhile.
+   * The door and those that others wait for, until they answer; `rest` is what then goes on, whose memory comes from disk meanwhile.
    * @throws what did not become ready, or an awake probe that does not pass
    */
-  async function rouse(place: CellPlace, members: readonly Child[], timeoutMs: number, cut: AbortSignal): Promise<void> {
+  async function rouse(
+    place: CellPlace,
+    members: readonly Child[],
+    timeoutMs: number,
+    cut: AbortSignal,
+  ): Promise<{ readonly rest: Promise<void> }> {
     const { doors, others } = parted(members);
     const asked = others.filter((child) => child.spec().ready !== undefined);
-    const ofThem = others.filter((child) => child.spec().ready === undefined);
-    const thawing = new Set(processesOf(frozenOf(asked)).map(({ pid }) => pid));
-    await prefetch(place, [...doors, ...asked], cut);
+    const first = [...doors, ...asked];
+    const then = others.filter((child) => !asked.includes(child));
+    const [thawing, later] = [processesOf(frozenOf(first)), processesOf(frozenOf(then))];
+    await prefetch(place, thawing, cut, "--needed", noteOf(place.name));
     // a slow disk is no fault of theirs: their time begins when they can go on
     const until = clock.now().getTime() + timeoutMs;
     const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), cut]);
     const ready = (child: Child) => child.waitReady(Math.max(LEAST_READY_MS, until - clock.now().getTime()), cut);
     for (const door of doors) await door.rouse();
     await Promise.all(asked.map((child) => child.rouse()));
-    const fetched = prefetch(place, ofThem, cut);
-    await Promise.all([...doors, ...asked].map(ready));
+    const fetched = prefetch(place, [...thawing, ...later], cut);
+    await Promise.all(first.map(ready));
     // what goes on is ready no sooner than its awake probe passes; what was started, or ended meanwhile and was started anew, may be
-    const started = asked.filter((child) => !thawing.has(child.process()?.pid ?? 0));
+    const thawed = new Set(thawing.map(({ pid }) => pid));
+    const started = asked.filter((child) => !thawed.has(child.process()?.pid ?? 0));
     await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
-    await fetched;
-    await Promise.all(ofThem.map((child) => child.rouse()));
-    await Promise.all(ofThem.map(ready));
+    const noted = noteNeeded(place, thawing, cut);
+    const rest = goOn(place, then, Promise.all([fetched, noted]), thawing.length + later.length > 0);
+    // where nobody is asked, going on is all there is to wait for
+    if (asked.length === 0) await rest;
+    return { rest };
+  }
+
+  /** Who left his parent's session goes on too. */
+  async function goOn({ native, name }: CellPlace, members: readonly Child[], first: Promise<unknown>, wasFrozen: boolean): Promise<void> {
+    try {
+      await first;
+      await Promise.all(members.map((child) => child.rouse()));
+      if (wasFrozen) await runNative(native, ["cgroup", "continue", name]);
+    } catch (error) {
+      log.warn({ cell: name, reason: reasonOf(error) }, "not all of it goes on");
+    }
   }
 
   async function answers({ name, awake }: ChildSpec, limit: AbortSignal, cut: AbortSignal): Promise<void> {
@@ -278,9 +314,15 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     if (already) return already;
     // somebody waits: what goes to sleep needs not be out of memory first
     doing.get(name)?.abort(new Error("somebody wakes it"));
-    const mine = whileOpen(name, (cut) => wakeNow(name, thawMs, cut)).finally(() => waking.delete(name));
-    waking.set(name, mine);
-    return mine;
+    const mine = Promise.withResolvers<Woken>();
+    void whileOpen(name, async (cut) => {
+      const { woken, rest } = await wakeNow(name, thawMs, cut);
+      mine.resolve(woken);
+      await rest;
+    }).catch(mine.reject);
+    const answered = mine.promise.finally(() => waking.delete(name));
+    waking.set(name, answered);
+    return answered;
   }
 
   function freeze(name: string, encrypted: boolean): Promise<Slept> {
@@ -323,6 +365,7 @@ export function cellKeeper(children: () => Iterable<Child>, { clock, log, swap }
     async removeGroup({ name, native }) {
       await runNative(native, ["cgroup", "kill", name]);
       await runNative(native, ["cgroup", "remove", name]);
+      rmSync(noteOf(name), { force: true });
     },
     resume() {
       for (const name of names()) {

@@ -52,7 +52,7 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   /** Removals under way: a name is given anew only when its old child is gone. */
   const removals = new Map<string, Promise<void>>();
   const swap = swapKeeper(dir, log);
-  const cells = cellKeeper(() => children.values(), { clock, log, swap });
+  const cells = cellKeeper(() => children.values(), { dir, clock, log, swap });
   await swap.resume();
   for (const record of settled(readRecords(records, log))) children.set(record.spec.name, childOf(record));
   // all that run are known before the first one is started: whoever starts joins the network of one that runs
