@@ -189,7 +189,9 @@ describe.runIf(isRoot)("sleep", () => {
     expect(other).toEqual(one);
     expect(await call()).toBe("1");
     expect(await world.pids()).toEqual(before);
-    for (const pid of inGroup(world.name)) expect(statusField(pid, "State")).not.toMatch(/^T/);
+    await eventually("all of it goes on", () => {
+      for (const pid of inGroup(world.name)) expect(statusField(pid, "State")).not.toMatch(/^T/);
+    });
   });
 
   test("who wakes it while it falls asleep does not wait until it is out of memory", async () => {

@@ -116,7 +116,8 @@ describe.runIf(isRoot)("a tenant's control plane", () => {
     };
     expect(await wake(2_961_077)).toBe("EACCES");
     expect(await wake(2_961_000)).toBe("200");
-    expect(await host.supervisor.cell(cell)).toMatchObject({ state: "awake" });
+    // its controllers go on a moment after it answers
+    await eventually("all of it is awake", async () => expect(await host.supervisor.cell(cell)).toMatchObject({ state: "awake" }));
   });
 
   test("stopped it holds nothing, and starts from nothing with all that was written", async () => {
