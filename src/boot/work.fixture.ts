@@ -46,11 +46,10 @@ export function counted(act: () => void): number {
   return steps;
 }
 
-/** Of this process's memory what JavaScript needs, without what nobody needs any more. */
+/** Of this process's heap, without what nobody needs any more. */
 export function usedBytes(): number {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
   collect();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
+  return process.memoryUsage().heapUsed;
 }
