@@ -10,6 +10,8 @@ const usage = `ironwright-native VERB …
 
   sockets [--netns NAME] [--udp NAME=ADDR:PORT[@IFACE]]… [--tcp NAME=ADDR:PORT[@IFACE]]… [--probe NAME=IFACE]… -- COMMAND…
       opens sockets bound to interfaces and becomes the command, which inherits them by systemd's protocol
+  bound FD…
+      which interface each of these sockets, inherited, is bound to, a line each
   probe --interface IFACE
       asks by ARP who has an address; started by sockets --probe
   advertise --interface IFACE --allow FILE [--netns NAME]
@@ -33,6 +35,7 @@ const usage = `ironwright-native VERB …
 
 var verbs = map[string]func(args []string) error{
 	"sockets":       sockets,
+	"bound":         bound,
 	"advertise":     advertise,
 	"probe":         probe,
 	"carry":         carry,

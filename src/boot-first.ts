@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { refuseUnfinished } from "./backup/unfinished.ts";
-import { type BootPlane, checkInterfaces, createBootPlane } from "./boot/index.ts";
+import { type BootPlane, checkBound, checkInterfaces, createBootPlane } from "./boot/index.ts";
 import type { Artifacts } from "./config/artifacts.ts";
 import type { Config } from "./config/index.ts";
 import { systemClock } from "./core/clock.ts";
@@ -31,6 +31,7 @@ export async function startBootFirst({ config, artifacts, sockets, log }: FirstS
   const metrics = createMetrics();
   addProcessMetrics(metrics);
   checkInterfaces(config.boot.interfaces, networkInterfaces());
+  checkBound(config.boot.interfaces, sockets, artifacts.native);
   const bootPlane = createBootPlane({
     config: { ...config.boot, dataDir: config.dataDir },
     sockets,

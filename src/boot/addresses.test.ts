@@ -1,11 +1,10 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Clock } from "../core/clock.ts";
 import { parseIpv4 } from "../wire/index.ts";
 import { type AddressBook, type AddressBookOptions, type Client, createAddressBook } from "./addresses.ts";
 import { createMemoryLeases, type LeaseStore } from "./leases.ts";
+import { counted, usedBytes } from "./work.fixture.ts";
 
 const OWN = at("10.64.0.1");
 
@@ -171,36 +170,6 @@ function exchange(book: AddressBook, client: Client): void {
   const address = book.choose(client, undefined);
   if (address === undefined || book.held(client) !== address) throw new Error("no address");
   book.bind(client, address, 3600);
-}
-
-/** Steps of work: what is asked of any map or set, of whatever it is made of. */
-function counted(act: () => void): number {
-  let steps = 0;
-  const spies = [Map.prototype, Set.prototype].flatMap((prototype) =>
-    (["get", "set", "has", "delete", "add", "values", "keys", "entries"] as const).flatMap((method) => {
-      const owner = prototype as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
-      const original = owner[method];
-      if (!original) return [];
-      owner[method] = function count(this: unknown, ...args: unknown[]) {
-        steps += 1;
-        return original.apply(this, args);
-      };
-      return [() => Object.assign(owner, { [method]: original })];
-    }),
-  );
-  try {
-    act();
-  } finally {
-    for (const restore of spies) restore();
-  }
-  return steps;
-}
-
-function usedBytes(): number {
-  setFlagsFromString("--expose-gc");
-  const collect = runInNewContext("gc") as () => void;
-  collect();
-  return process.memoryUsage().heapUsed;
 }
 
 function createWorld(options: Pick<AddressBookOptions, "pools" | "fixed"> & { store?: LeaseStore }) {

@@ -33,6 +33,8 @@ export interface AddressBook {
   choose(client: Client, wanted: number | undefined): number | undefined;
   /** What the client may have at once: its reservation, its lease, expired or not, or what was just offered to it. */
   held(client: Client): number | undefined;
+  /** Whether the address was leased to this client, however long ago, and to nobody since. */
+  had(address: number, client: Client): boolean;
   /** Whether the client may have the address: nobody else holds it, was offered it, or has a reservation of it. */
   isFree(address: number, client: Client): boolean;
   /** In memory when it returns; the reply that promises it leaves when the change is synced. */
@@ -275,6 +277,10 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
       return address;
     },
     held,
+    had(address, client) {
+      const lease = leases.get(address);
+      return lease !== undefined && isHis(lease, client);
+    },
     isFree,
     bind(client, address, seconds) {
       const elsewhere = byClient.get(client.key) ?? leaseOf(client);

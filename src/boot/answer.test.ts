@@ -79,6 +79,21 @@ test("where strangers are booted, they get iPXE to be told so, by TFTP alone", (
   expect(bootAnswer({ kind: "http", arch: "x64-uefi" }, stranger, open)).toEqual(nothing);
 });
 
+const arm: BootPolicy = { ...policy, present: new Set(["snponly-arm64.efi", "shimaa64.efi", "grubaa64.efi"]) };
+test.each<[string, BootFacts["kind"], Partial<BootPolicy>, BootAnswer]>([
+  ["PXE", "pxe", {}, { boot: "tftp", file: "snponly-arm64.efi" }],
+  ["HTTP Boot", "http", {}, { boot: "http", url: `${server}/boot/n0nce/snponly-arm64.efi` }],
+  ["iPXE", "ipxe", {}, { boot: "script", url: `${server}/boot/n0nce/script.ipxe` }],
+  ["PXE with Secure Boot", "pxe", { secureBoot: "required" }, { boot: "tftp", file: "shimaa64.efi" }],
+])("arm64 by %s is given its own", (_, kind, rules, answer) => {
+  expect(bootAnswer({ kind, arch: "arm64-uefi" }, attempt, { ...arm, ...rules })).toEqual(answer);
+});
+
+test("arm64 with Secure Boot and without the GRUB that its shim loads gets nothing", () => {
+  const rules: BootPolicy = { ...arm, secureBoot: "required", present: new Set(["shimaa64.efi", "grubx64.efi"]) };
+  expect(bootAnswer({ kind: "pxe", arch: "arm64-uefi" }, attempt, rules)).toEqual(because(/grubaa64.efi is not installed/));
+});
+
 test("a missing program is named", () => {
   expect(bootAnswer({ kind: "pxe", arch: "arm64-uefi" }, attempt, policy)).toEqual({
     boot: "nothing",
@@ -108,4 +123,23 @@ test.each([
   const frame = parseFrame(edk2Discover);
   if (typeof frame === "string") throw new Error(frame);
   expect(bootFacts({ ...frame, options: new Map([...frame.options, [OPTION.architecture, Uint8Array.of(0, code)]]) }).arch).toBe(arch);
+});
+
+test.each([
+  ["iPXE", "ipxe"],
+  ["gPXE", "ipxe"],
+  // RFC 3004 §4: each with its length in front
+  ["\x04iPXE", "ipxe"],
+  ["\x04gPXE", "ipxe"],
+  ["\x04iPXE\x04rack", "ipxe"],
+  ["", "pxe"],
+  ["PXE", "pxe"],
+  ["my iPXE", "pxe"],
+  ["\x07my iPXE", "pxe"],
+])("a ROM without option 175 whose user class is %j is %s", (userClass, kind) => {
+  const frame = parseFrame(ipxeDiscover);
+  if (typeof frame === "string") throw new Error(frame);
+  const options = new Map([...frame.options, [OPTION.userClass, Buffer.from(userClass, "latin1")]]);
+  options.delete(OPTION.ipxe);
+  expect(bootFacts({ ...frame, options }).kind).toBe(kind);
 });

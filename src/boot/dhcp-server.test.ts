@@ -55,6 +55,23 @@ describe("a known machine", () => {
     expect(text(offer.frame.options.get(OPTION.bootFile))).toBe("http://10.77.0.1:8080/boot/0123456789abcdefghijkl/snponly.efi");
   });
 
+  test.each([
+    [
+      "HTTP Boot",
+      edit(edk2HttpDiscover, {
+        [OPTION.architecture]: Uint8Array.of(0, 19),
+        [OPTION.vendorClass]: Buffer.from("HTTPClient:Arch:00019:UNDI:003000"),
+      }),
+      "http://10.77.0.1:8080/boot/0123456789abcdefghijkl/snponly-arm64.efi",
+      "HTTPClient",
+    ],
+    ["PXE", edit(edk2Discover, { [OPTION.architecture]: Uint8Array.of(0, 11) }), "snponly-arm64.efi", ""],
+  ])("of arm64 by %s gets what arm64 runs", (_, discover, file, vendorClass) => {
+    const offer = segment({ known: [machine], programs: ["snponly.efi", "snponly-arm64.efi"] }).ask(discover);
+    expect(text(offer.frame.options.get(OPTION.bootFile))).toBe(file);
+    expect(text(offer.frame.options.get(OPTION.vendorClass))).toBe(vendorClass);
+  });
+
   test("with its disk to boot gets an address and no boot program", () => {
     const { ask, journal } = segment({ known: [{ ...machine, intent: { boot: "disk" } }] });
     const offer = ask(edk2Discover);

@@ -25,7 +25,7 @@ export interface DhcpServerOptions extends IdentifyOptions {
   readonly authoritative: boolean;
   /** NICs of known machines that have no address yet: so many are kept free for them. */
   owed(): number;
-  /** Asked before an address is given for the first time; none asks nobody. */
+  /** Asked before a client is given an address that it has not had; none asks nobody. */
   readonly probe?: ConflictProbe | undefined;
   readonly journal: Journal;
   readonly refusals: Refusals;
@@ -94,7 +94,8 @@ export function createDhcpServer(options: DhcpServerOptions): DhcpServer {
     const address = book.choose(leave === 0 ? who.client : { ...who.client, leave }, request.requestedAddress);
     if (address === undefined)
       return refuse("dhcp: no address is free", { hardware: request.hardware, network: ipv4Text(subnet.network.own) });
-    const isUsed = subnet.isRelayed || book.macAt(address) !== undefined ? false : (options.probe?.isUsed(address) ?? false);
+    // RFC 2131 §2.2: also one that another client had before
+    const isUsed = subnet.isRelayed || book.had(address, who.client) ? false : (options.probe?.isUsed(address) ?? false);
     if (isUsed === false) return send(exchange, MESSAGE.offer, address);
     return Promise.resolve(isUsed).then((used) => {
       if (!used) return send(exchange, MESSAGE.offer, address);

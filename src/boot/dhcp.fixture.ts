@@ -33,6 +33,8 @@ export interface SegmentFixture {
 export function segment(options: SegmentFixture) {
   const known = options.known ?? [];
   const [from, to] = options.pool ?? ["10.77.0.10", "10.77.0.200"];
+  const byHardware = new Map(known.flatMap((record) => record.macs.map((mac) => [mac, record])));
+  const byMachine = new Map(known.map((record) => [record.machine, record]));
   let now = Date.parse("2026-01-01T00:00:00Z");
   const clock: Clock = { now: () => new Date(now), sleep: () => Promise.resolve() };
   const store = options.store ?? createMemoryLeases();
@@ -40,6 +42,7 @@ export function segment(options: SegmentFixture) {
   const journal = createJournal(clock);
   const booting: string[] = [];
   const recognised: [hardware: string, machine: string][] = [];
+  const owed = createOwed({ clock, machines: () => known, addressOf: (mac) => dhcp.addresses.addressOf(mac) });
   const isProxy = options.at?.mode === "proxy" || options.at?.mode === "auto-proxy";
   const dhcp = createDhcp({
     at: {
@@ -54,11 +57,11 @@ export function segment(options: SegmentFixture) {
     httpBoot: "http://10.77.0.1:8080",
     programs: new Set(options.programs ?? ["undionly.kpxe", "snponly.efi"]),
     machines: {
-      byHardware: (hardware) => known.find((record) => record.macs.includes(hardware)),
-      byMachine: (name) => known.find((record) => record.machine === name),
+      byHardware: (hardware) => byHardware.get(hardware),
+      byMachine: (name) => byMachine.get(name),
       recognise: (hardware, name) => void recognised.push([hardware, name]),
     },
-    owed: createOwed({ clock, machines: () => known, addressOf: (mac) => dhcp.addresses.addressOf(mac) }),
+    owed,
     onBooting: (hardware) => void booting.push(hardware),
     guard: createLoopGuard(clock),
     probe: options.probe,
@@ -71,7 +74,7 @@ export function segment(options: SegmentFixture) {
   const advance = (seconds: number) => {
     now += seconds * 1000;
   };
-  return { dhcp, server: dhcp.server, ask, store, journal, advance, booting, recognised, refused: () => refusals.all() };
+  return { dhcp, server: dhcp.server, ask, store, owed, journal, advance, booting, recognised, refused: () => refusals.all() };
 }
 
 /** An answer that needed no waiting. */

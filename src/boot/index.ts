@@ -15,4 +15,4 @@ export type {
 } from "./contract.ts";
 export { checkInterfaces, type HostAddress } from "./interfaces.ts";
 export { type BootPlaneOptions, createBootPlane, netbootingFile } from "./plane.ts";
-export { inheritedSockets, type Sockets, socketArguments } from "./sockets.ts";
+export { checkBound, inheritedSockets, type Sockets, socketArguments } from "./sockets.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { edk2Discover, edk2HttpDiscover } from "../wire/golden.fixture.ts";
 import { MESSAGE, OPTION, readOption } from "../wire/index.ts";
 import type { BootReservation } from "./contract.ts";
-import { address, bytes, discoverFrom, edit, machine, peer, segment, selecting, text, type } from "./dhcp.fixture.ts";
+import { address, bytes, discoverFrom, edit, machine, peer, read, segment, selecting, text, type } from "./dhcp.fixture.ts";
 
 const MAC = "52:54:00:00:00:07";
 const UUID = "4c4c4544-0000-2010-8020-80c04f202021";
@@ -221,6 +221,22 @@ describe("the conflict probe", () => {
     const outgoing = await one.server.answer(discoverFrom("52:54:00:00:00:02", { [OPTION.requestedAddress]: bytes(others[0] ?? 0) }), peer);
     expect([...(outgoing?.datagram.subarray(16, 20) ?? [])]).toEqual([...bytes(others[1] ?? 0)]);
     expect(one.refused()).toMatchObject({ "dhcp: the address is used by somebody else": 1 });
+  });
+
+  test("is asked again before an address is reused: an expired lease spares its own client alone", async () => {
+    const asked: number[] = [];
+    const probe = { isUsed: (at: number) => Promise.resolve(asked.push(at) === 0), stop: () => {} };
+    const one = segment({ at: { conflictProbe: true }, probe, pool: ["10.77.0.10", "10.77.0.10"] });
+    const [first, second] = [discoverFrom("52:54:00:00:00:01"), discoverFrom("52:54:00:00:00:02")];
+    const held = address("10.77.0.10");
+    await one.server.answer(first, peer);
+    one.ask(selecting(first, held));
+    one.advance(7200);
+    expect(one.ask(first).frame.yourAddress).toBe(held);
+    expect(asked).toEqual([held]);
+    one.advance(61); // its offer is over
+    expect(read(await one.server.answer(second, peer)).frame.yourAddress).toBe(held);
+    expect(asked).toEqual([held, held]);
   });
 
   test("holds up nobody else", () => {

@@ -80,12 +80,10 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
   const web = createBootHttp(served);
   const secure = options.identity && createBootHttps(served, options.identity.current());
 
-  const { dhcpSocket, bootsSocket, tftpSocket } = await openSockets(options, address, web, secure, dhcp.boots !== undefined).catch(
-    (error) => {
-      probe?.stop();
-      throw error;
-    },
-  );
+  const { dhcpSocket, bootsSocket, tftpSocket } = await openSockets(options, web, secure, dhcp.boots !== undefined).catch((error) => {
+    probe?.stop();
+    throw error;
+  });
   if (secure) {
     options.identity?.follow(secure);
     secure.on("error", (error) => refusals.count("http: socket", { error: reasonOf(error) }));
@@ -143,28 +141,29 @@ export async function createSegment(options: SegmentOptions): Promise<Segment> {
 
 /** The sockets of one interface, all or none: one that stayed open would keep a daemon that cannot start. */
 async function openSockets(
-  { at, sockets, httpPort, https }: SegmentOptions,
-  address: string,
+  { at, sockets }: Pick<SegmentOptions, "at" | "sockets">,
   web: HttpServer,
   secure: HttpsServer | undefined,
   boots: boolean,
 ) {
   const open: { close(): unknown }[] = [];
-  const udp = async (name: string, from: number | { readonly address: string; readonly port: number } | undefined) => {
-    const socket = await udpSocket(name, from);
+  const udp = async (service: string) => {
+    const name = `${service}@${at.name}`;
+    const socket = await udpSocket(name, sockets.get(name));
     open.push(socket);
     return socket;
   };
-  const listen = async (server: HttpServer | HttpsServer, scheme: string, port: number) => {
-    await listenHttp(server, `${scheme}@${at.name}`, sockets.get(`${scheme}@${at.name}`) ?? { address, port });
+  const listen = async (server: HttpServer | HttpsServer, scheme: string) => {
+    const name = `${scheme}@${at.name}`;
+    await listenHttp(server, name, sockets.get(name));
     open.push(server);
   };
   try {
-    const dhcpSocket = await udp(`dhcp@${at.name}`, sockets.get(`dhcp@${at.name}`));
-    const bootsSocket = boots ? await udp(`pxe@${at.name}`, sockets.get(`pxe@${at.name}`)) : undefined;
-    const tftpSocket = await udp(`tftp@${at.name}`, sockets.get(`tftp@${at.name}`) ?? { address, port: 69 });
-    await listen(web, "http", httpPort);
-    if (secure && https) await listen(secure, "https", https.port);
+    const dhcpSocket = await udp("dhcp");
+    const bootsSocket = boots ? await udp("pxe") : undefined;
+    const tftpSocket = await udp("tftp");
+    await listen(web, "http");
+    if (secure) await listen(secure, "https");
     return { dhcpSocket, bootsSocket, tftpSocket };
   } catch (error) {
     for (const one of open) one.close();

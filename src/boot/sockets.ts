@@ -1,8 +1,9 @@
+import { spawnSync } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import type { Server } from "node:http";
 import { Socket as NetSocket } from "node:net";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
-import type { BootConfig } from "./contract.ts";
+import type { BootConfig, BootInterface } from "./contract.ts";
 
 /** Sockets handed over, by name: `dhcp@prov0`, `pxe@prov0`, `probe@prov0`, `tftp@prov0`, `http@prov0`. */
 export type Sockets = ReadonlyMap<string, number>;
@@ -44,28 +45,48 @@ export function socketArguments(boot: Pick<BootConfig, "interfaces" | "httpPort"
     });
 }
 
-/** A UDP socket by its inherited descriptor, or bound here where no device needs to be named. */
-export async function udpSocket(
-  name: string,
-  from: number | { readonly address: string; readonly port: number } | undefined,
-): Promise<Socket> {
-  if (from === undefined) {
-    throw new IronwrightError("IRW_BOOT_SOCKET", {
-      socket: name,
-      reason:
-        "it was not handed over; Node cannot bind a socket to one interface: start the daemon by systemd or by `ironwright-native sockets`",
-    });
+/**
+ * Refuses sockets for broadcasts that are not bound to their interface, as a `.socket` unit without BindToDevice= makes them: they would
+ * answer DHCP on every network the host is on.
+ * @param native path of `ironwright-native`, which is asked: Node has no getsockopt(2)
+ * @throws IRW_BOOT_SOCKET
+ */
+export function checkBound(interfaces: readonly Pick<BootInterface, "name" | "mode">[], sockets: Sockets, native: string): void {
+  const asked = interfaces
+    .filter(({ mode }) => mode !== "off")
+    .flatMap(({ name }) => [`dhcp@${name}`, `pxe@${name}`].map((socket) => ({ socket, name, fd: sockets.get(socket) })))
+    .filter(({ fd }) => fd !== undefined);
+  const [first] = asked;
+  if (!first) return;
+  const told = spawnSync(native, ["bound", ...asked.map((_, at) => String(FIRST_FD + at))], {
+    stdio: ["ignore", "pipe", "pipe", ...asked.map(({ fd }) => fd)],
+    encoding: "utf8",
+  });
+  if (told.status !== 0) {
+    const why = told.error ? reasonOf(told.error) : told.stderr.trim();
+    throw notListening(first.socket, `which interface it is bound to cannot be told: ${why}`, told.error);
   }
+  const devices = told.stdout.split("\n");
+  for (const [at, { socket, name }] of asked.entries()) {
+    if (devices[at] === name) continue;
+    const is = devices[at] ? `it is bound to ${devices[at]}` : "it is bound to no interface and would answer on all of them";
+    throw notListening(socket, `${is}: say BindToDevice=${name} in its .socket unit`);
+  }
+}
+
+/** A UDP socket by its inherited descriptor. */
+export async function udpSocket(name: string, fd: number | undefined): Promise<Socket> {
+  const inherited = handedOver(name, fd);
   // addresses are all that is ever sent to: nothing to look up, nor to wait for
   const socket = createSocket({ type: "udp4", lookup: (address, _family, callback) => callback(null, address, 4) });
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once("error", reject);
-      socket.bind(typeof from === "number" ? { fd: from } : from, resolve);
+      socket.bind(inherited, resolve);
     });
   } catch (error) {
     socket.close();
-    throw new IronwrightError("IRW_BOOT_SOCKET", { socket: name, reason: reasonOf(error) }, error);
+    throw notListening(name, reasonOf(error), error);
   }
   socket.removeAllListeners("error");
   return socket;
@@ -73,26 +94,31 @@ export async function udpSocket(
 
 /** A stream that `ironwright-native sockets` opened: systemd has none such. */
 export function streamSocket(name: string, fd: number | undefined): NetSocket {
-  if (fd === undefined) {
-    throw new IronwrightError("IRW_BOOT_SOCKET", {
-      socket: name,
-      reason: "it was not handed over: start the daemon by `ironwright-native sockets`, or switch conflictProbe off",
-    });
-  }
+  if (fd === undefined)
+    throw notListening(name, "it was not handed over: start the daemon by `ironwright-native sockets`, or switch conflictProbe off");
   return new NetSocket({ fd, readable: true, writable: true });
 }
 
-export async function listenHttp(
-  server: Server,
-  name: string,
-  from: number | { readonly address: string; readonly port: number },
-): Promise<void> {
+export async function listenHttp(server: Server, name: string, fd: number | undefined): Promise<void> {
+  const inherited = handedOver(name, fd);
   try {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(typeof from === "number" ? { fd: from } : { host: from.address, port: from.port }, resolve);
+      server.listen(inherited, resolve);
     });
   } catch (error) {
-    throw new IronwrightError("IRW_BOOT_SOCKET", { socket: name, reason: reasonOf(error) }, error);
+    throw notListening(name, reasonOf(error), error);
   }
+}
+
+function handedOver(name: string, fd: number | undefined): { readonly fd: number } {
+  if (fd !== undefined) return { fd };
+  throw notListening(
+    name,
+    "it was not handed over; Node cannot bind a socket to one interface: start the daemon by systemd or by `ironwright-native sockets`",
+  );
+}
+
+function notListening(socket: string, reason: string, cause?: unknown): IronwrightError<"IRW_BOOT_SOCKET"> {
+  return new IronwrightError("IRW_BOOT_SOCKET", { socket, reason }, cause);
 }

@@ -1,4 +1,4 @@
-import type { RemoteInfo, Socket } from "node:dgram";
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,6 @@ import { encodeTftp, parseTftp, type TftpPacket } from "../wire/index.ts";
 import { createBootFiles } from "./boot-files.ts";
 import { startCarrier } from "./carrier.ts";
 import { createRefusals, type Refusals } from "./refusals.ts";
-import { udpSocket } from "./sockets.ts";
 import { serveTftp } from "./tftp-server.ts";
 
 const content = Buffer.alloc(1200, "ironwright");
@@ -25,7 +24,7 @@ let client: Client;
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "ironwright-tftp-"));
   writeFileSync(join(directory, "snponly.efi"), content);
-  listening = await udpSocket("tftp@test", { address: SERVER, port: 0 });
+  listening = await bound(SERVER);
   refusals = createRefusals(pino({ level: "silent" }), systemClock);
   ends = [];
   const programs = new Map([["snponly.efi", join(directory, "snponly.efi")]]);
@@ -184,8 +183,14 @@ interface Client {
   send(packet: TftpPacket, to: RemoteInfo): void;
 }
 
+async function bound(address: string): Promise<Socket> {
+  const socket = createSocket("udp4");
+  await new Promise<void>((resolve) => socket.bind(0, address, resolve));
+  return socket;
+}
+
 async function createClient(address = "127.0.0.1"): Promise<Client> {
-  const socket = await udpSocket("client", { address, port: 0 });
+  const socket = await bound(address);
   const came: { packet: TftpPacket; from: RemoteInfo }[] = [];
   let taker: (() => void) | undefined;
   socket.on("message", (datagram, from) => {

@@ -82,7 +82,7 @@ const errors = {
   // ── boot ──
   IRW_BOOT_SOCKET: {
     says: (at: { socket: string; reason: string }) => `the boot plane cannot listen on ${at.socket}: ${at.reason}`,
-    next: "another DHCP or TFTP server on this interface? `ironwright doctor` names it",
+    next: "another DHCP or TFTP server on this interface? `ironwright doctor` names it; docs/guide/provisioning-network.md has who opens the sockets",
   },
   IRW_BOOT_RECORD: {
     says: (at: { machine: string; reason: string }) => `${at.machine} cannot be booted over the network: ${at.reason}`,

@@ -18,6 +18,7 @@ const SERVERS = 1000;
 /** As many as one daemon shall look after. */
 const MANY = 5000;
 const KILLS = 10;
+const LEASES = 100_000;
 const patienceMs = 1000;
 
 /** Many SIMULATED servers at once, and a boot plane that is killed: how long they wait. */
@@ -67,6 +68,11 @@ export async function benchPaper({ quick, say }: BootPartOptions): Promise<BootP
     );
     figures["ironwright serve longest pause while the rest is loaded s"] = round(Math.max(...pauses));
     say(`ironwright serve after SIGKILL: ${again.map((one) => one.toFixed(2)).join(", ")} s`);
+
+    const laden = (await restartsOfServe(wire, AT, quick ? 2 : KILLS, LEASES)).map(({ silence }) => silence);
+    figures[`ironwright serve with ${LEASES} leases answering again after SIGKILL p50 s`] = round(percentile(laden, 0.5));
+    figures[`ironwright serve with ${LEASES} leases answering again after SIGKILL p99 s`] = round(percentile(laden, 0.99));
+    say(`with ${LEASES} leases: ${laden.map((one) => one.toFixed(2)).join(", ")} s`);
 
     const many = quick ? 500 : MANY;
     // behind a router, as so many are: on one cable the kernel knows 1,024 neighbours unless told otherwise

@@ -7,7 +7,9 @@ import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import type { BootInterface } from "../../src/boot/index.ts";
+import { openLeaseLog } from "../../src/boot/lease-log.ts";
 import { connectSupervisor } from "../../src/supervise/index.ts";
+import { parseIpv4 } from "../../src/wire/index.ts";
 import { cpuSeconds, type Wire } from "./wire.ts";
 
 const unit = fileURLToPath(new URL("../../deploy/systemd/ironwright.service", import.meta.url));
@@ -29,11 +31,18 @@ interface Gap {
   readonly gapMs: number;
 }
 
-/** `ironwright serve`, killed and started again as systemd does: how long nobody was answered, in seconds. */
-export async function restartsOfServe(wire: Wire, at: BootInterface, kills: number): Promise<Restart[]> {
-  const dataDir = join(wire.directory, "daemon");
+/** A network behind a relay, with room for a hundred thousand leases. */
+const FAR = { network: "10.96.0.0/14", pool: { from: "10.96.0.10", to: "10.99.255.250" } };
+
+/**
+ * `ironwright serve`, killed and started again as systemd does: how long nobody was answered, in seconds.
+ * @param leases it finds so many on its disk each time
+ */
+export async function restartsOfServe(wire: Wire, at: BootInterface, kills: number, leases = 0): Promise<Restart[]> {
+  const dataDir = join(wire.directory, `daemon-${leases}`);
+  if (leases > 0) await leaveLeases(join(dataDir, "leases"), leases);
   const env = { ...(process.env as Record<string, string>), NODE_COMPILE_CACHE: join(wire.directory, "code") };
-  const file = writeConfig(wire, at, dataDir);
+  const file = writeConfig(wire, { ...at, subnets: [FAR] }, dataDir);
   const gaps: Gap[] = [];
   const asking = wire.start(wire.there, process.execPath, [asker]);
   createInterface({ input: asking.stdout ?? process.stdin }).on("line", (line) => gaps.push(JSON.parse(line)));
@@ -86,4 +95,19 @@ function writeConfig(wire: Wire, at: BootInterface, dataDir: string): string {
   const config = { dataDir, artifacts, boot: { interfaces: [at] }, host: { kubeconfig }, redis: { url: "redis://127.0.0.1:9" } };
   writeFileSync(file, stringify(config));
   return file;
+}
+
+async function leaveLeases(directory: string, count: number): Promise<void> {
+  const log = openLeaseLog({ directory });
+  const from = parseIpv4(FAR.pool.from) ?? 0;
+  const expires = Date.now() + 86_400_000;
+  for (let one = 0; one < count; one++) {
+    const mac = `02:10:${one
+      .toString(16)
+      .padStart(8, "0")
+      .replace(/(..)(?!$)/g, "$1:")}`;
+    log.put({ address: from + one, client: `mac:${mac}`, mac, expires });
+  }
+  await log.flush();
+  await log.close();
 }

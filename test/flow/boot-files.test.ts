@@ -169,6 +169,21 @@ describe.each([
     expect(await Promise.all([one(), one(), one()])).toEqual([good, good, good]);
   });
 
+  test("an acknowledgement that is said again is not answered, and asking for the size alone is no failure", async () => {
+    const peer = fileURLToPath(new URL("peer-tftp-rules.ts", import.meta.url));
+    const ends = async () => {
+      const socket = join(directory, "run", "daemon.sock");
+      const { stdout } = await run("curl", ["-sSf", "--unix-socket", socket, "http://daemon/metrics"]);
+      const count = (end: string) =>
+        Number(new RegExp(`^ironwright_tftp_transfers_total{.*end="${end}".*} (\\d+)$`, "m").exec(stdout)?.[1] ?? 0);
+      return { probes: count("size-probe"), aborted: count("aborted") };
+    };
+    const before = await ends();
+    const told = JSON.parse(await inside(process.execPath, peer, "10.77.0.1", "snponly.efi")) as unknown;
+    expect(told).toEqual({ size: String(program.length), blocks: [1, 2, 3, 4] });
+    await expect.poll(ends, { timeout: 10_000 }).toEqual({ probes: before.probes + 1, aborted: before.aborted + 1 });
+  });
+
   test("a storm: 24 clients at once each get all of it, and a script meanwhile at once", async () => {
     const storm = Promise.all(Array.from({ length: 24 }, () => curl(`${url}/kernel`).then((body) => body.equals(kernel))));
     const began = performance.now();

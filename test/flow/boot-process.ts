@@ -13,6 +13,8 @@ export const artifacts = readIndex(join(process.env.IRONWRIGHT_CACHE ?? join(hom
 export interface BootProcess {
   readonly pid: number;
   call(method: keyof BootPlane, ...args: readonly unknown[]): Promise<unknown>;
+  /** Of its heap, without what nobody needs any more. */
+  usedBytes(): Promise<number>;
   kill(): Promise<void>;
   end(): Promise<void>;
 }
@@ -58,14 +60,16 @@ async function talkTo(child: ChildProcess): Promise<BootProcess> {
     return Promise.race([told, over.then(() => Promise.reject(new Error("the boot plane ended")))]);
   };
   let last = 0;
+  const ask = (call: string, args: readonly unknown[]) => {
+    last += 1;
+    stdin.write(`${JSON.stringify({ id: last, call, args })}\n`);
+    return answer(last);
+  };
   await answer(0);
   return {
     pid,
-    call(call, ...args) {
-      last += 1;
-      stdin.write(`${JSON.stringify({ id: last, call, args })}\n`);
-      return answer(last);
-    },
+    call: (method, ...args) => ask(method, args),
+    usedBytes: async () => Number(await ask("usedBytes", [])),
     async kill() {
       child.kill("SIGKILL");
       await over;

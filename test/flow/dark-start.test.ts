@@ -158,12 +158,15 @@ test("killed and started again it gives the same address, and nobody advertises 
   expect(existsSync(join(dataDir, "run", "daemon.sock"))).toBe(false);
 });
 
+const DHCP = ["--udp", "dhcp@prov0=0.0.0.0:67@prov0"];
 test.each([
-  ["dhcp@prov0", ["--udp", `other=${SERVER}:6969`]],
+  ["dhcp@prov0: it was not handed over", ["--udp", `other=${SERVER}:6969`]],
+  ["dhcp@prov0: it is bound to no interface .* BindToDevice=prov0", ["--udp", "dhcp@prov0=0.0.0.0:67"]],
+  ["tftp@prov0: it was not handed over", DHCP],
   // the first ones are taken over by then
-  ["http@prov0", ["--udp", "dhcp@prov0=0.0.0.0:67@prov0", "--udp", `http@prov0=${SERVER}:8080@prov0`]],
-])("a daemon that cannot take over its socket %s ends, and says so", async (name, handed) => {
+  ["http@prov0: ", [...DHCP, "--udp", `tftp@prov0=${SERVER}:69@prov0`, "--udp", `http@prov0=${SERVER}:8080@prov0`]],
+])("a daemon that cannot take over a socket ends, and says so: %s", async (says, handed) => {
   const { daemon, log } = serve(artifacts.native, "sockets", ...handed, "--");
   expect(await once(daemon, "exit")).toEqual([1, null]);
-  expect(log()).toMatch(new RegExp(`IRW_BOOT_SOCKET: .*${name}`));
+  expect(log()).toMatch(new RegExp(`IRW_BOOT_SOCKET: .*${says}`));
 });
