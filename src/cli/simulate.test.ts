@@ -34,6 +34,11 @@ test("a scenario on standard input, as a table and as JSON; what is invalid is s
 test("--replay judges: the exit status is 0 only if nothing judged fails", () => {
   const given = { catalog: { s: { cpu: 16, mem: 64 } }, pods: [{ id: "a", cpu: 1 }] };
   const cases = (newNodes: number) => JSON.stringify([{ id: "X1", title: "one", given, expect: { newNodes, note: "prose" } }]);
+  const good = simulate(cases(1), "--replay", "-");
+  expect([good.status, good.stdout]).toEqual([
+    0,
+    "ok   X1    1/1 (+1 not judged)  one\n\njudged and passed: 1\njudged and failed: 0\nnot judged: 1\n",
+  ]);
   const bad = simulate(cases(2), "--replay", "-");
   expect([bad.status, bad.stdout.split("\n")[0]]).toEqual([
     1,

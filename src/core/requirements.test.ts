@@ -141,6 +141,44 @@ describe("the algebra is what the words mean", () => {
   });
 });
 
+describe("minValues", () => {
+  const wants = (operator: Requirement["operator"], minValues?: number): Requirement => ({
+    key: "k",
+    operator,
+    values: operator === "Exists" || operator === "DoesNotExist" ? [] : ["1"],
+    ...(minValues === undefined ? {} : { minValues }),
+  });
+  const fewest = (...list: Requirement[]) => requirementsOf(list).get("k")?.minValues;
+
+  test.each(operators)("%s keeps it, and allows what it allows without", (operator) => {
+    expect([fewest(wants(operator)), fewest(wants(operator, 3))]).toEqual([undefined, 3]);
+    for (const value of [...words, undefined])
+      expect(holds(valueSet(wants(operator, 3)), value)).toBe(holds(valueSet(wants(operator)), value));
+  });
+
+  test("of two the larger holds, whichever operators they stand beside", () => {
+    for (const a of operators) {
+      for (const b of operators) {
+        const both = (x?: number, y?: number) => fewest(wants(a, x), wants(b, y));
+        expect([both(2, 5), both(5, 2), both(4, undefined), both(undefined, 4), both()]).toEqual([5, 5, 4, 4, undefined]);
+      }
+    }
+  });
+
+  test("the largest of many, and the list form loses nothing of it", () => {
+    const some = fc.record({ one: requirement, minValues: fc.option(fc.integer({ min: 1, max: 50 })) });
+    fc.assert(
+      fc.property(fc.array(some, { minLength: 1, maxLength: 5 }), (list) => {
+        const all = requirementsOf(list.map(({ one, minValues }) => (minValues === null ? one : { ...one, minValues })));
+        const said = list.flatMap(({ minValues }) => minValues ?? []);
+        const most = said.length === 0 ? undefined : Math.max(...said);
+        expect(all.get("k")?.minValues).toBe(most);
+        expect(requirementsOf(toList(all)).get("k")?.minValues).toBe(most);
+      }),
+    );
+  });
+});
+
 test("a label nobody offers: In, Exists and bounds fail on it, NotIn and DoesNotExist pass", () => {
   const none = requirementsOfLabels({});
   const of = (operator: Requirement["operator"], values?: string[]) =>

@@ -32,6 +32,8 @@ export interface Offer {
 export interface Verdict {
   /** The least wasteful first. */
   readonly offers: readonly Offer[];
+  /** Those that would do, but are {@link KEPT}. */
+  readonly kept: readonly Offer[];
   readonly suits: ReadonlySet<Offer>;
   /** Machines of these offers, free or not. */
   readonly machines: number;
@@ -118,14 +120,16 @@ export class Outlet {
     const known = this.verdicts.get(needs.place);
     if (known) return known;
     const offers: Offer[] = [];
+    const kept: Offer[] = [];
     const because = new Map<string, number>(this.rejected.map(({ reason, count }) => [reason, count]));
     for (const offer of this.offers) {
       const reason = this.reason(needs, offer);
+      if (reason === KEPT) kept.push(offer);
       if (reason === undefined) offers.push(offer);
       else because.set(reason, (because.get(reason) ?? 0) + offer.lot.size);
     }
     const machines = offers.reduce((sum, offer) => sum + offer.lot.size, 0);
-    const fresh = { offers, suits: new Set(offers), machines, because: [...because].map(([reason, count]) => ({ reason, count })) };
+    const fresh = { offers, kept, suits: new Set(offers), machines, because: [...because].map(([reason, count]) => ({ reason, count })) };
     this.verdicts.set(needs.place, fresh);
     return fresh;
   }

@@ -63,10 +63,12 @@ interface Told {
   readonly types: ReadonlyMap<string, { readonly free: number; readonly all: number }>;
   /** What keeps it from those that are free. */
   readonly kept: ReadonlySet<string>;
+  /** Whether a machine with accelerators is free, and kept for others. */
+  readonly spared: boolean;
 }
 
 function ofPool(turn: Turn, kind: PodKind, pool: PoolWorld, outlet: Outlet, neighbours: Neighbours | undefined): Told {
-  const { offers, because } = outlet.verdict(kind.needs);
+  const { offers, kept: spared, because } = outlet.verdict(kind.needs);
   const counts = new Map(because.map(({ reason, count }) => [reason, count]));
   const types = new Map<string, { free: number; all: number }>();
   const kept = new Set<string>();
@@ -99,6 +101,7 @@ function ofPool(turn: Turn, kind: PodKind, pool: PoolWorld, outlet: Outlet, neig
     },
     types,
     kept,
+    spared: problem === undefined && spared.some(({ lot }) => turn.goal.fleet.available(lot, 1) > 0),
   };
 }
 
@@ -115,6 +118,7 @@ function blocked(turn: Turn, outlet: Outlet, offer: Offer, neighbours: Neighbour
 }
 
 const UNKNOWN = " has no known values";
+const ACCELERATORS = "only accelerator hosts left";
 
 /** What another pool says that does know the label. */
 function otherwise(reason: string): string {
@@ -133,10 +137,11 @@ function leadOf(turn: Turn, kind: PodKind, told: readonly Told[]): string | unde
   }
   if (types.size > 0 && [...types.values()].every(({ free }) => free === 0)) {
     const list = [...types].sort(([a], [b]) => order(a, b)).map(([type, { free, all }]) => `type ${type}: ${free} of ${all}`);
-    return `no free host (${list.slice(0, 5).join(", ")}${list.length > 5 ? ", …" : ""})`;
+    const all = `no free host (${list.slice(0, 5).join(", ")}${list.length > 5 ? ", …" : ""})`;
+    return told.some((one) => one.spared) ? `${all}; ${ACCELERATORS}` : all;
   }
   const reasons = told.flatMap((one) => one.refusal.because.map(({ reason }) => reason));
-  if (types.size === 0 && reasons.includes(KEPT)) return "only accelerator hosts left";
+  if (types.size === 0 && reasons.includes(KEPT)) return ACCELERATORS;
   const unknown = reasons.find((reason) => reason.endsWith(UNKNOWN) && !reasons.includes(otherwise(reason)));
   if (types.size === 0 && unknown !== undefined) return unknown;
   const [first, ...others] = [...new Set(told.flatMap((one) => [...one.kept]))].sort();

@@ -164,12 +164,27 @@ export class Turn {
 
   /** A gang waits until the turn comes round to its tenant again. */
   again(kinds: readonly PodKind[]): void {
-    this.grow(kinds.map((kind) => ({ kind, skip: 0, most: kind.pods.length })));
+    this.insert(
+      this.at,
+      kinds.map((kind) => ({ kind, skip: 0, most: kind.pods.length })),
+    );
   }
 
-  /** A gang that has its minimum grows next, machine by machine and only as turns come. */
+  /**
+   * A gang that has its minimum grows machine by machine and only as turns come: once the other gangs of its priority had
+   * their turn, or at once in domains that were chosen for all of it.
+   */
   grow(more: readonly Portion[]): void {
-    this.queue = [...this.queue.slice(0, this.at), ...more, ...this.queue.slice(this.at)];
+    const [first] = more;
+    const comesBefore = ({ kind, grows }: Portion) =>
+      first?.within === undefined && kind.gang !== undefined && !grows && kind.priority === first?.kind.priority;
+    let at = this.at;
+    for (let next = this.queue[at]; next && comesBefore(next); next = this.queue[at]) at += 1;
+    this.insert(at, more);
+  }
+
+  private insert(at: number, more: readonly Portion[]): void {
+    this.queue = [...this.queue.slice(0, at), ...more, ...this.queue.slice(at)];
   }
 
   private finish({ kind, placed, left, skip }: Placing): void {

@@ -17,6 +17,7 @@ export interface Circumstances {
 export type Check = (expected: unknown, outcome: Outcome, around: Circumstances) => string | undefined | typeof UNJUDGED;
 const UNJUDGED = Symbol("unjudged");
 
+/** What claims and pods are counted by. */
 const LEVELS = ["zone", "site", "region", "block", "rack", "leaf", "nvl", "type", "pool", "tenant", "host"];
 
 /** `{OneOf: […]}`, or "OneOf z1, z2". */
@@ -48,6 +49,10 @@ export function checkOf(key: string): Check | undefined {
 }
 
 const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
+  ...LEVELS.map((level): [string, Check] => [
+    level,
+    (expected, { newNodes }) => onlyThese(expected, newNodes, (node) => [factOf(node, level) ?? ""], `new nodes of ${level}`),
+  ]),
   ["newNodes", (expected, { newNodes }) => compareNumber(expected, newNodes.length, "new nodes")],
   ["claims", (expected, { newNodes }) => compareNumber(expected, newNodes.length, "claims")],
   ["passes", passes],
@@ -59,10 +64,6 @@ const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
   ["place", placeOf],
   ["host", (expected, { newNodes }) => onlyThese(expected, newNodes, (node) => [node.node, node.entry], "new nodes on")],
   ["hosts", (expected, { newNodes }) => onlyThese(expected, newNodes, (node) => [node.node, node.entry], "new nodes on")],
-  ["pool", (expected, { newNodes }) => onlyThese(expected, newNodes, (node) => [node.pool ?? ""], "new nodes of pool")],
-  ["type", (expected, { newNodes }) => onlyThese(expected, newNodes, (node) => [node.type], "new nodes of type")],
-  ["zone", (expected, { newNodes }) => onlyThese(expected, newNodes, (node) => [node.place.zone ?? ""], "new nodes in zone")],
-  ["rack", (expected, { newNodes }) => onlyThese(expected, newNodes, (node) => [node.place.rack ?? ""], "new nodes in rack")],
   ["claimState", claimState],
   [
     "awaiting",
@@ -92,6 +93,9 @@ const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
   ["refused", refused],
 ]);
 
+/** All keys that are judged here; those by a level also as `podsBy…` and `one…`. */
+export const CHECKED_KEYS: readonly string[] = [...CHECKS.keys(), ...LEVELS.map((level) => `by${level}`)];
+
 function passes(expected: unknown, _: Outcome, around: Circumstances): string | undefined | typeof UNJUDGED {
   if (typeof expected !== "number") return UNJUDGED;
   const took = around.passes();
@@ -108,12 +112,18 @@ function isTexts(value: unknown): value is readonly string[] {
 }
 
 function compareNumber(expected: unknown, got: number, what: string): string | undefined | typeof UNJUDGED {
-  if (typeof expected === "number") return expected === got ? undefined : `expected ${expected} ${what}, got ${got}`;
-  const bound = typeof expected === "string" ? /^\s*(<=|>=|<|>)\s*([0-9]+)\s*$/.exec(expected) : null;
-  if (!bound) return UNJUDGED;
-  const limit = Number(bound[2]);
-  const holds = { "<=": got <= limit, ">=": got >= limit, "<": got < limit, ">": got > limit }[bound[1] ?? ""];
+  const holds = isNumber(expected, got);
+  if (holds === undefined) return UNJUDGED;
   return holds ? undefined : `expected ${String(expected)} ${what}, got ${got}`;
+}
+
+/** Whether a number is `3`, or within `"<=3"`; nothing where neither is said. */
+function isNumber(expected: unknown, got: number): boolean | undefined {
+  if (typeof expected === "number") return expected === got;
+  const bound = typeof expected === "string" ? /^\s*(<=|>=|<|>)\s*([0-9]+)\s*$/.exec(expected) : null;
+  if (!bound) return undefined;
+  const limit = Number(bound[2]);
+  return { "<=": got <= limit, ">=": got >= limit, "<": got < limit, ">": got > limit }[bound[1] ?? ""];
 }
 
 function factOf(node: NodeFacts, level: string): string | undefined {
@@ -143,9 +153,9 @@ function compareCounts(expected: unknown, got: ReadonlyMap<string, number>, what
     return sorted(expected) === sorted([...got.values()]) ? undefined : differs;
   }
   const wanted = isTexts(expected) ? countOf(expected) : isRecord(expected) ? new Map(Object.entries(expected)) : undefined;
-  if (!wanted || ![...wanted.values()].every((one) => typeof one === "number")) return UNJUDGED;
+  if (!wanted || [...wanted.values()].some((one) => isNumber(one, 0) === undefined)) return UNJUDGED;
   const keys = new Set([...wanted.keys(), ...got.keys()]);
-  return [...keys].every((key) => (wanted.get(key) ?? 0) === (got.get(key) ?? 0)) ? undefined : differs;
+  return [...keys].every((key) => isNumber(wanted.get(key) ?? 0, got.get(key) ?? 0)) ? undefined : differs;
 }
 
 /** All pods there are then; or, where others run there too, those that were placed. */
@@ -181,7 +191,7 @@ function waiting(outcome: Outcome): readonly PodName[] {
   return outcome.pending.flatMap((one) => one.pods);
 }
 
-/** A number of pods (a gang may count as one), ids, `{id: number}`. */
+/** A number of pods (a gang may count as one), an id or several, `{id: number}`. */
 function pending(expected: unknown, outcome: Outcome): string | undefined | typeof UNJUDGED {
   return comparePods(expected, waiting(outcome), "pending");
 }
@@ -198,12 +208,11 @@ function comparePods(expected: unknown, pods: readonly PodName[], what: string):
       .sort()
       .map(([id, many]) => (many > 1 ? `${id} ×${many}` : id))
       .join(", ") || "none";
-  if (typeof expected === "number") {
-    const gangs = new Set(pods.flatMap((pod) => pod.gang ?? []));
-    const withGangsAsOne = pods.filter((pod) => pod.gang === undefined).length + gangs.size;
-    const holds = expected === pods.length || expected === withGangsAsOne;
-    return holds ? undefined : `expected ${expected} ${what}, got ${pods.length} (${shown})`;
-  }
+  const gangs = new Set(pods.flatMap((pod) => pod.gang ?? []));
+  const withGangsAsOne = pods.filter((pod) => pod.gang === undefined).length + gangs.size;
+  const counts = [pods.length, withGangsAsOne].flatMap((count) => isNumber(expected, count) ?? []);
+  if (counts.length > 0) return counts.includes(true) ? undefined : `expected ${String(expected)} ${what}, got ${pods.length} (${shown})`;
+  if (typeof expected === "string") return comparePods([expected], pods, what);
   if (isRecord(expected)) return compareCounts(expected, got, what);
   if (!isTexts(expected)) return UNJUDGED;
   const wanted = (list: readonly string[]) => JSON.stringify([...list].sort());
@@ -319,6 +328,7 @@ function onlyThese(
 
 function claimState(expected: unknown, { newNodes }: Outcome): string | undefined | typeof UNJUDGED {
   const states = newNodes.map((node) => node.state);
+  if (isTexts(expected)) return compareCounts(expected, countOf(states), "claims by state");
   if (typeof expected === "string")
     return states.some((one) => one === expected)
       ? undefined

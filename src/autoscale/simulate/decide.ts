@@ -9,6 +9,7 @@ import {
   type Refusal,
   type World,
 } from "../plan/index.ts";
+import { by } from "./order.ts";
 import type { Action, NewNode, NodeFacts, Outcome, PendingPods, PlacedPod, PodName } from "./outcome.ts";
 import { placeOf, type Server } from "./servers.ts";
 import { NOBODY, type Setting } from "./world.ts";
@@ -42,10 +43,6 @@ export function outcomeOf(setting: Setting, { plan: planned, disruptions: going 
     held: (going?.held ?? []).map(({ node, reason }) => ({ node, reason })),
     leftOver: (planned.rest ?? []).flatMap((one) => one.pods.map((key) => teller.pod(one.tenant, key).pod)).sort(),
   };
-}
-
-function by<T>(key: (one: T) => string): (a: T, b: T) => number {
-  return (a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0);
 }
 
 /** What a scenario calls a deed. */

@@ -55,6 +55,29 @@ export const type = z.strictObject({
   cost: z.number().min(0).default(1),
 });
 
+/** What is being done stands for the phase, as `install` for `installing`; and Karpenter's word for ours. */
+const STEMS: Readonly<Record<string, string>> = {
+  launch: "launching",
+  install: "installing",
+  inspect: "inspecting",
+  join: "joining",
+  register: "joining",
+  registering: "joining",
+  registration: "joining",
+  release: "releasing",
+  wipe: "wiping",
+  delete: "deleting",
+  terminating: "deleting",
+  drain: "draining",
+  fail: "failed",
+  quarantine: "quarantined",
+};
+
+function phaseWord(said: string): string {
+  const word = said.toLowerCase();
+  return STEMS[word] ?? word;
+}
+
 const HOST_STATES = [
   "free",
   "available",
@@ -78,7 +101,7 @@ const HOST_STATES = [
   "unreachable",
   "off",
 ] as const;
-const hostState = lowered(z.enum(HOST_STATES));
+const hostState = z.string().transform(phaseWord).pipe(z.enum(HOST_STATES));
 
 /** `n` identical servers. */
 export const host = z.strictObject({
@@ -238,26 +261,6 @@ const NODE_PHASES = [
   "failed",
 ] as const;
 
-/** What is being done stands for the phase: `install` for `installing`. */
-const STEMS: Readonly<Record<string, string>> = {
-  launch: "launching",
-  install: "installing",
-  join: "joining",
-  register: "joining",
-  registering: "joining",
-  registration: "joining",
-  release: "releasing",
-  wipe: "wiping",
-  delete: "deleting",
-  drain: "draining",
-  fail: "failed",
-};
-
-function phaseWord(said: string): string {
-  const word = said.toLowerCase();
-  return STEMS[word] ?? word;
-}
-
 const phase = z.string().transform(phaseWord).pipe(z.enum(NODE_PHASES));
 
 export const node = z.strictObject({
@@ -330,6 +333,7 @@ export const tenant = z.strictObject({
   lend: z.number().min(0).optional(),
   weight: z.number().min(0).default(1),
   unit: z.string().default("hosts"),
+  cohort: z.string().optional(),
   minRuntimeS: seconds.optional(),
 });
 

@@ -1,4 +1,4 @@
-import { type Circumstances, checkOf, choicesOf } from "./checks.ts";
+import { CHECKED_KEYS, type Circumstances, checkOf, choicesOf } from "./checks.ts";
 import type { Outcome } from "./outcome.ts";
 import { neverProblem } from "./prose.ts";
 import { isRecord, type Raw } from "./read.ts";
@@ -13,6 +13,9 @@ export interface Verdict {
 
 /** Keys that are read elsewhere. */
 const APART: ReadonlySet<string> = new Set(["variant", "variants", "oneOf", "OneOf"]);
+
+/** All that an expectation may say. */
+export const EXPECT_KEYS: readonly string[] = [...APART, "never", ...CHECKED_KEYS];
 
 /** Judges each expectation of a case but its variants. */
 export function judge(expect: Raw, outcome: Outcome, around: Circumstances): Verdict[] {

@@ -96,7 +96,7 @@ function podTerm(term: Affinity, labels: Labels): PodTerm {
     key: term.key,
     selector,
     ...(namespaces === undefined ? {} : { namespaces }),
-    ...(term.namespaceSelector === undefined ? {} : { namespaceSelector: {} }),
+    ...(term.namespaceSelector === undefined ? {} : { namespaceSelector: term.namespaceSelector }),
   };
 }
 

@@ -43,7 +43,7 @@ const FORMS: readonly Form[] = [
     ([, pod = "", node = ""], { initialised }) => onNode(initialised(), pod, node),
   ],
   [
-    /^(\S+) (?:is )?(?:planned|placed|bound|scheduled|put) on (\S+)$/,
+    /^(\S+) (?:is )?(?:(?:planned|placed|bound|scheduled|put) )?on (\S+)$/,
     ([, pod = "", node = ""], judged) => (judged.names.pods.has(pod) ? onNode(judged.outcome, pod, node) : "unknown"),
   ],
   [/^(?:an? |the )?(\S+) (?:host|server|machine)s? (?:is |are )?claimed$/, ([, state = ""], judged) => claimedOf(state, judged)],
@@ -62,12 +62,20 @@ const FORMS: readonly Form[] = [
   [/^(?:an? )?install(?:ation)? starts before (?:the )?wipe is (?:done|over|finished)$/, (_, judged) => tooEarly(judged)],
   [/^same-tenant reuse (?:reinstalls the os|wipes(?: the (?:disks?|server|host))?)$/i, (_, { outcome }) => sameTenant(outcome)],
   [
-    /^(\S+) and (\S+) (?:are )?both (down|drained|deleted|touched|disrupted|evicted|wiped|reinstalled)$/,
+    /^(?=.*\bboth\b)(?:both )?(\S+) and (\S+) (?:are )?(?:both )?(down|drained|deleted|touched|disrupted|evicted|wiped|reinstalled)$/,
     ([, a = "", b = "", how = ""], judged) => both(a, b, how, judged),
+  ],
+  [
+    /^(?:an?|any|some) (?:other )?(?:node|server|host|machine) (?:is )?(down|drained|deleted|touched|disrupted|wiped|reinstalled)$/,
+    ([, how = ""], judged) => tooMany(0, how, judged),
   ],
   [
     /^(?:a )?(?:partial(?:ly)? (?:gang|placement|placed gang)|part of \S+(?: gang)?(?: (?:is )?placed)?|gang (?:split|placed in part))$/,
     (_, judged) => partial(judged),
+  ],
+  [
+    /^(?:gang )?(\S+) (?:is )?(?:split|partly placed|partially placed|placed in part)$/,
+    ([, gang = ""], judged) => (judged.names.gangs.has(gang) ? partial(judged, gang) : "unknown"),
   ],
   [
     /^(\S+) (?:is )?(?:split|spread|placed|scattered)? ?(?:across|over|on|in) (?:two |several |more than one )?(rack|zone|block|nvl|leaf)s?(?: domains?)?$/,
@@ -157,8 +165,9 @@ function touched(which: string, how: string, judged: Judged): Found {
   return done.length > 0 ? done.join(", ") : undefined;
 }
 
-function partial({ outcome, names }: Judged): Found {
+function partial({ outcome, names }: Judged, only?: string): Found {
   for (const [gang, { min }] of names.gangs) {
+    if (only !== undefined && gang !== only) continue;
     const members = outcome.placements.filter((one) => one.gang === gang).length;
     const running = outcome.nodes.flatMap((node) => node.running).filter((one) => one.gang === gang).length;
     if (members > 0 && members + running < min) return `${members} of ${gang}'s ${min} are placed`;

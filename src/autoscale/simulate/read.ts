@@ -4,6 +4,7 @@ import { IronwrightError, reasonOf } from "../../core/errors.ts";
 import { parseQuantity } from "../../core/quantity.ts";
 import { budgetProblem } from "../plan/index.ts";
 import * as form from "./form.ts";
+import { inOwnOrder } from "./order.ts";
 import { budgetOf } from "./rules.ts";
 import { spanOf, type Window, window } from "./windows.ts";
 
@@ -14,13 +15,22 @@ export interface Problem {
   readonly reason: string;
 }
 
-/** What a case gives, read: what is wrong with one thing refuses that thing alone. */
+/** One node of an entry. */
+export interface Node extends form.Node {
+  /** The entry's name: `n` of the nodes `n-0`, `n-1` … */
+  readonly entry: string;
+}
+
+/**
+ * What a case gives, read: what is wrong with one thing refuses that thing alone. Lists are in an order of their own, so
+ * that nothing depends on where a thing stands in the file.
+ */
 export interface Given {
   readonly types: ReadonlyMap<string, form.Type>;
   /** Absent: servers of every type without end. */
   readonly hosts: readonly form.Host[] | undefined;
   readonly pools: readonly form.Pool[];
-  readonly nodes: readonly form.Node[];
+  readonly nodes: readonly Node[];
   readonly daemons: readonly form.Pod[];
   readonly pods: readonly form.Pod[];
   readonly gangs: readonly form.Gang[];
@@ -49,8 +59,8 @@ export interface Case {
   readonly ignored: readonly Problem[];
 }
 
-/** What a case says besides what it gives and expects; it decides nothing. */
-const ABOUT: ReadonlySet<string> = new Set([
+/** What a case may say; but for what it gives and expects it decides nothing. */
+export const CASE_KEYS: ReadonlySet<string> = new Set([
   "id",
   "kind",
   "origin",
@@ -79,10 +89,20 @@ const LISTS = {
 } as const;
 type ListName = keyof typeof LISTS;
 
-const GIVEN = new Set(["catalog", "hosts", ...Object.keys(LISTS), "windows", "reservations", "policy", "now", "disrupt", "replay"]);
+export const GIVEN_KEYS: ReadonlySet<string> = new Set([
+  "catalog",
+  "hosts",
+  ...Object.keys(LISTS),
+  "windows",
+  "reservations",
+  "policy",
+  "now",
+  "disrupt",
+  "replay",
+]);
 
 export function isGivenKey(key: string): boolean {
-  return GIVEN.has(key);
+  return GIVEN_KEYS.has(key);
 }
 
 /**
@@ -108,13 +128,13 @@ function caseOf(one: Raw, nth: number, source: string): Case {
     id: typeof one.id === "string" ? one.id : `case ${nth + 1}`,
     title: typeof one.title === "string" ? one.title : "",
     // what else a bare scenario says is named when it is read
-    given: bare ? Object.fromEntries(Object.entries(one).filter(([key]) => !ABOUT.has(key))) : given,
+    given: bare ? Object.fromEntries(Object.entries(one).filter(([key]) => !CASE_KEYS.has(key))) : given,
     expect: {
       ...(isRecord(one.expect) ? one.expect : {}),
       ...(variant === undefined ? {} : { variant }),
       ...(variants === undefined ? {} : { variants }),
     },
-    ignored: bare ? [] : Object.keys(one).flatMap((key) => (ABOUT.has(key) ? [] : [{ path: key, reason: UNKNOWN }])),
+    ignored: bare ? [] : Object.keys(one).flatMap((key) => (CASE_KEYS.has(key) ? [] : [{ path: key, reason: UNKNOWN }])),
   };
 }
 
@@ -218,12 +238,25 @@ export function readGiven(raw: Raw): Given {
     types,
     hosts: hosts?.filter((one) => knownType(`given.hosts[${asListed(raw.hosts, one)}]`, one.type)),
     pools,
-    nodes: unique(list("nodes"), "given.nodes", notes).filter((one) => knownType(`given.nodes[${one.name}]`, one.type)),
+    nodes: unique(
+      list("nodes")
+        .filter((one) => knownType(`given.nodes[${one.name}]`, one.type))
+        .flatMap(nodesOf),
+      nameIn("given.nodes"),
+      notes,
+    ),
     daemons: list("daemons"),
     pods: list("pods"),
-    gangs: list("gangs").filter((one) => isWhole(one, notes)),
-    tenants: unique(list("tenants"), "given.tenants", notes),
-    windows: [...readWindows(raw.windows, "given.windows", now, notes), ...readWindows(raw.reservations, "given.reservations", now, notes)],
+    gangs: unique(
+      list("gangs").filter((one) => isWhole(one, notes)),
+      ({ id }) => `given.gangs[${id}].id`,
+      notes,
+      ({ tenant = "", id }) => `${tenant}/${id}`,
+    ),
+    tenants: unique(list("tenants"), nameIn("given.tenants"), notes),
+    windows: ["windows", "reservations"]
+      .flatMap((key) => readWindows(raw[key], `given.${key}`, now, notes))
+      .filter((one) => one.type === undefined || knownType(one.path, one.type)),
     pdbs: list("pdbs"),
     policy,
     now,
@@ -279,17 +312,25 @@ function readList<T extends z.ZodType>(schema: T, raw: unknown, path: string, no
     notes.refused.push({ path, reason: "expected a list" });
     return [];
   }
-  return raw.flatMap((value, nth) => {
+  const read = raw.flatMap((value, nth) => {
     const one = notes.take(schema, value, `${path}[${nth}]`);
     return one === undefined ? [] : [one];
   });
+  return inOwnOrder(read);
 }
 
-function readWindows(raw: unknown, path: string, now: number, notes: Notes): Window[] {
-  return readList(window, raw, path, notes).flatMap(({ from, to, ...rest }) => {
+/** The nodes of an entry: `n` of them are `NAME-0`, `NAME-1` … */
+function nodesOf(node: form.Node): Node[] {
+  if (node.n === 1) return [{ ...node, entry: node.name }];
+  return Array.from({ length: node.n }, (_, nth) => ({ ...node, name: `${node.name}-${nth}`, entry: node.name }));
+}
+
+function readWindows(raw: unknown, list: string, now: number, notes: Notes): Window[] {
+  return readList(window, raw, list, notes).flatMap(({ from, to, ...rest }) => {
+    const path = `${list}[${rest.name ?? rest.tenant}]`;
     const span = spanOf(from, to, now);
-    if (span.endsInS > span.startsInS) return [{ ...rest, ...span }];
-    notes.refused.push({ path: `${path}[${rest.name ?? rest.tenant}]`, reason: "ends before it begins" });
+    if (span.endsInS > span.startsInS) return [{ ...rest, ...span, path }];
+    notes.refused.push({ path, reason: "ends before it begins" });
     return [];
   });
 }
@@ -305,7 +346,7 @@ function nameBudgets(budgets: form.Pool["budgets"], path: string, notes: Notes):
 /** One pool `p` unless the case has its own. */
 function poolsOf(raw: Raw, pools: readonly form.Pool[], notes: Notes): form.Pool[] {
   if (raw.pools === undefined) return [form.pool.parse({ name: "p" })];
-  return unique(pools, "given.pools", notes).filter((pool) => {
+  return unique(pools, nameIn("given.pools"), notes).filter((pool) => {
     const wrong = Object.entries(pool.limits).find(([, limit]) => parseQuantity(limit) === undefined);
     if (wrong)
       notes.refused.push({ path: `given.pools[${pool.name}].limits.${wrong[0]}`, reason: `${JSON.stringify(wrong[1])} is not a quantity` });
@@ -313,15 +354,19 @@ function poolsOf(raw: Raw, pools: readonly form.Pool[], notes: Notes): form.Pool
   });
 }
 
-function unique<T extends { readonly name: string }>(list: readonly T[], path: string, notes: Notes): T[] {
+function nameIn(list: string): (one: { readonly name: string }) => string {
+  return ({ name }) => `${list}[${name}].name`;
+}
+
+/** @param pathOf where a thing's name is said; things that must not share a name share it too, unless `keyOf` tells them apart */
+function unique<T>(list: readonly T[], pathOf: (one: T) => string, notes: Notes, keyOf = pathOf): T[] {
   const seen = new Set<string>();
   return list.filter((one) => {
-    if (seen.has(one.name)) {
-      notes.refused.push({ path: `${path}[${one.name}].name`, reason: "there is another of this name" });
-      return false;
-    }
-    seen.add(one.name);
-    return true;
+    const key = keyOf(one);
+    const fresh = !seen.has(key);
+    seen.add(key);
+    if (!fresh) notes.refused.push({ path: pathOf(one), reason: "there is another of this name" });
+    return fresh;
   });
 }
 

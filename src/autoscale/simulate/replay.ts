@@ -6,7 +6,7 @@ import { isOpen, judge, type Verdict } from "./judge.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Names } from "./prose.ts";
 import { type Case, type Given, type Problem, type Raw, readGiven } from "./read.ts";
-import { shuffled } from "./shuffle.ts";
+import { retold, shuffled } from "./shuffle.ts";
 import { variantsOf } from "./variants.ts";
 import { type Setting, settingOf } from "./world.ts";
 
@@ -46,25 +46,28 @@ export interface Simulation {
   readonly refused: readonly Problem[];
 }
 
-/** Decides on what a case gives. */
-export function simulate(raw: Raw, cases: readonly Case[] = []): Simulation {
-  return typeof raw.replay === "string" ? simulateAfter(raw, raw.replay, cases) : simulated(readGiven(raw));
-}
-
-function simulated(given: Given): Simulation {
+/**
+ * Decides on what a case gives.
+ * @param seed with one, the scenario and then the world read from it are told in another order
+ */
+export function simulate(raw: Raw, cases: readonly Case[] = [], seed?: number): Simulation {
+  if (typeof raw.replay === "string") return simulateAfter(raw, raw.replay, cases, seed);
+  const given = readGiven(seed === undefined ? raw : retold(raw, seed));
   const setting = settingOf(given);
-  const outcome = outcomeOf(setting, decide(setting.world, given.disrupt));
-  return { given, setting, world: setting.world, outcome, refused: [...given.refused, ...setting.refused] };
+  const world = seed === undefined ? setting.world : shuffled(setting.world, seed);
+  const outcome = outcomeOf(setting, decide(world, given.disrupt), world);
+  return { given, setting, world, outcome, refused: [...given.refused, ...setting.refused] };
 }
 
 /** `J02 after its actions completed`: what is decided once that case's decision has been carried out. */
-function simulateAfter(raw: Raw, text: string, cases: readonly Case[]): Simulation {
+function simulateAfter(raw: Raw, text: string, cases: readonly Case[], seed: number | undefined): Simulation {
   const [id = ""] = text.trim().split(/[\s,:;']/);
   const other = cases.find((one) => one.id === id && one.given !== raw);
   if (!other) throw new RangeError(`given.replay: there is no case ${id}`);
   const before = simulate(
     other.given,
     cases.filter((one) => one !== other),
+    seed,
   );
   const given = { ...before.given, disrupt: raw.disrupt === undefined ? before.given.disrupt : raw.disrupt === true };
   const world = carriedOut(before.world, decide(before.world, before.given.disrupt));
@@ -73,19 +76,27 @@ function simulateAfter(raw: Raw, text: string, cases: readonly Case[]): Simulati
 }
 
 /** Runs the cases and judges what they expect. */
-export function replay(cases: readonly Case[], which: (one: Case) => boolean = () => true, runs = RUNS): Judged[] {
-  return cases.filter(which).map((one) => replayCase(one, cases, runs));
+export function replay(
+  cases: readonly Case[],
+  which: (one: Case) => boolean = () => true,
+  runs = RUNS,
+  answer: typeof simulate = simulate,
+): Judged[] {
+  return cases.filter(which).map((one) => replayCase(one, (given, seed) => answer(given, cases, seed), runs));
 }
 
-function replayCase(one: Case, cases: readonly Case[], runs: number): Judged {
+function replayCase(one: Case, answer: (given: Raw, seed?: number) => Simulation, runs: number): Judged {
   const { id, title } = one;
   try {
-    const run = simulate(one.given, cases);
-    const verdicts = [...judgeRun(run, one.expect), ...(isOpen(one.expect) ? [] : steadiness(run, runs))];
+    const run = answer(one.given);
+    const verdicts = [
+      ...judgeRun(run, one.expect),
+      ...(isOpen(one.expect) ? [] : steadiness(run.outcome, (seed) => answer(one.given, seed).outcome, runs)),
+    ];
     const variants = variantsOf(one.given, one.expect).flatMap((variant) => {
       if (variant.unknown.length > 0)
         return [{ key: variant.name, verdict: "unjudged" as const, detail: `what ${variant.unknown.join(", ")} changes is not known` }];
-      const inner = replayCase({ id, title, given: variant.given, expect: variant.expect, ignored: [] }, cases, runs);
+      const inner = replayCase({ id, title, given: variant.given, expect: variant.expect, ignored: [] }, answer, runs);
       return inner.verdicts.map((verdict) => ({ ...verdict, key: `${variant.name}: ${verdict.key}` }));
     });
     return { id, title, verdicts: [...verdicts, ...variants], refused: run.refused, ignored: [...one.ignored, ...run.given.ignored] };
@@ -106,10 +117,10 @@ function judgeRun(run: Simulation, expect: Raw): Verdict[] {
   });
 }
 
-function steadiness(run: Simulation, runs: number): Verdict[] {
-  const first = JSON.stringify(outcomeOf(run.setting, decide(run.world, run.given.disrupt), run.world));
+function steadiness(outcome: Outcome, told: (seed: number) => Outcome, runs: number): Verdict[] {
+  const first = JSON.stringify(outcome);
   for (let seed = 1; seed < runs; seed += 1) {
-    const other = JSON.stringify(outcomeOf(run.setting, decide(shuffled(run.world, seed), run.given.disrupt), run.world));
+    const other = JSON.stringify(told(seed));
     if (other === first) continue;
     return [
       {

@@ -28,7 +28,7 @@ export function limitOf(key: string, limit: string | number): [string, string | 
 }
 
 export function quotaOf(tenant: form.Tenant): Quota {
-  const { nominal, borrow, lend, weight } = tenant;
+  const { nominal, borrow, lend, weight, cohort } = tenant;
   const unit = ["hosts", "host", "machines", "nodes", "servers"].includes(tenant.unit)
     ? "machines"
     : tenant.unit === "gpu"
@@ -40,6 +40,7 @@ export function quotaOf(tenant: form.Tenant): Quota {
     ...(lend === undefined ? {} : { lend }),
     weight,
     unit,
+    ...(cohort === undefined ? {} : { cohort }),
   };
 }
 

@@ -1,9 +1,9 @@
 import { LABEL_HOSTNAME, LABEL_INSTANCE_TYPE } from "../../core/names.ts";
 import type { MachineSupply, Window } from "../plan/index.ts";
-import type { Host, Node, Type } from "./form.ts";
+import type { Host, Type } from "./form.ts";
 import { labelOf } from "./labels.ts";
 import { offerOf } from "./needs.ts";
-import type { Given } from "./read.ts";
+import type { Given, Node, Problem } from "./read.ts";
 
 /** A server of a scenario beside the entry it comes from. */
 export interface Server {
@@ -11,6 +11,8 @@ export interface Server {
   readonly entry: string;
   readonly type: string;
   readonly state: string;
+  /** The tenant it is kept for. */
+  readonly keptFor?: string;
 }
 
 const PLACES = ["zone", "region", "block", "rack", "leaf", "nvl"] as const;
@@ -64,29 +66,20 @@ const SOMEBODY = "somebody else";
 /** States that end by themselves, some day. */
 const PASSING: ReadonlySet<string> = new Set(["wiping", "releasing", "leaving", "draining", "reclaiming", "inspecting", "installing"]);
 
-/**
- * The servers nobody has. Entries without an id are named by type and place and numbered, whatever their order in the
- * file; `n` of one entry are `ID-0`, `ID-1` ….
- */
+/** The servers nobody has. Entries without an id are named by type and place; `n` of one entry are `ID-0`, `ID-1` … */
 export function serversOf(given: Given): Server[] {
   const taken = new Set(given.nodes.map((node) => node.name));
-  const entries = [...(given.hosts ?? [])].map((host) => ({
-    host,
-    key: JSON.stringify(host, (_, value) => (typeof value === "bigint" ? String(value) : value)),
-  }));
-  return entries
-    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
-    .flatMap(({ host }) => {
-      const type = given.types.get(host.type);
-      if (!type) return [];
-      const own = host.id ?? host.name;
-      const entry = own ?? [host.type, ...Object.values(placeOf(placeLabels(host)))].join("-");
-      return Array.from({ length: host.n }, (_, nth) => {
-        const name = own !== undefined && host.n === 1 && !taken.has(own) ? own : unused(entry, nth, taken);
-        taken.add(name);
-        return serverOf(name, entry, host, type);
-      });
+  return (given.hosts ?? []).flatMap((host) => {
+    const type = given.types.get(host.type);
+    if (!type) return [];
+    const own = host.id ?? host.name;
+    const entry = own ?? [host.type, ...Object.values(placeOf(placeLabels(host)))].join("-");
+    return Array.from({ length: host.n }, (_, nth) => {
+      const name = own !== undefined && host.n === 1 && !taken.has(own) ? own : unused(entry, nth, taken);
+      taken.add(name);
+      return serverOf(name, entry, host, type);
     });
+  });
 }
 
 function unused(entry: string, from: number, taken: ReadonlySet<string>): string {
@@ -104,6 +97,7 @@ function serverOf(name: string, entry: string, host: Host, type: Type): Server {
     entry,
     type: host.type,
     state: state === "available" ? "free" : state,
+    ...(host.tenant === undefined ? {} : { keptFor: host.tenant }),
     machine: machineOf(
       name,
       host.type,
@@ -127,13 +121,13 @@ function lastTenantOf({ lastTenant, wiped }: Host, state: string): Pick<MachineS
 }
 
 /** The server a node is made of: in use, and there again when the node is gone. */
-export function serverUnder(name: string, node: Node, type: Type): Server {
+export function serverUnder(node: Node, type: Type): Server {
   return {
-    entry: node.name,
+    entry: node.entry,
     type: node.type,
     state: "in use",
     machine: machineOf(
-      name,
+      node.name,
       node.type,
       type,
       { ...placeLabels(node), ...node.labels },
@@ -175,30 +169,28 @@ function zonesOf(given: Given): string[] {
   return [...new Set(wanted)].sort();
 }
 
-/** Windows, and servers that are kept for one tenant for good. */
-export function windowsOf(given: Given, servers: readonly Server[]): Window[] {
+/** Windows, and servers that are kept for one tenant for good. A server nobody knows refuses that part of a window. */
+export function windowsOf(given: Given, servers: readonly Server[], refused: Problem[]): Window[] {
   const windows = given.windows.flatMap((one, nth): Window[] => {
-    const { tenant, type, hosts, startsInS, endsInS } = one;
+    const { path, tenant, type, hosts, startsInS, endsInS } = one;
     if (endsInS <= 0) return [];
     const name = one.name ?? `window ${nth + 1}`;
     const selector = type === undefined ? {} : { [LABEL_INSTANCE_TYPE]: type };
     if (typeof hosts === "number") return [{ name, tenant, selector, count: hosts, startsInS, endsInS }];
-    return hosts.map((host) => ({ name, tenant, selector: { [LABEL_HOSTNAME]: host }, count: 1, startsInS, endsInS }));
+    return hosts.flatMap((host) => {
+      const named = servers.filter(({ machine, entry }) => machine.name === host || entry === host);
+      if (named.length === 0) refused.push({ path: `${path}.hosts`, reason: `there is no server ${host}` });
+      return named.map(({ machine }) => ({ name, tenant, selector: only(machine), count: 1, startsInS, endsInS }));
+    });
   });
-  const kept = (given.hosts ?? []).flatMap((host) =>
-    host.tenant === undefined ? [] : [{ entry: host.id ?? host.name, tenant: host.tenant }],
-  );
-  const own = servers
-    .flatMap((server) => kept.filter((one) => one.entry === server.entry).map(({ tenant }) => ({ server, tenant })))
-    .map(
-      ({ server, tenant }): Window => ({
-        name: `${server.machine.name} is kept for ${tenant}`,
-        tenant,
-        selector: { [LABEL_HOSTNAME]: server.machine.name },
-        count: 1,
-        startsInS: 0,
-        endsInS: Number.POSITIVE_INFINITY,
-      }),
-    );
-  return [...windows, ...own];
+  const kept = servers.flatMap(({ machine, keptFor }): Window[] => {
+    if (keptFor === undefined) return [];
+    const name = `${machine.name} is kept for ${keptFor}`;
+    return [{ name, tenant: keptFor, selector: only(machine), count: 1, startsInS: 0, endsInS: Number.POSITIVE_INFINITY }];
+  });
+  return [...windows, ...kept];
+}
+
+function only({ name }: MachineSupply): Record<string, string> {
+  return { [LABEL_HOSTNAME]: name };
 }

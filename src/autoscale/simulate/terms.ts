@@ -194,13 +194,13 @@ export const spread = z.strictObject({
 });
 
 const names = z.union([z.string().transform((one) => [one]), z.array(z.string())]);
-/** `{key, match, ns, namespaceSelector: {} (all)}` */
+/** `{key, match, ns, namespaceSelector, matchLabelKeys, mismatchLabelKeys}`; `namespaceSelector: {}` is all namespaces. */
 export const affinity = z.strictObject({
   key,
   match: selector.optional(),
   ns: names.optional(),
   namespaces: names.optional(),
-  namespaceSelector: z.record(z.string(), z.unknown()).optional(),
+  namespaceSelector: selector.optional(),
   matchLabelKeys: z.array(z.string()).optional(),
   mismatchLabelKeys: z.array(z.string()).optional(),
 });

@@ -9,7 +9,8 @@ export interface Variant {
   readonly unknown: readonly string[];
 }
 
-const ABOUT: ReadonlySet<string> = new Set(["then", "expect", "name", "title", "note", "remove", "add", "set", "given"]);
+/** What a variant says besides keys of what is given. */
+export const VARIANT_KEYS: ReadonlySet<string> = new Set(["then", "expect", "name", "title", "note", "remove", "add", "set", "given"]);
 /** Lists whose things have a name to be removed by. */
 const NAMED: readonly (readonly [string, readonly string[]])[] = [
   ["pools", ["name"]],
@@ -20,6 +21,7 @@ const NAMED: readonly (readonly [string, readonly string[]])[] = [
   ["tenants", ["name"]],
   ["daemons", ["id"]],
   ["windows", ["id", "name", "tenant"]],
+  ["reservations", ["id", "name", "tenant"]],
   ["pdbs", ["name"]],
 ];
 
@@ -44,7 +46,7 @@ function variantOf(name: string, raw: unknown, given: Raw): Variant {
   const changes: Raw = {
     ...(isRecord(raw.given) ? raw.given : {}),
     ...(isRecord(raw.set) ? raw.set : {}),
-    ...Object.fromEntries(Object.entries(raw).filter(([key]) => !ABOUT.has(key))),
+    ...Object.fromEntries(Object.entries(raw).filter(([key]) => !VARIANT_KEYS.has(key))),
   };
   const unknown: string[] = [];
   let changed: Raw = given;

@@ -66,6 +66,8 @@ const CALENDAR = 1e9;
 
 /** A window as it is seen now: how long until it begins and ends. */
 export interface Window extends Omit<z.output<typeof window>, "from" | "to"> {
+  /** Where the scenario says it. */
+  readonly path: string;
   readonly startsInS: number;
   readonly endsInS: number;
 }

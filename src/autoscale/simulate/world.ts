@@ -17,9 +17,10 @@ import type {
 } from "../plan/index.ts";
 import type * as form from "./form.ts";
 import { needsOf, offerOf } from "./needs.ts";
+import { inOwnOrder } from "./order.ts";
 import type { PodName } from "./outcome.ts";
 import { isComing, isLeaving } from "./phases.ts";
-import type { Given, Problem } from "./read.ts";
+import type { Given, Node, Problem } from "./read.ts";
 import { budgetOf, gangOf, limitOf, quotaOf, share } from "./rules.ts";
 import { catalogOf, placeLabels, type Server, serversOf, serverUnder, typeLabels, windowsOf } from "./servers.ts";
 
@@ -56,20 +57,16 @@ class Mapping {
   private readonly pods = new Map<string, PodName>();
   private readonly counters = new Map<string, number>();
   private readonly refused: Problem[] = [];
-  private readonly nodes: readonly form.Node[];
   private readonly under: readonly Server[];
   private readonly bound: ReadonlyMap<string, readonly form.Pod[]>;
 
   constructor(given: Given) {
     this.given = given;
-    this.nodes = given.nodes.flatMap((node) =>
-      node.n === 1 ? [node] : Array.from({ length: node.n }, (_, nth) => ({ ...node, name: `${node.name}-${nth}` })),
-    );
-    this.under = this.nodes.flatMap((node) => {
+    this.under = given.nodes.flatMap((node) => {
       const type = given.types.get(node.type);
-      return type && node.pool !== null ? [serverUnder(node.name, node, type)] : [];
+      return type && node.pool !== null ? [serverUnder(node, type)] : [];
     });
-    const bound = new Map<string, form.Pod[]>(this.nodes.map((node) => [node.name, [...node.pods]]));
+    const bound = new Map<string, form.Pod[]>(given.nodes.map((node) => [node.name, [...node.pods]]));
     for (const pod of given.pods) {
       if (pod.on === undefined) continue;
       const at = bound.get(pod.on);
@@ -79,11 +76,11 @@ class Mapping {
     for (const gang of given.gangs) {
       for (const name of [...(gang.on ?? []), ...(gang.place ?? [])]) {
         const at = bound.get(name);
-        if (at) at.push({ ...gang.pod, gang: gang.id, prio: gang.prio ?? gang.pod.prio, tenant: gang.tenant });
+        if (at) at.push(memberOf(gang));
         else this.refused.push({ path: `given.gangs[${gang.id}].on`, reason: `there is no node ${name}` });
       }
     }
-    this.bound = bound;
+    this.bound = new Map([...bound].map(([name, pods]) => [name, inOwnOrder(pods)]));
   }
 
   setting(): Setting {
@@ -97,7 +94,7 @@ class Mapping {
       tenants,
       machines: servers.map((one) => one.machine),
       ...(catalog.length > 0 ? { catalog: catalog.map((one) => one.machine) } : {}),
-      windows: windowsOf(given, free),
+      windows: windowsOf(given, servers, this.refused),
       floors: this.floors(),
       policy: this.policy(),
     };
@@ -106,16 +103,14 @@ class Mapping {
       pods: this.pods,
       servers: new Map(servers.map((one) => [one.machine.name, one])),
       catalog,
-      nodes: new Map(
-        this.nodes.map((node) => [`${node.tenant ?? NOBODY}/${node.name}`, { entry: baseOf(node, given.nodes), type: node.type }]),
-      ),
+      nodes: new Map(given.nodes.map(({ tenant = NOBODY, name, entry, type }) => [`${tenant}/${name}`, { entry, type }])),
       refused: this.refused,
     };
   }
 
   private tenantNames(): string[] {
     const { given } = this;
-    const named = [...given.pods, ...given.gangs, ...this.nodes].map((one) => one.tenant ?? NOBODY);
+    const named = [...given.pods, ...given.gangs, ...given.nodes].map((one) => one.tenant ?? NOBODY);
     const all = new Set([...given.tenants.map((one) => one.name), ...named, ...given.windows.map((one) => one.tenant)]);
     return all.size === 0 ? [NOBODY] : [...all].sort();
   }
@@ -124,7 +119,7 @@ class Mapping {
     const { given } = this;
     const quota = given.tenants.find((one) => one.name === name);
     const pools = given.pools.filter((pool) => servesTenant(pool, name));
-    const mine = this.nodes.filter((node) => (node.tenant ?? NOBODY) === name);
+    const mine = given.nodes.filter((node) => (node.tenant ?? NOBODY) === name);
     const moving: PendingPod[] = [];
     const nodes = mine.map((node) => this.node(node, name, pools, moving));
     const waiting = given.pods.filter((pod) => (pod.tenant ?? NOBODY) === name && pod.on === undefined && !isGone(pod));
@@ -143,15 +138,18 @@ class Mapping {
     };
   }
 
-  /** One name for each of `n`: `w-0`, `w-1` …; entries of one id go on counting. */
+  /** One name for each of `n`: `w-0`, `w-1` …; entries of one id go on counting, and past names that others have. */
   private name(pod: form.Pod, tenant: string, gang?: string): string {
     const id = pod.id ?? gang ?? pod.gang ?? "pod";
-    const key = `${tenant}/${pod.ns}/${id}`;
-    const nth = this.counters.get(key) ?? 0;
-    this.counters.set(key, nth + 1);
-    const single = pod.n === 1 && gang === undefined && nth === 0;
-    const name = single ? id : `${id}-${nth}`;
-    this.pods.set(`${tenant}/${pod.ns}/${name}`, {
+    const scope = `${tenant}/${pod.ns}`;
+    let nth = this.counters.get(`${scope}/${id}`) ?? 0;
+    let name = pod.n === 1 && gang === undefined && nth === 0 ? id : `${id}-${nth}`;
+    while (this.pods.has(`${scope}/${name}`)) {
+      nth += 1;
+      name = `${id}-${nth}`;
+    }
+    this.counters.set(`${scope}/${id}`, nth + 1);
+    this.pods.set(`${scope}/${name}`, {
       pod: name,
       id,
       ...(gang === undefined ? {} : { gang }),
@@ -160,10 +158,10 @@ class Mapping {
     return `${pod.ns}/${name}`;
   }
 
-  private pending(pod: form.Pod, tenant: string): PendingPod[] {
+  private pending(pod: form.Pod, tenant: string, gang?: string): PendingPod[] {
     const needs = needsOf(pod);
     return Array.from({ length: pod.n }, () => ({
-      key: this.name(pod, tenant),
+      key: this.name(pod, tenant, gang),
       since: since(pod.waitS ?? pod.ageS ?? 0),
       priority: pod.prio ?? 0,
       labels: pod.labels,
@@ -180,24 +178,14 @@ class Mapping {
       .flatMap((node) => node.pods ?? [])
       .filter((pod) => pod.gang === gang.id).length;
     const named = this.given.pods.some((pod) => pod.gang === gang.id && pod.on === undefined);
-    const needs = needsOf(gang.pod);
     const moved = moving.filter((pod) => pod.gang === gang.id).length;
-    const count = named ? 0 : Math.max(0, (gang.size ?? gang.min) - running - moved);
-    return Array.from({ length: count }, () => ({
-      key: this.name(gang.pod, tenant, gang.id),
-      since: since(gang.waitS ?? gang.pod.waitS ?? 0),
-      priority: gang.prio ?? gang.pod.prio ?? 0,
-      labels: gang.pod.labels,
-      needs,
-      gang: gang.id,
-      ...(gang.maxRuntimeS === undefined ? {} : { maxRuntimeS: gang.maxRuntimeS }),
-    }));
+    const n = named ? 0 : Math.max(0, (gang.size ?? gang.min) - running - moved);
+    return this.pending({ ...memberOf(gang), n }, tenant, gang.id);
   }
 
-  private node(node: form.Node, tenant: string, pools: readonly form.Pool[], moving: PendingPod[]): NodeSupply {
+  private node(node: Node, tenant: string, pools: readonly form.Pool[], moving: PendingPod[]): NodeSupply {
     const type = this.given.types.get(node.type);
-    const pool =
-      node.pool === null ? undefined : (pools.find((one) => one.name === node.pool) ?? (node.pool === undefined ? pools[0] : undefined));
+    const pool = node.pool === undefined ? heaviest(pools) : pools.find((one) => one.name === node.pool);
     const poolName = node.pool === null ? undefined : (node.pool ?? pool?.name);
     const leaving = isLeaving(node, this.given.policy);
     const entries = (this.bound.get(node.name) ?? []).filter((pod) => !isGone(pod));
@@ -256,6 +244,7 @@ class Mapping {
       priority: pod.prio ?? 0,
       needs,
       ageS,
+      ...(pod.maxRuntimeS === undefined ? {} : { endsInS: Math.max(0, pod.maxRuntimeS - ageS) }),
       ...(pod.gang === undefined ? {} : { gang: pod.gang }),
       ...(blockedBy === undefined ? {} : { blockedBy }),
       ...(isProtected(pod.annotations, ageS) ? { doNotDisrupt: true } : {}),
@@ -287,7 +276,7 @@ class Mapping {
 
   private allowed(pdb: form.DisruptionBudget, tenant: string): number {
     if (pdb.allowed !== undefined) return pdb.allowed;
-    const healthy = this.nodes
+    const healthy = this.given.nodes
       .filter((node) => (node.tenant ?? NOBODY) === tenant)
       .flatMap((node) => this.bound.get(node.name) ?? [])
       .filter((pod) => pod.ns === pdb.ns && matchesSelector(pdb.match, pod.labels))
@@ -363,16 +352,21 @@ function servesTenant(pool: form.Pool, tenant: string): boolean {
   return named.length === 0 || named.includes(tenant);
 }
 
+/** The pool that is tried first: the heaviest, by name among equals. */
+function heaviest(pools: readonly form.Pool[]): form.Pool | undefined {
+  return [...pools].sort((a, b) => b.weight - a.weight)[0];
+}
+
+function memberOf({ id, tenant, pod, prio = pod.prio, waitS = pod.waitS, maxRuntimeS = pod.maxRuntimeS }: form.Gang): form.Pod {
+  return { ...pod, n: 1, gang: id, tenant, prio, waitS, maxRuntimeS };
+}
+
 function isGone(pod: form.Pod): boolean {
   return pod.phase !== undefined && GONE.has(pod.phase.toLowerCase());
 }
 
 function daemonName(pod: form.Pod, nth: number): string {
   return pod.id ?? `daemon-${nth}`;
-}
-
-function baseOf(node: form.Node, entries: readonly form.Node[]): string {
-  return entries.find((one) => one.name === node.name || (one.n > 1 && node.name.startsWith(`${one.name}-`)))?.name ?? node.name;
 }
 
 /** Labels only a pool defines: its own, and what it asks for with a single value. */
