@@ -19,23 +19,26 @@ interface TenantsHost {
   readonly supervisor: Supervisor;
 }
 
-/** Where to look: the ports that are tenants', and the users, of which the first is the gateway's. */
-export interface TenantRanges {
+/** What of the machine is tenants' of this host: ports, users, of which the first is the gateway's, and groups of these control planes. */
+export interface TenantMarks {
   readonly ports: NumberRange;
   readonly uids: NumberRange;
+  readonly ids: readonly string[];
 }
 
 /** What tenants have of this host, by name; what one of them leaves is what was not there before it. */
 export async function tenantsThings(
   { dir, kube, supervisor }: TenantsHost,
-  { ports, uids }: TenantRanges,
+  { ports, uids, ids }: TenantMarks,
 ): Promise<Record<string, readonly string[]>> {
   const gateway = gatewayDir(dir);
   return {
     children: (await supervisor.list()).map((child) => child.name),
     "processes of tenants' users": processes(uids),
     cells: (await supervisor.cells()).map((cell) => cell.name),
-    cgroups: groupsOfCells().flatMap(directories),
+    cgroups: groupsOfCells()
+      .flatMap(directories)
+      .filter((path) => ids.some((id) => path.endsWith(id))),
     directories: directories(join(dir, "tenants")),
     "ports that listen": listening(ports),
     "users of etcd": (await inShards(dir, (etcd) => etcd.users())).flat(),

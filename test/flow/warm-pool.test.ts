@@ -129,7 +129,7 @@ describe.skipIf(!isRoot)("control planes that wait for tenants", () => {
 
   test("a deleted tenant leaves nothing of the control plane it was given; a pool of none keeps none", async () => {
     const clusters = (await host.kube.list(VIRTUAL_CLUSTER)).items;
-    const things = () => tenantsThings(host, { ports: PORTS, uids: UIDS });
+    const things = () => tenantsThings(host, { ports: PORTS, uids: UIDS, ids: clusters.map(idOf) });
     const theirs = async () => {
       const marks = clusters.flatMap((cluster) => [idOf(cluster), `/${cluster.metadata.name}-`]);
       return Object.entries(await things()).flatMap(([kind, all]) =>

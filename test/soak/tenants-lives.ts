@@ -30,6 +30,7 @@ const WITHIN_MS = 500;
 const world = await openSoak({ ports: PORTS, uid: UIDS.from, seed });
 const { host, random, pick } = world;
 let id = "";
+const ids: string[] = [];
 const FAULTS = world.faults(() => id);
 const names = values.faults?.split(",") ?? Object.keys(FAULTS);
 
@@ -85,6 +86,7 @@ async function live(name: string, [creating, deleting]: readonly [string?, strin
   const from = Date.now();
   await createTenant(host, name);
   id = (await get(name))?.metadata.uid ?? "";
+  ids.push(id);
   const first = await strike(name, CREATING, creating);
   await eventually(`${name} is Ready`, () => readyTenant(host, ref), DEADLINE_MS);
   const kube = connectKube(await kubeconfigText(host, ref));
@@ -159,7 +161,7 @@ async function sleep(name: string): Promise<void> {
 }
 
 function things(): ReturnType<typeof tenantsThings> {
-  return tenantsThings({ ...host, supervisor: world.supervisor() }, { ports: PORTS, uids: UIDS });
+  return tenantsThings({ ...host, supervisor: world.supervisor() }, { ports: PORTS, uids: UIDS, ids });
 }
 
 function nothingNew(before: Awaited<ReturnType<typeof things>>, now: Awaited<ReturnType<typeof things>>): void {
