@@ -1,4 +1,5 @@
 import type { TenantRef } from "../core/names.ts";
+import type { NodeClaim } from "../core/resources.ts";
 import type { Kube } from "../kube/index.ts";
 
 /** What the autoscaler needs of the tenant controller. */
@@ -10,4 +11,6 @@ export interface TenantApis {
   kube(ref: TenantRef): Kube;
   /** Takes back all a node may do: token, admission entry, Node object. Gone already is success. */
   revoke(ref: TenantRef, node: { readonly claim: string; readonly claimUid: string; readonly nodeName: string }): Promise<void>;
+  /** Keeps what the tenant had of the node whose claim ends, which is still there. Done already is success. */
+  keepGivenBack(ref: TenantRef, ending: NodeClaim): Promise<void>;
 }

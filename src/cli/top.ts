@@ -7,7 +7,9 @@ import { bytes, plain, table } from "./print.ts";
 export function topCommand(global: () => GlobalOptions): Command {
   const command = new Command("vc")
     .alias("virtualclusters")
-    .description("what virtual clusters have and take: nodes, GPUs and their hours, CPU and memory of their control planes")
+    .description(
+      "what virtual clusters have and take: nodes and GPUs now, and hours of all they had; CPU and memory of their control planes",
+    )
     .option("-n, --namespace <namespace>", "of this project alone; default: of all")
     .option("-o, --output <form>", "json")
     .action(async (options: { namespace?: string; output?: string }) => {

@@ -115,6 +115,7 @@ export interface VirtualClusterStatus {
   /** When it is deleted, by its ttl. */
   readonly expiresAt?: string;
   readonly sleep?: SleepStatus;
+  readonly givenBack?: GivenBack;
   readonly pki?: VirtualClusterPkiStatus;
   /** What its template said when it was last asked. */
   readonly template?: TemplateStatus;
@@ -134,6 +135,16 @@ export interface SleepStatus {
   readonly lookAgainAt?: string;
   /** The CronJob that wakes it next. */
   readonly nextCronJob?: { readonly name: string; readonly at: string };
+}
+
+/** What a tenant had of nodes that it has no more; of those it has, their claims tell. */
+export interface GivenBack {
+  /** Seconds times nodes. */
+  readonly nodeSeconds: number;
+  /** Seconds times GPUs. */
+  readonly gpuSeconds: number;
+  /** By uid, those of the claims counted here that may be there still: none is counted twice. */
+  readonly claims: readonly string[];
 }
 
 export interface TemplateStatus {

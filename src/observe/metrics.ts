@@ -177,15 +177,15 @@ export const metricTable = {
   },
   tenantGpus: { name: "ironwright_tenant_gpus", kind: "gauge", help: "GPUs of a tenant's nodes.", labels: ["tenant"] },
   tenantNodeSeconds: {
-    name: "ironwright_tenant_node_seconds_total",
-    kind: "counter",
-    help: "Seconds times nodes a tenant has had, those given back included.",
+    name: "ironwright_tenant_node_seconds",
+    kind: "gauge",
+    help: "Seconds times nodes a tenant has had, all in all.",
     labels: ["tenant"],
   },
   tenantGpuSeconds: {
-    name: "ironwright_tenant_gpu_seconds_total",
-    kind: "counter",
-    help: "Seconds times GPUs a tenant has had, those of nodes given back included.",
+    name: "ironwright_tenant_gpu_seconds",
+    kind: "gauge",
+    help: "Seconds times GPUs a tenant has had, all in all.",
     labels: ["tenant"],
   },
   hostCertificateSeconds: {

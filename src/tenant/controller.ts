@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../core/clock.ts";
 import { IronwrightError, isError, reasonOf } from "../core/errors.ts";
 import { FINALIZER_TENANT, refOf, SYSTEM_NAMESPACE, type TenantRef, tenantText } from "../core/names.ts";
-import { VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
+import { type NodeClaim, VIRTUAL_CLUSTER, type VirtualCluster } from "../core/resources.ts";
 import { type EventRecorder, type Kube, reflector } from "../kube/index.ts";
 import type { Metrics } from "../observe/index.ts";
 import type { Supervisor } from "../supervise/index.ts";
@@ -16,6 +16,7 @@ import { declarations } from "./declaration.ts";
 import { entrance } from "./entrance.ts";
 import { gatewayMeter } from "./gateway/meter.ts";
 import { hostNames } from "./gateway/route.ts";
+import { keepGivenBack } from "./given-back.ts";
 import { holds } from "./holds.ts";
 import type { Isolation } from "./isolation.ts";
 import { type JoinCredential, type JoiningNode, joins, type NodeIdentity, type NodeWay } from "./join.ts";
@@ -92,6 +93,8 @@ export interface Tenants {
 export interface TenantController extends Tenants {
   /** What control planes take, by `project.name`. */
   measured(): Promise<ReadonlyMap<string, ControlPlaneUse>>;
+  /** Its status keeps what it had of the node whose claim ends, and is asked to before the claim is gone. Idempotent. */
+  keepGivenBack(ref: TenantRef, ending: NodeClaim): Promise<void>;
   start(): Promise<void>;
   /** Ends the controller's own work. Control planes go on: they are the supervisor's. */
   stop(): Promise<void>;
@@ -430,6 +433,7 @@ export function tenantController(options: TenantOptions): TenantController {
       await revoke(ref, node);
       needed.delete(keyOfRef(ref));
     },
+    keepGivenBack: (ref, ending) => keepGivenBack(kube, ref, ending),
     async measured() {
       const cells = new Map((await supervisor.cells()).map((cell) => [cell.name, cell]));
       return new Map(

@@ -38,7 +38,6 @@ const EVERY_MS = 15_000;
 
 export function usageMeter({ kube, measured, swap, metrics, clock, log }: UsageMeterOptions): UsageMeter {
   const ending = new AbortController();
-  let countedAt = clock.now().getTime();
   let isSwapMissed = false;
 
   async function usage(): Promise<readonly TenantUsage[]> {
@@ -62,15 +61,14 @@ export function usageMeter({ kube, measured, swap, metrics, clock, log }: UsageM
 
   async function count(): Promise<void> {
     const [all, swapped] = await Promise.all([usage(), swapNow()]);
-    const now = clock.now().getTime();
-    const seconds = Math.max(0, now - countedAt) / 1000;
-    countedAt = now;
     for (const gauge of [
       metrics.tenantCpuSeconds,
       metrics.tenantMemory,
       metrics.tenantAwakeSeconds,
       metrics.tenantNodes,
       metrics.tenantGpus,
+      metrics.tenantNodeSeconds,
+      metrics.tenantGpuSeconds,
       metrics.swapBytes,
     ])
       gauge.reset();
@@ -82,8 +80,8 @@ export function usageMeter({ kube, measured, swap, metrics, clock, log }: UsageM
       const tenant = `${one.project}.${one.name}`;
       metrics.tenantNodes.set({ tenant }, one.nodes);
       metrics.tenantGpus.set({ tenant }, one.gpus);
-      metrics.tenantNodeSeconds.inc({ tenant }, one.nodes * seconds);
-      metrics.tenantGpuSeconds.inc({ tenant }, one.gpus * seconds);
+      metrics.tenantNodeSeconds.set({ tenant }, one.nodeHours * 3_600);
+      metrics.tenantGpuSeconds.set({ tenant }, one.gpuHours * 3_600);
       metrics.tenantAwakeSeconds.set({ tenant }, one.awakeHours * 3_600);
       if (one.cpuSeconds !== undefined) metrics.tenantCpuSeconds.set({ tenant }, one.cpuSeconds);
       if (one.memoryBytes !== undefined) metrics.tenantMemory.set({ tenant, what: "resident" }, one.memoryBytes);

@@ -8,13 +8,23 @@ function cluster(name: string, status: VirtualCluster["status"] = { phase: "Read
   return { apiVersion: "ironwright.dev/v1alpha1", kind: "VirtualCluster", metadata: { name, namespace: "team" }, spec: {}, status };
 }
 
-function claim(tenant: string, since: string, capacity?: Record<string, string>): NodeClaim {
+function claim(tenant: string, launched: string, capacity?: Record<string, string>, left?: string): NodeClaim {
+  const since = { Launched: launched, ...(left ? { InstanceTerminating: left } : {}) };
   return {
     apiVersion: "karpenter.sh/v1",
     kind: "NodeClaim",
-    metadata: { name: `c-${since}`, creationTimestamp: since, labels: { "ironwright.dev/tenant": tenant } },
+    metadata: { name: `c-${launched}`, uid: `u-${launched}`, labels: { "ironwright.dev/tenant": tenant } },
     spec: { nodeClassRef: { group: "ironwright.dev", kind: "MachineClass", name: "x" }, requirements: [] },
-    ...(capacity ? { status: { capacity } } : {}),
+    status: {
+      conditions: Object.entries(since).map(([type, lastTransitionTime]) => ({
+        type,
+        status: "True",
+        reason: type,
+        message: "",
+        lastTransitionTime,
+      })),
+      ...(capacity ? { capacity } : {}),
+    },
   };
 }
 
@@ -52,4 +62,19 @@ test("nodes, GPUs and their hours, the largest first; what is measured is added"
       swappedBytes: 5,
     },
   ]);
+});
+
+test("hours of nodes that were given back stay; a claim counts until its node has left, and once", () => {
+  const givenBack = { nodeSeconds: 7_200, gpuSeconds: 57_600, claims: ["u-2026-03-01T09:00:00Z", "u-of-one-that-is-gone"] };
+  const gpus = { "nvidia.com/gpu": "8" };
+  const [usage] = usageOf(
+    [cluster("acme", { phase: "Ready", givenBack })],
+    [
+      claim("team.acme", "2026-03-01T09:00:00Z", gpus, "2026-03-01T11:00:00Z"),
+      claim("team.acme", "2026-03-01T10:00:00Z", gpus, "2026-03-01T10:30:00Z"),
+      claim("team.acme", "2026-03-01T11:00:00Z", gpus),
+    ],
+    NOW,
+  );
+  expect(usage).toMatchObject({ nodes: 1, gpus: 8, nodeHours: 3.5, gpuHours: 28 });
 });

@@ -1,7 +1,7 @@
 import { LABEL_TENANT, refOf, tenantText } from "../core/names.ts";
-import { ONE, parseResources } from "../core/quantity.ts";
 import type { NodeClaim, VirtualCluster } from "../core/resources.ts";
 import type { SleepState, SleepStatus } from "../core/virtual-clusters.ts";
+import { gpusOf, heldSeconds, isGivenBack } from "./given-back.ts";
 
 /** What a tenant has and takes. */
 export interface TenantUsage {
@@ -12,7 +12,7 @@ export interface TenantUsage {
   /** Machines that are, or are becoming, nodes of it. */
   readonly nodes: number;
   readonly gpus: number;
-  /** Of the nodes it has now, since each was claimed. */
+  /** Of all the nodes it ever had. */
   readonly nodeHours: number;
   readonly gpuHours: number;
   /** Of its control plane. */
@@ -31,8 +31,7 @@ export interface ControlPlaneUse {
   readonly swappedBytes: number;
 }
 
-const HOUR_MS = 3_600_000;
-const GPU = /\/gpu$/;
+const HOUR_S = 3_600;
 
 /**
  * Tenants with what they have, the largest first; pure.
@@ -48,7 +47,11 @@ export function usageOf(
   const usages = clusters.map((cluster): TenantUsage => {
     const { metadata, status } = cluster;
     const ref = refOf(cluster);
-    const held = (byTenant.get(tenantText(ref)) ?? []).map((claim) => ({ gpus: gpusOf(claim), hours: hoursOf(claim, now) }));
+    const { nodeSeconds = 0, gpuSeconds = 0, claims: counted = [] } = status?.givenBack ?? {};
+    const had = (byTenant.get(tenantText(ref)) ?? [])
+      .filter(({ metadata: { uid = "" } }) => !counted.includes(uid))
+      .map((claim) => ({ isHeld: !isGivenBack(claim), gpus: gpusOf(claim), seconds: heldSeconds(claim, now) }));
+    const held = had.filter(({ isHeld }) => isHeld);
     return {
       project: ref.namespace,
       name: ref.name,
@@ -56,22 +59,13 @@ export function usageOf(
       sleep: status?.sleep?.state ?? "awake",
       nodes: held.length,
       gpus: total(held.map((one) => one.gpus)),
-      nodeHours: total(held.map((one) => one.hours)),
-      gpuHours: total(held.map((one) => one.hours * one.gpus)),
+      nodeHours: (nodeSeconds + total(had.map(({ seconds }) => seconds))) / HOUR_S,
+      gpuHours: (gpuSeconds + total(had.map(({ seconds, gpus }) => seconds * gpus))) / HOUR_S,
       awakeHours: awakeHours(status?.sleep, metadata.creationTimestamp, now),
       ...measured.get(tenantText(ref)),
     };
   });
   return usages.sort((a, b) => b.gpus - a.gpus || b.nodes - a.nodes || compare(a.project, b.project) || compare(a.name, b.name));
-}
-
-function gpusOf({ status }: NodeClaim): number {
-  return total([...parseResources(status?.capacity)].filter(([name]) => GPU.test(name)).map(([, amount]) => Number(amount / ONE)));
-}
-
-function hoursOf({ metadata }: NodeClaim, now: Date): number {
-  const since = Date.parse(metadata.creationTimestamp ?? "");
-  return Number.isNaN(since) ? 0 : Math.max(0, now.getTime() - since) / HOUR_MS;
 }
 
 function total(numbers: readonly number[]): number {
@@ -87,5 +81,5 @@ function awakeHours(sleep: SleepStatus | undefined, created: string | undefined,
   const since = Date.parse(sleep?.since ?? created ?? "");
   const running =
     sleep !== undefined && sleep.state !== "awake" ? 0 : Math.max(0, now.getTime() - (Number.isNaN(since) ? now.getTime() : since));
-  return (running + (sleep?.awakeSeconds ?? 0) * 1_000) / HOUR_MS;
+  return (running / 1_000 + (sleep?.awakeSeconds ?? 0)) / HOUR_S;
 }

@@ -16,6 +16,7 @@ import {
   VIRTUAL_CLUSTER,
 } from "../../src/core/resources.ts";
 import { connectKube, EVENT, eventRecorder, type Kube, NODE, PDB, POD, SERVICE_ACCOUNT } from "../../src/kube/index.ts";
+import { heldSeconds, keepGivenBack } from "../../src/tenant/given-back.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
 
 const GPU = "nvidia.com/gpu";
@@ -38,6 +39,7 @@ const tenants: TenantApis = {
     revoked.push((claim?.status?.conditions ?? []).filter((one) => one.status === "True").map((one) => one.type));
     await tenantKube.delete(NODE, node.nodeName);
   },
+  keepGivenBack: (ref, ending) => keepGivenBack(kube, ref, ending),
 };
 
 async function startScaler(): Promise<void> {
@@ -275,9 +277,20 @@ describe("from a pending pod to a claim on a machine, and back", () => {
     expect(revoked[0]).toContain("Drained");
     expect(revoked[0]).not.toContain("InstanceTerminating");
     expect(await tenantKube.get(NODE, "gpu-1")).toBeUndefined();
-    expect((await onlyClaim()).metadata.finalizers).toEqual(["karpenter.sh/termination"]);
+    const ended = await onlyClaim();
+    expect(ended.metadata.finalizers).toEqual(["karpenter.sh/termination"]);
+    await stopScaler();
     await release("gpu-1");
+    await startScaler();
     await gone(NODE_CLAIM);
+    // by the claim's own times, not by when the daemon came back
+    const nodeSeconds = Math.round(heldSeconds(ended, new Date()));
+    expect(nodeSeconds).toBeGreaterThan(0);
+    expect((await kube.get(VIRTUAL_CLUSTER, "acme", "default"))?.status?.givenBack).toEqual({
+      nodeSeconds,
+      gpuSeconds: 2 * nodeSeconds,
+      claims: [ended.metadata.uid],
+    });
   });
 
   test("a daemon that is started in the middle goes on: claim made, nothing launched; drain begun, budget in the way", async () => {

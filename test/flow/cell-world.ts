@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { readIndex } from "../../src/config/artifacts.ts";
 import { isError } from "../../src/core/errors.ts";
 import { createLog } from "../../src/observe/index.ts";
 import { type CellPlace, type ChildSpec, type ChildStatus, type Supervisor, startEmbeddedSupervisor } from "../../src/supervise/index.ts";
+import { groupsOfCells } from "./cell-groups.ts";
 import { eventually } from "./eventually.ts";
 
 /** Names of cells, so that tests beside one another do not meet. */
@@ -170,8 +171,7 @@ export function inGroup(name: string): readonly number[] {
 
 /** Where the kernel keeps a group of this name, in any hierarchy. */
 export function groupsOf(name: string): readonly string[] {
-  return readdirSync("/sys/fs/cgroup", { withFileTypes: true })
-    .map((entry) => join("/sys/fs/cgroup", entry.name, "ironwright", name))
-    .concat(join("/sys/fs/cgroup/ironwright", name))
+  return groupsOfCells()
+    .map((dir) => join(dir, name))
     .filter((path) => existsSync(path));
 }

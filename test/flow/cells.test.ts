@@ -1,8 +1,10 @@
-import { closeSync, existsSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isError } from "../../src/core/errors.ts";
+import { groupsOfCells } from "./cell-groups.ts";
 import { type CellWorld, cellWorld, groupsOf, inGroup, networkOf, statusField } from "./cell-world.ts";
 import { eventually } from "./eventually.ts";
 
@@ -33,6 +35,20 @@ function call(path = "/"): Promise<string> {
     asked.once("error", reject).end();
   });
 }
+
+test.each([
+  ["version 1", ["memory/ironwright", "pids/ironwright", "systemd/other"], ["memory/ironwright", "pids/ironwright"]],
+  ["version 2", ["ironwright", "system.slice"], ["ironwright"]],
+])("groups of cells are looked for where cgroup %s has them", (_, made, found) => {
+  const root = mkdtempSync(join(tmpdir(), "iw-"));
+  try {
+    for (const path of made) mkdirSync(join(root, path), { recursive: true });
+    writeFileSync(join(root, "cgroup.procs"), "");
+    expect(groupsOfCells(root)).toEqual(found.map((path) => join(root, path)));
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
 
 describe.runIf(isRoot)("a cell", () => {
   test("holds its children in one network, as one user, and nobody else gets in but by the door", async () => {

@@ -1,35 +1,52 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type Kube, SECRET } from "../../src/kube/index.ts";
 import type { Supervisor } from "../../src/supervise/index.ts";
 import { connectEtcd, type Etcd } from "../../src/tenant/etcd.ts";
+import { gatewayClient, gatewayDir, gatewaySocket } from "../../src/tenant/gateway/client.ts";
 import { shardEtcd } from "../../src/tenant/shard.ts";
+import { groupsOfCells } from "./cell-groups.ts";
 
 interface NumberRange {
   readonly from: number;
   readonly to: number;
 }
 
-/** Where to look: the ports that are tenants', and the users, of which the first is the gateway's. */
-export interface TenantRanges {
-  readonly ports: NumberRange;
-  readonly uids: NumberRange;
+/** A host whose tenants' gateway runs. */
+interface TenantsHost {
+  readonly dir: string;
+  readonly kube: Kube;
+  readonly supervisor: Supervisor;
 }
 
-const CGROUPS = "/sys/fs/cgroup";
+/** What of the machine is tenants' of this host: ports, users, of which the first is the gateway's, and groups of these control planes. */
+export interface TenantMarks {
+  readonly ports: NumberRange;
+  readonly uids: NumberRange;
+  readonly ids: readonly string[];
+}
 
 /** What tenants have of this host, by name; what one of them leaves is what was not there before it. */
 export async function tenantsThings(
-  { dir, supervisor }: { readonly dir: string; readonly supervisor: Supervisor },
-  { ports, uids }: TenantRanges,
+  { dir, kube, supervisor }: TenantsHost,
+  { ports, uids, ids }: TenantMarks,
 ): Promise<Record<string, readonly string[]>> {
+  const gateway = gatewayDir(dir);
   return {
     children: (await supervisor.list()).map((child) => child.name),
     "processes of tenants' users": processes(uids),
     cells: (await supervisor.cells()).map((cell) => cell.name),
-    cgroups: readdirSync(CGROUPS).flatMap((controller) => entries(join(CGROUPS, controller, "ironwright"), controller)),
-    directories: entries(join(dir, "tenants"), "tenants"),
+    cgroups: groupsOfCells()
+      .flatMap(directories)
+      .filter((path) => ids.some((id) => path.endsWith(id))),
+    directories: directories(join(dir, "tenants")),
     "ports that listen": listening(ports),
     "users of etcd": (await inShards(dir, (etcd) => etcd.users())).flat(),
+    Secrets: (await kube.list(SECRET)).items.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`),
+    "routes of the gateway": (await gatewayClient(gatewaySocket(gateway)).list()).map(({ id }) => id),
+    "files of the gateway": [join(gateway, "routes"), join(dir, "gateway-keys")].flatMap((path) =>
+      readdirSync(path).map((name) => join(path, name)),
+    ),
   };
 }
 
@@ -68,10 +85,8 @@ function processes({ from, to }: NumberRange): string[] {
   });
 }
 
-function entries(dir: string, prefix: string): string[] {
-  return existsSync(dir)
-    ? readdirSync(dir, { withFileTypes: true })
-        .filter((one) => one.isDirectory())
-        .map((one) => `${prefix}/${one.name}`)
-    : [];
+function directories(dir: string): string[] {
+  if (!existsSync(dir)) return [];
+  const all = readdirSync(dir, { withFileTypes: true });
+  return all.filter((one) => one.isDirectory()).map((one) => join(dir, one.name));
 }

@@ -5,12 +5,17 @@ import { NODE_CLAIM, VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core
 import { connectKube, NAMESPACE, SECRET, type Secret } from "../../src/kube/index.ts";
 import { createLog } from "../../src/observe/index.ts";
 import type { TenantController } from "../../src/tenant/index.ts";
+import { idOf } from "../../src/tenant/runtime.ts";
 import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+import { tenantsThings } from "./tenant-things.ts";
 import { bundleOf, cellsOf, controllerOf, createTenant, kubeconfigText, readyTenant } from "./tenant-world.ts";
 
 const PORTS = { from: 21_521, to: 21_529 };
+const UIDS = { from: 2_965_000, to: 2_965_100 };
 const MIB = 2 ** 20;
+/** What of a tenant says whose it is. */
+const NAMED = ["children", "cells", "cgroups", "directories", "users of etcd", "Secrets", "routes of the gateway", "files of the gateway"];
 const isRoot = process.getuid?.() === 0;
 
 let host: HostControlPlane;
@@ -31,7 +36,7 @@ afterAll(async () => {
 
 async function begin(warm: number): Promise<void> {
   const log = createLog("warn", { write: (line) => void warnings.push(line) });
-  tenants = controllerOf(host, PORTS, { ...cellsOf(host, 2_965_000, PORTS.from - 1, 1536 * MIB), warm, log });
+  tenants = controllerOf(host, PORTS, { ...cellsOf(host, UIDS.from, PORTS.from - 1, 1536 * MIB), warm, log });
   await tenants.start();
 }
 
@@ -123,8 +128,19 @@ describe.skipIf(!isRoot)("control planes that wait for tenants", () => {
   }, 180_000);
 
   test("a deleted tenant leaves nothing of the control plane it was given; a pool of none keeps none", async () => {
-    for (const name of ["acme", "other", "torn"]) await host.kube.delete(VIRTUAL_CLUSTER, name, { namespace: "default" });
+    const clusters = (await host.kube.list(VIRTUAL_CLUSTER)).items;
+    const things = () => tenantsThings(host, { ports: PORTS, uids: UIDS, ids: clusters.map(idOf) });
+    const theirs = async () => {
+      const marks = clusters.flatMap((cluster) => [idOf(cluster), `/${cluster.metadata.name}-`]);
+      return Object.entries(await things()).flatMap(([kind, all]) =>
+        all.some((one) => marks.some((mark) => one.includes(mark))) ? [kind] : [],
+      );
+    };
+    expect(Object.entries(await things()).filter(([, all]) => all.length === 0)).toEqual([]);
+    expect(await theirs()).toEqual(expect.arrayContaining(NAMED));
+    for (const { metadata } of clusters) await host.kube.delete(VIRTUAL_CLUSTER, metadata.name, { namespace: "default" });
     await eventually("all are gone", async () => expect((await host.kube.list(VIRTUAL_CLUSTER)).items).toEqual([]));
+    expect(await theirs()).toEqual([]);
     expect((await host.kube.list(NODE_CLAIM)).items).toEqual([]);
     await tenants.stop();
     const { kube } = host;

@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { IronwrightError, reasonOf } from "../../src/core/errors.ts";
-import { createTenant, cycle, declareMachines, deleteTenant, inspectMachines } from "./road.ts";
+import { createTenant, cycle, declareMachines, deleteTenant, inspectMachines, showCost } from "./road.ts";
 import { buildStage, type Stage, tearDownLeftovers } from "./stage.ts";
 import { createShow, type Show } from "./steps.ts";
 import { timelineOf, timelineTable } from "./timeline.ts";
@@ -85,6 +85,7 @@ async function bothRoads(stage: Stage, show: Show, signal: AbortSignal): Promise
     const first = await timelineOf(stage, show, "bios-1");
     if (!options.keep) {
       await cycle({ ...at, machine: "uefi-1", kill: options.kill, giveBack: true });
+      await showCost(stage, show);
       await deleteTenant(stage, show, signal);
     }
     show.say(`\n${timelineTable(show)}`);

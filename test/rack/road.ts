@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
+import type { TopAnswer } from "../../src/api/index.ts";
 import { condition } from "../../src/core/conditions.ts";
 import { type Kind, MACHINE, type Machine, NODE_CLAIM, type Resource, VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
 import { CONFIG_MAP, connectKube, type Kube, NODE, POD, type Pod, SECRET } from "../../src/kube/index.ts";
@@ -180,6 +181,23 @@ async function giveBack({ stage, tenant, show, signal, machine, kill }: Cycle): 
     if (untold.length > 0) throw new Error(`kubectl describe machine ${machine} tells nothing of ${untold.join(", ")}`);
   });
 }
+
+/** By numbers and as people see it: its machines are given back, their hours stay, and its control plane was measured. */
+export async function showCost(stage: Stage, show: Show): Promise<void> {
+  await show.step("what acme cost: hours of nodes and GPUs it had, CPU and memory of its control plane", async () => {
+    const { items } = JSON.parse(stage.ironwright(["top", "vc", "-o", "json"])) as TopAnswer;
+    const [acme] = items;
+    const { nodes, gpus, nodeHours = 0, gpuHours, awakeHours = 0, cpuSeconds = 0, memoryBytes = 0 } = acme ?? {};
+    const hadTwoGpus = nodes === 0 && gpus === 0 && nodeHours > 0 && nodeHours < 2 * awakeHours && gpuHours === 2 * nodeHours;
+    if (!hadTwoGpus || cpuSeconds < 1 || memoryBytes < 50 * 2 ** 20) throw new Error(`ironwright top vc says ${JSON.stringify(items)}`);
+  });
+  const text = stage.ironwright(["top", "vc"]);
+  if (!COST_OF_ACME.test(text)) throw new Error(`ironwright top vc shows\n${text}`);
+  show.say(text.trimEnd().replace(/^/gm, "       "));
+}
+
+const COST_OF_ACME =
+  /^PROJECT +NAME +PHASE +SLEEP +NODES +GPUS +NODE-HOURS +GPU-HOURS +AWAKE-HOURS +CPU +MEMORY\ndefault +acme +Ready +awake +0 +0 +\d+\.\d +\d+\.\d +\d+\.\d +\d+s +\d+ MiB\n$/;
 
 export async function deleteTenant(stage: Stage, show: Show, signal: AbortSignal): Promise<void> {
   await show.step("tenant acme is deleted; nothing of it is left", async (watch) => {

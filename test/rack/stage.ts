@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,6 +19,8 @@ export interface Stage {
   /** Of the host control plane; there once the daemon has been ready. */
   readonly kubeconfig: string;
   host(): Kube;
+  /** What `ironwright` says, asked with the daemon's configuration. */
+  ironwright(args: readonly string[]): string;
   startDaemon(): Promise<void>;
   /** SIGKILL, as if the machine had lost its nerve. */
   killDaemon(): Promise<void>;
@@ -92,6 +94,11 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
     host() {
       kube ??= connectKube(readFileSync(kubeconfig, "utf8"));
       return kube;
+    },
+    ironwright(args) {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [cli, "--config", config, ...args], { encoding: "utf8" });
+      if (status !== 0) throw new Error(`ironwright ${args.join(" ")} failed: ${stderr}`);
+      return stdout;
     },
     async startDaemon() {
       const log = openSync(daemonLog, "a");

@@ -18,8 +18,11 @@ export interface SoakWorld {
   pick<T>(from: readonly T[]): T;
   startDaemon(): Promise<void>;
   tell(next: Partial<Order>): void;
-  /** Each breaks something of the tenant that `id` names then; what only a person could mend is mended when it resolves. */
-  faults(id: () => string): Readonly<Record<string, () => Promise<void>>>;
+  /**
+   * Each breaks something of the tenant that `id` names then, or of what is there for all, and resolves to whether there was anything to break;
+   * what only a person could mend is mended by then.
+   */
+  faults(id: () => string): Readonly<Record<string, () => Promise<boolean>>>;
   close(): Promise<void>;
 }
 
@@ -55,11 +58,12 @@ export async function openSoak({ ports, uid, seed }: SoakOptions): Promise<SoakW
     await once(daemon, "message");
   }
 
-  async function killDaemon(): Promise<void> {
-    if (!daemon || daemon.exitCode !== null || daemon.signalCode !== null) return;
+  async function killDaemon(): Promise<boolean> {
+    if (!daemon || daemon.exitCode !== null || daemon.signalCode !== null) return false;
     const gone = once(daemon, "exit");
     daemon.kill("SIGKILL");
     await gone;
+    return true;
   }
 
   function tell(next: Partial<Order>): void {
@@ -67,9 +71,17 @@ export async function openSoak({ ports, uid, seed }: SoakOptions): Promise<SoakW
     daemon?.send(order);
   }
 
-  async function kill(child: string): Promise<void> {
+  /** Whether there was a process to end. */
+  async function kill(child: string): Promise<boolean> {
     const pid = (await supervisor.list()).find(({ name }) => name === child)?.pid;
-    if (pid !== undefined) process.kill(pid, "SIGKILL");
+    if (pid === undefined) return false;
+    try {
+      return process.kill(pid, "SIGKILL");
+    } catch (error) {
+      // it ended by itself meanwhile
+      if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+      throw error;
+    }
   }
 
   function supervisorsPid(): Promise<number> {
@@ -89,13 +101,16 @@ export async function openSoak({ ports, uid, seed }: SoakOptions): Promise<SoakW
     startDaemon,
     tell,
     faults: (id) => ({
-      none: async () => {},
+      none: async () => true,
       apiserver: () => kill(`tenant-${id()}-kube-apiserver`),
       "controller-manager": () => kill(`tenant-${id()}-kube-controller-manager`),
       scheduler: () => kill(`tenant-${id()}-kube-scheduler`),
       door: () => kill(`tenant-${id()}-door`),
       "all of the cell": async () => {
-        for (const part of ["door", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]) await kill(`tenant-${id()}-${part}`);
+        let hit = false;
+        for (const part of ["door", "kube-apiserver", "kube-controller-manager", "kube-scheduler"])
+          hit = (await kill(`tenant-${id()}-${part}`)) || hit;
+        return hit;
       },
       gateway: () => kill("tenants-gateway"),
       "shard etcd": () => kill("tenants-etcd-0"),
@@ -103,18 +118,22 @@ export async function openSoak({ ports, uid, seed }: SoakOptions): Promise<SoakW
         process.kill(await supervisorsPid(), "SIGKILL");
         await systemClock.sleep(random() * 1_000);
         supervisor = await startEmbeddedSupervisor({ dir: host.dir, log: host.log });
+        return true;
       },
       async daemon() {
-        await killDaemon();
+        const hit = await killDaemon();
         await systemClock.sleep(random() * 3_000);
         await startDaemon();
+        return hit;
       },
       async "no swap"() {
         tell({ swap: false });
         await supervisor.keepSwap({ bytes: 0, native: host.artifacts.native });
+        return true;
       },
       async "clock jump"() {
         tell({ aheadMs: pick([-30 * 60_000, 60 * 60_000, 26 * 60 * 60_000]) });
+        return true;
       },
     }),
     async close() {
@@ -131,6 +150,10 @@ export function row(what: string, howMuch: string, result: string, beganAt: numb
     .map((one) => one.toFixed(1))
     .join(" ");
   return `| ${day} | ${what} | ${howMuch} | ${result}; ${Math.round((Date.now() - beganAt) / 1000)} s, load ${load} |`;
+}
+
+export function countOne(times: Record<string, number>, name: string): void {
+  times[name] = (times[name] ?? 0) + 1;
 }
 
 /** `daemon 3, gateway 2` */

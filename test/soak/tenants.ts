@@ -8,7 +8,7 @@ import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.t
 import { connectKube, type Kube, NAMESPACE } from "../../src/kube/index.ts";
 import { eventually } from "../flow/eventually.ts";
 import { createTenant, kubeconfigText, readyTenant } from "../flow/tenant-world.ts";
-import { counted, openSoak, row } from "./tenants-world.ts";
+import { counted, countOne, openSoak, row } from "./tenants-world.ts";
 import { startWriters } from "./tenants-writers.ts";
 
 /**
@@ -88,7 +88,7 @@ async function made(kube: Kube, name: string): Promise<void> {
 
 const began = Date.now();
 const tally = { inFlight: 0, asleep: 0, stopped: 0, explained: 0, slowestMs: 0 };
-const seen: Record<string, number> = {};
+const hits: Record<string, number> = {};
 let failed: string | undefined;
 let done = 0;
 let written = 0;
@@ -102,7 +102,6 @@ try {
   for (; done < cycles && failed === undefined; done += 1) {
     const fault = pick(faults);
     const moment = pick(["while it falls asleep", "asleep", "while it wakes", "awake"] as const);
-    seen[fault] = (seen[fault] ?? 0) + 1;
     try {
       const line = await cycle(kube, writers, fault, moment);
       console.log(`${done + 1}/${cycles}  ${fault}, ${moment}: ${line}`);
@@ -120,8 +119,12 @@ try {
 }
 
 async function cycle(kube: Kube, writers: ReturnType<typeof startWriters>, fault: string, moment: string): Promise<string> {
-  const strike = FAULTS[fault] ?? (() => Promise.reject(new Error(`there is no fault ${fault}`)));
-  let state = "woken at once";
+  let [state, struck] = ["woken at once", false];
+  const strike = async () => {
+    if (!FAULTS[fault]) throw new Error(`there is no fault ${fault}`);
+    struck = await FAULTS[fault]();
+    if (struck) countOne(hits, fault);
+  };
   const inFlight = moment === "while it falls asleep" || random() < 0.3;
   if (moment === "awake") await Promise.all([strike(), systemClock.sleep(random() * 500)]);
   if (!inFlight) await writers.pause();
@@ -162,7 +165,7 @@ async function cycle(kube: Kube, writers: ReturnType<typeof startWriters>, fault
   const again = putDown() - answeredAt;
   if (again > MOST_PUT_DOWN_AGAIN) throw new Error(`it was put down ${again} times more while it was called`);
   world.tell({ aheadMs: 0, swap: true });
-  return `${state}; answered after ${(tookMs / 1000).toFixed(1)} s, ${writers.acknowledged()} writes intact`;
+  return `${state}${struck ? "" : ", nothing was struck"}; answered after ${(tookMs / 1000).toFixed(1)} s, ${writers.acknowledged()} writes intact`;
 }
 
 /** A write and a read, of what was said after the fault. */
@@ -187,5 +190,5 @@ const result =
   failed ?? `every one of ${written} acknowledged writes intact; ${tally.explained} times late with its reason in the condition`;
 const put = `put down with writes in flight ${tally.inFlight} times, else ${tally.asleep} times hibernated and ${tally.stopped} times stopped`;
 const slowest = `slowest answer ${(tally.slowestMs / 1000).toFixed(1)} s`;
-console.log(row("tenants", `${done} cycles, seed ${seed}: ${counted(seen)}`, [result, put, slowest].join("; "), began));
+console.log(row("tenants", `${done} cycles, seed ${seed}, hits: ${counted(hits)}`, [result, put, slowest].join("; "), began));
 process.exitCode = failed === undefined ? 0 : 1;

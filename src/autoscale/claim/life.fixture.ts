@@ -101,7 +101,9 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
   const clock: Clock = { ...systemClock, now: () => new Date(at) };
   const events: string[] = [];
   const revoked: string[] = [];
+  const givenBack: string[] = [];
   let refusal: Error | undefined;
+  let unkept: Error | undefined;
   const recorder = { record: (_object: unknown, _type: string, reason: string) => void events.push(reason), flush: async () => {} };
   await host.kube.create(VIRTUAL_CLUSTER, CLUSTER);
   await host.kube.create(NODE_POOL, POOL);
@@ -150,6 +152,11 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
             revoked.push(`${one.claim} ${one.claimUid} ${one.nodeName}`);
             await tenant.kube.delete(NODE, one.nodeName);
           },
+          async keepGivenBack({ namespace, name }, ending) {
+            if (!(await get())) throw new Error("the claim is gone already");
+            if (unkept) throw unkept;
+            givenBack.push(`${namespace}.${name} ${ending.metadata.uid} ${said(ending, "InstanceTerminating")}`);
+          },
         },
         clock,
         log: pino({ level: "silent" }),
@@ -171,6 +178,7 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
     blocked: tenant.blocked,
     events,
     revoked,
+    givenBack,
     go,
     get,
     machine: theMachine,
@@ -181,6 +189,10 @@ export async function life(start: { claim?: NodeClaim; machine?: Machine; node?:
     /** What the tenant answers to a revocation from here on. */
     refuseRevoking(error: Error | undefined) {
       refusal = error;
+    },
+    /** What the host answers to who keeps the hours of a node from here on. */
+    refuseKeeping(error: Error | undefined) {
+      unkept = error;
     },
     drift(found: Drift | undefined) {
       drifted = found;

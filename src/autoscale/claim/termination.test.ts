@@ -26,7 +26,21 @@ test("pods away, rights away, machine released, finalizer off: in this order", a
   expect(one.revoked).toEqual(["gpu-abcde claim-uid gpu-1"]);
   expect(await one.go(3)).toBeDefined();
   await one.host.patch(MACHINE, "gpu-1", undefined, { spec: { claimRef: null } });
+  expect(one.givenBack).toEqual([]);
   expect(await one.go()).toBeUndefined();
+  expect(one.givenBack).toEqual(["default.acme claim-uid True/InstanceTerminating"]);
+});
+
+test("a claim stays until what the tenant had of its node is kept", async () => {
+  const one = await running([]);
+  await one.go(2);
+  await one.host.patch(MACHINE, "gpu-1", undefined, { spec: { claimRef: null } });
+  one.refuseKeeping(new IronwrightError("IRW_KUBE_CONFLICT", { object: "acme", reason: "resourceVersion" }));
+  await expect(one.go()).rejects.toMatchObject({ code: "IRW_KUBE_CONFLICT" });
+  expect(await one.get()).toBeDefined();
+  one.refuseKeeping(undefined);
+  expect(await one.go()).toBeUndefined();
+  expect(one.givenBack).toHaveLength(1);
 });
 
 test("a claim that never had its machine goes at once", async () => {

@@ -57,9 +57,11 @@ async function finish(claim: NodeClaim, on: ClaimContext): Promise<Terminating> 
   // the copy may be of a claim that is gone: only the very same one loses its finalizer
   const fresh = await on.kube.get(NODE_CLAIM, claim.metadata.name);
   const finalizers = fresh?.metadata.finalizers ?? [];
-  if (fresh?.metadata.uid !== claim.metadata.uid || !finalizers.includes(FINALIZER_CLAIM)) return { claim, gone: true };
+  if (!fresh || fresh.metadata.uid !== claim.metadata.uid || !finalizers.includes(FINALIZER_CLAIM)) return { claim, gone: true };
+  const facts = factsOf(fresh);
+  if (facts) await on.tenants.keepGivenBack(facts.ref, fresh);
   const rest = finalizers.filter((one) => one !== FINALIZER_CLAIM);
-  const metadata = { resourceVersion: fresh?.metadata.resourceVersion, finalizers: rest };
+  const metadata = { resourceVersion: fresh.metadata.resourceVersion, finalizers: rest };
   await on.kube.patch(NODE_CLAIM, claim.metadata.name, undefined, { metadata });
   return { claim, gone: true };
 }

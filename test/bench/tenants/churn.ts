@@ -9,7 +9,7 @@ import { together } from "./world.ts";
 export async function benchChurn({ world, count, quick, say }: TenantsOptions): Promise<TenantsPart> {
   const { host } = world;
   const ids: string[] = [];
-  const things = () => tenantsThings(host, world);
+  const things = () => tenantsThings(host, { ...world, ids });
   await world.fleet(1);
   // the first ones widen what is kept for all
   await comeAndGo(["first-0", "first-1"]);

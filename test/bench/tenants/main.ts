@@ -8,7 +8,7 @@ import { benchMemory } from "./memory.ts";
 import type { TenantsPart } from "./part.ts";
 import { againstPublished } from "./published.ts";
 import { benchSixty } from "./sixty.ts";
-import { curve } from "./thousand.ts";
+import { curve, type Measured } from "./thousand.ts";
 import { benchWake } from "./wake.ts";
 import { openWorld, type World } from "./world.ts";
 
@@ -60,11 +60,13 @@ function say(line: string): void {
 }
 
 const figures: Record<string, number> = {};
+const measured: Measured[] = [];
 
 async function measure(world: World, part: Part, run: (options: Parameters<typeof benchCreate>[0]) => Promise<TenantsPart>): Promise<void> {
   if (!chosen.includes(part)) return;
   const result = await run({ world, count: countOf(part), quick: values.quick, say: (line) => say(`${part}: ${line}`) });
   Object.assign(figures, result.figures);
+  measured.push(...(result.measured ?? []));
   console.log(`\n${aligned(result.table)}\n`);
 }
 
@@ -102,7 +104,7 @@ try {
   await world.close();
 }
 const ratios = againstPublished(figures);
-if (chosen.includes("memory")) console.log(`\n${aligned(curve(figures))}`);
+if (chosen.includes("memory")) console.log(`\n${aligned(curve(figures, measured))}`);
 if (Object.keys(ratios).length > 0)
   console.log(`\n${aligned([["theirs over ours", "ratio"], ...Object.entries(ratios).map(([name, ratio]) => [name, ratio.toFixed(2)])])}`);
-if (values.json) writeFileSync(values.json, `${JSON.stringify({ ratios, figures }, null, 2)}\n`);
+if (values.json) writeFileSync(values.json, `${JSON.stringify({ ratios, figures, measured }, null, 2)}\n`);

@@ -1,6 +1,7 @@
 import { systemClock } from "../../../src/core/clock.ts";
 import { type ProcessMemory, type Snapshot, snapshot } from "./machine-memory.ts";
 import { type TenantsOptions, type TenantsPart, tenths } from "./part.ts";
+import { measuredWith } from "./thousand.ts";
 
 /** What a tenant adds, awake and asleep: the machine's used memory against what it was with a fleet that slept already. */
 export async function benchMemory({ world, count, quick, say }: TenantsOptions): Promise<TenantsPart> {
@@ -17,19 +18,22 @@ export async function benchMemory({ world, count, quick, say }: TenantsOptions):
   }
   await settle(STILL_S);
   const awake = await snapshot(host);
+  const measured = [await measuredWith(world, awake.machine)];
   say(`waiting until ${count} sleep`);
   for (const name of names) await world.join(name);
   await settle(COLLECTED_S);
   const asleep = await snapshot(host);
+  measured.push(await measuredWith(world, asleep.machine));
   const [up, down] = [perTenant(before, awake, count), perTenant(before, asleep, count)];
   return {
+    measured,
     figures: {
       memoryTenants: count,
       awakeMiB: up.machine,
       hibernatedMiB: down.machine,
       ...named("awake", up),
       ...named("hibernated", down),
-      hostMiB: tenths(before.machine.used - world.before),
+      hostMiB: tenths(before.machine.used - world.before.used),
       swapCachedMiB: tenths(asleep.machine.swapCached),
     },
     table: [
@@ -48,7 +52,7 @@ export async function benchMemory({ world, count, quick, say }: TenantsOptions):
 
 const STILL_S = 8;
 /** Go collects garbage once in two minutes where nobody asks for memory; what etcd and others had for a tenant is garbage until then. */
-const COLLECTED_S = 200;
+export const COLLECTED_S = 200;
 
 type Share = Exclude<keyof ReturnType<typeof perTenant>, "machine">;
 

@@ -1,8 +1,12 @@
 import { type BootPart, percentile } from "../boot-part.ts";
+import type { Measured } from "./thousand.ts";
 import type { World } from "./world.ts";
 
 /** What one part of `npm run bench -- tenants` found. */
-export type TenantsPart = Omit<BootPart, "ratios">;
+export interface TenantsPart extends Omit<BootPart, "ratios"> {
+  /** What the whole host took at some moments of it. */
+  readonly measured?: readonly Measured[];
+}
 
 export interface TenantsOptions {
   readonly world: World;

@@ -1,7 +1,9 @@
 import { systemClock } from "../../../src/core/clock.ts";
 import { CONFIG_MAP, type ConfigMap, type Kube } from "../../../src/kube/index.ts";
 import { settledMemory } from "./machine-memory.ts";
-import { spread, spreadFigures, type TenantsOptions, type TenantsPart, tenths } from "./part.ts";
+import { COLLECTED_S } from "./memory.ts";
+import { spread, spreadFigures, type TenantsOptions, type TenantsPart } from "./part.ts";
+import { measuredWith } from "./thousand.ts";
 import { wake } from "./wake.ts";
 
 const AWAKE = 5;
@@ -10,6 +12,10 @@ const PAUSE_MS = 100;
 /** Many tenants, few of them awake and in use: the machine's memory, and how the awake are answered. */
 export async function benchSixty({ world, count, quick, say }: TenantsOptions): Promise<TenantsPart> {
   const names = await world.fleet(count);
+  const collectedS = quick ? 1 : COLLECTED_S;
+  say(`waiting ${collectedS} s until memory is still, while all sleep`);
+  await systemClock.sleep(collectedS * 1000);
+  const asleep = await measuredWith(world, await settledMemory());
   const awake = names.slice(-Math.min(AWAKE, Math.ceil(count / 2)));
   for (const name of awake) {
     await wake(world, name);
@@ -21,7 +27,7 @@ export async function benchSixty({ world, count, quick, say }: TenantsOptions): 
   const [reads, writes]: [number[], number[]] = [[], []];
   const used = (async () => {
     await systemClock.sleep((seconds * 1000) / 3);
-    return (await settledMemory()).used - world.before;
+    return measuredWith(world, await settledMemory());
   })();
   await Promise.all(
     awake.map(async (name) => {
@@ -33,20 +39,22 @@ export async function benchSixty({ world, count, quick, say }: TenantsOptions): 
       }
     }),
   );
-  const usedMiB = tenths(await used);
+  const called = await used;
   await world.sleep(awake);
   return {
+    measured: [asleep, called],
     figures: {
       sixtyTenants: count,
       sixtyAwake: awake.length,
-      sixtyMiB: usedMiB,
+      sixtyMiB: called.usedMiB,
       sixtyCalls: reads.length + writes.length,
       ...spreadFigures("sixtyRead", reads),
       ...spreadFigures("sixtyWrite", writes),
     },
     table: [
       [`${count} tenants, ${awake.length} of them awake and called`, ""],
-      ["memory of all of it, host control plane included, MiB", String(usedMiB)],
+      [`memory of all of it, host control plane and all ${called.tenants} tenants included, MiB`, String(called.usedMiB)],
+      [`the same while all ${asleep.tenants} sleep, MiB`, String(asleep.usedMiB)],
       [`lists, ms, p50 / p99 of ${reads.length}`, spread(reads)],
       [`writes, ms, p50 / p99 of ${writes.length}`, spread(writes)],
     ],

@@ -15,22 +15,24 @@ const REST_MS = 2_000;
 
 /**
  * A sleeper is called by its front door on a new TLS connection, and asked for a Deployment's pod; each tenant once, after its
- * group slept long enough. What else is to be measured is, while the last group sleeps.
+ * group, which is woken and put to sleep anew for it, slept long enough. What else is to be measured is, while the last group sleeps.
  */
 export async function benchWake({ world, count, quick, say }: TenantsOptions, meanwhile: () => Promise<void>): Promise<TenantsPart> {
-  // who sleeps longest is due last
+  // who sleeps longest is first of the fleet, of which the other parts wake the last
   const names = [...(await world.fleet(GROUPS.length * count))];
   const groups = [...GROUPS].reverse().map((group) => ({ ...group, names: names.splice(0, count) }));
   const figures: Record<string, number> = { wakeTenants: count };
   const rows: string[][] = [];
   const every: number[] = [];
   for (const group of groups.reverse()) {
+    await sleepAnew(group.names);
     if (group.name === "10m") await meanwhile();
     await due(group.names, quick ? group.quickMs : group.ms, say);
     const charged = await mostCharged(group.names);
-    const [answers, pods]: [number[], number[]] = [[], []];
+    const [answers, pods, sleptS]: [number[], number[], number[]] = [[], [], []];
     for (const [nth, name] of group.names.entries()) {
       say(`waking ${nth + 1} of ${count}, asleep for ${group.name}`);
+      sleptS.push((Date.now() - (await asleepSince(name))) / 1000);
       const { answerMs, podMs } = await wake(world, name);
       answers.push(answerMs);
       pods.push(podMs);
@@ -43,8 +45,9 @@ export async function benchWake({ world, count, quick, say }: TenantsOptions, me
     every.push(...answers);
     Object.assign(figures, spreadFigures(`wake${group.name}`, answers), spreadFigures(`wakePod${group.name}`, pods));
     figures[`wake${group.name}BeforeMiB`] = charged;
-    const slept = quick ? `${group.quickMs / 1000} s` : `${group.ms / 60_000} min`;
-    rows.push([`asleep for ${slept}, ${count} of them`, spread(answers), spread(pods), String(charged)]);
+    const [least, most] = [Math.round(Math.min(...sleptS)), Math.round(Math.max(...sleptS))];
+    Object.assign(figures, { [`wake${group.name}SleptMinS`]: least, [`wake${group.name}SleptMaxS`]: most });
+    rows.push([`asleep for ${least} to ${most} s, ${count} of them`, spread(answers), spread(pods), String(charged)]);
   }
   return {
     figures: { ...spreadFigures("wake", every), ...figures },
@@ -57,8 +60,21 @@ export async function benchWake({ world, count, quick, say }: TenantsOptions, me
     return tenths(Math.max(...cells.map((cell) => cell?.chargedBytes ?? 0)) / MIB);
   }
 
+  async function sleepAnew(group: readonly string[]): Promise<void> {
+    say(`waiting until ${group.length} were awake and sleep again`);
+    for (const name of group) {
+      await world.answers(name);
+      await world.awake(name);
+    }
+    await world.sleep(group);
+  }
+
+  async function asleepSince(name: string): Promise<number> {
+    return Date.parse((await world.get(name)).status?.sleep?.since ?? "");
+  }
+
   async function due(group: readonly string[], ms: number, tell: (line: string) => void): Promise<void> {
-    const since = await Promise.all(group.map(async (name) => Date.parse((await world.get(name)).status?.sleep?.since ?? "")));
+    const since = await Promise.all(group.map(asleepSince));
     const leftMs = Math.max(...since) + ms - Date.now();
     if (leftMs <= 0) return;
     tell(`waiting ${Math.ceil(leftMs / 1000)} s more, until ${group.length} have slept for ${ms / 1000} s`);

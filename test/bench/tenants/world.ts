@@ -5,7 +5,7 @@ import type { TenantController } from "../../../src/tenant/index.ts";
 import { eventually } from "../../flow/eventually.ts";
 import { type HostControlPlane, withHost } from "../../flow/host-control-plane.ts";
 import { cellsOf, controllerOf, createTenant, kubeconfigText, readyTenant } from "../../flow/tenant-world.ts";
-import { MIB, machineMemory } from "./machine-memory.ts";
+import { type MachineMemory, MIB, machineMemory } from "./machine-memory.ts";
 
 /** A host with its tenants, as the daemon runs them: cells, TLS, a shared etcd that lets in by name, a swap file of its own. */
 export interface World {
@@ -13,8 +13,8 @@ export interface World {
   readonly ports: { readonly from: number; readonly to: number };
   /** The first is the gateway's, the others are tenants'. */
   readonly uids: { readonly from: number; readonly to: number };
-  /** Used by the machine before any of this began, in MiB. */
-  readonly before: number;
+  /** The machine's before any of this began. */
+  readonly before: MachineMemory;
   /** Milliseconds until a call with its kubeconfig by the front door is answered. */
   create(name: string): Promise<number>;
   /** Resolves when a call with its kubeconfig by the front door is answered. */
@@ -55,7 +55,7 @@ const TOGETHER = 4;
 
 export async function openWorld({ tenants, logLevel, say }: WorldOptions): Promise<World> {
   if (process.getuid?.() !== 0) throw new Error("cells are made by root alone");
-  const before = machineMemory().used;
+  const before = machineMemory();
   say("waiting for the host control plane");
   const host = await withHost(logLevel === undefined ? {} : { logLevel });
   await host.kube.apply(NAMESPACE, { apiVersion: "v1", kind: "Namespace", metadata: { name: SYSTEM_NAMESPACE } });
