@@ -68,6 +68,8 @@ test("and on port 4011, beside a DHCP server that stays", async () => {
     JSON.parse(await beside.network.run(booter, [process.execPath, pxeClient, SERVER, "10.77.0.50", machine.mac])) as object;
   const before = await told();
   expect(before).toEqual({ type: 5, file: "snponly.efi", next: SERVER, yours: "0.0.0.0", from: `${SERVER}:4011` });
+  // by this the boot matrix tells whether firmware came to this port
+  expect((await beside.timeline(machine)).map(({ sign }) => sign?.what)).toContain("leased");
   await storm(beside, other, 4000, seed + 2);
   expect(await told()).toEqual(before);
   const settled = await beside.plane.usedBytes();

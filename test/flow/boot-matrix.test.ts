@@ -140,7 +140,7 @@ describe("alone on the network", () => {
     });
     row("OVMF HTTP Boot, snponly.efi", network, async () => {
       const { stages } = await world.boot(await world.machine("http"), "uefi-http", SOAK ? "hello" : "kernel");
-      expect(stages).toContain("script");
+      expect(stages.slice(0, 4)).toEqual(["dhcp", "program", "script", "kernel"]);
       return "snponly.efi by HTTP, script, kernel";
     });
 
@@ -254,6 +254,10 @@ describe("beside the site's own DHCP server", () => {
   });
   afterAll(() => world.end());
 
+  /** A ProxyDHCP server offers on port 67; what it acknowledges was asked on 4011. */
+  const answersBy4011 = async (machine: TestMachine) =>
+    (await world.timeline(machine)).filter(({ stage, sign }) => stage === "dhcp" && sign?.what === "leased").length;
+
   row("udhcpc", network, async () => {
     const client = world.network.plug("c", [{ name: "eth0", bridge: "prov0", mac: (await world.machine("plain")).mac }]);
     const lease = await world.clients.udhcpc.lease(client);
@@ -261,18 +265,22 @@ describe("beside the site's own DHCP server", () => {
     return `leased ${lease.address} by dnsmasq, nothing by us`;
   });
   row("SeaBIOS, iPXE ROM", network, async () => {
-    const { stages } = await world.boot(await world.machine("bios"), "bios", SOAK ? "hello" : "kernel");
-    expect(stages).toContain("script");
+    const machine = await world.machine("bios");
+    const { stages } = await world.boot(machine, "bios", SOAK ? "hello" : "kernel");
+    expect(stages.slice(0, 3)).toEqual(["dhcp", "script", "kernel"]);
+    expect(await answersBy4011(machine)).toBe(0);
     return "script, kernel";
   });
   row("OVMF PXE, snponly.efi", network, async () => {
-    const { stages } = await world.boot(await world.machine("uefi"), "uefi-pxe", SOAK ? "hello" : "kernel");
-    expect(stages).toContain("tftp");
-    return "snponly.efi by port 4011, script, kernel";
+    const machine = await world.machine("uefi");
+    const { stages } = await world.boot(machine, "uefi-pxe", SOAK ? "hello" : "kernel");
+    expect(stages.slice(0, 4)).toEqual(["dhcp", "tftp", "script", "kernel"]);
+    expect(await answersBy4011(machine)).toBe(0);
+    return "snponly.efi named in the offer, script, kernel";
   });
   row("OVMF HTTP Boot, snponly.efi", network, async () => {
     const { stages } = await world.boot(await world.machine("http"), "uefi-http", SOAK ? "hello" : "kernel");
-    expect(stages).toContain("script");
+    expect(stages.slice(0, 4)).toEqual(["dhcp", "program", "script", "kernel"]);
     return "snponly.efi by HTTP, script, kernel";
   });
   // nobody answers a stranger's router solicitation, which costs it 16 s
