@@ -1,6 +1,6 @@
 import { reasonOf } from "../core/errors.ts";
 import { createClaim } from "./claims.ts";
-import { type Plan, plan, type Refusal } from "./plan/index.ts";
+import { LEFT_OVER, type Plan, plan, type Refusal } from "./plan/index.ts";
 import type { PlanningOptions } from "./planning.ts";
 import { worldOf } from "./world/index.ts";
 
@@ -101,6 +101,9 @@ export function provisioner(options: PlanningOptions): Provisioner {
     for (const { tenant, pods: keys, reason } of decided.refusals) {
       say(tenant, keys, "Warning", "FailedScheduling", `No machine for this pod: ${reason}`);
     }
+    for (const { tenant, pods: keys } of decided.rest ?? []) {
+      say(tenant, keys, "Warning", "FailedScheduling", `No machine for this pod yet: ${LEFT_OVER}`);
+    }
     for (const key of told.keys()) if (!waiting.has(key)) told.delete(key);
   }
 
@@ -124,6 +127,7 @@ export function provisioner(options: PlanningOptions): Provisioner {
 function explanation({ plan: decided, at }: { plan: Plan; at: Date }, tenant: string, pod: string): PodExplanation | undefined {
   const placement = decided.placements.find((one) => one.tenant === tenant && one.pods.includes(pod));
   if (placement) return { at, placed: { node: placement.node, planned: placement.planned } };
-  const refusal = decided.refusals.find((one) => one.tenant === tenant && one.pods.includes(pod));
+  const rest = (decided.rest ?? []).map((one): Refusal => ({ ...one, reason: LEFT_OVER, pools: [] }));
+  const refusal = [...decided.refusals, ...rest].find((one) => one.tenant === tenant && one.pods.includes(pod));
   return refusal && { at, refusal };
 }

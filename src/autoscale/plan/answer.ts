@@ -9,9 +9,13 @@ export interface Plan {
   readonly refusals: readonly Refusal[];
   /** What must happen to machines others hold, in order. */
   readonly actions?: readonly Action[];
-  /** Pods that were not looked at because the work budget was spent: the next round looks at them once there is less to do before them. */
+  /** Pods that were not looked at because the work budget was spent: later rounds do, each beginning at others of them. */
   readonly rest?: readonly { readonly tenant: string; readonly pods: readonly string[] }[];
 }
+
+/** Said of {@link Plan.rest}. */
+export const LEFT_OVER =
+  "left over: the work budget of its tenant was spent before it; each round takes some of those left over, in turn, once it has looked at the first";
 
 /** One step of taking a machine from who has it. */
 export interface Action {

@@ -6,6 +6,7 @@ import { isAccelerator, type Needs, type NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
 import type { Market } from "./outlet.ts";
 import { type Offer, type Outlet, termsFail } from "./outlet.ts";
+import { IN_TURN, inTurn } from "./rounds.ts";
 import { type Site, SiteClass } from "./sites.ts";
 import { blockingTaint, lastingTaints } from "./taints.ts";
 import { type Labels, labelIn, OWN_NAME } from "./terms.ts";
@@ -66,6 +67,7 @@ export class Demand {
     market: Market,
     outletOf: (pool: PoolWorld, daemons: readonly Needs[]) => Outlet,
     mentioned: ReadonlySet<string>,
+    now?: number,
   ) {
     this.world = world;
     this.table = table;
@@ -76,7 +78,7 @@ export class Demand {
     this.columns = columnsOf(world, market.columns);
     const running = world.nodes.flatMap((node) => (node.leaving ? [] : (node.pods ?? [])));
     this.topology = new Topology(world);
-    const faces = this.enrol(running);
+    const faces = this.enrol(running, now);
     const kinds = kindsOf(world, table, faces, this.topology, {
       request: (needs) => (this.columns === market.columns ? market.request(needs) : this.columns.request(needs.source.requests)),
       unweighed: this.unweighed,
@@ -167,7 +169,7 @@ export class Demand {
     );
   }
 
-  private enrol(running: readonly RunningPod[]): Faces {
+  private enrol(running: readonly RunningPod[], now: number | undefined): Faces {
     const { world, table, topology } = this;
     const asks = (needs: {
       spread?: unknown;
@@ -184,12 +186,18 @@ export class Demand {
       const known = byNeeds.get(key);
       if (!known || before(pod, known)) byNeeds.set(key, pod);
     }
-    // a tenant that wants more of its neighbours than anybody can weigh has the rest weighed once the first are placed
-    for (const pod of [...byNeeds.values()].sort((a, b) => (before(a, b) ? -1 : 1))) {
-      const needs = table.of(pod.needs);
-      if (topology.counters.length > MOST_COUNTERS || topology.asked > MOST_ASKED) this.unweighed.add(needs.id);
-      else topology.enrol(needs, namespaceOf(pod.key));
-    }
+    // of a tenant that wants more of its neighbours than anybody can weigh, half as much again of the rest has its turn
+    const unweighed = (list: readonly PendingPod[], part: number) =>
+      list.filter((pod) => {
+        const full = topology.counters.length > part * MOST_COUNTERS || topology.asked > part * MOST_ASKED;
+        if (!full) topology.enrol(table.of(pod.needs), namespaceOf(pod.key));
+        return full;
+      });
+    const cut = unweighed(
+      [...byNeeds.values()].sort((a, b) => (before(a, b) ? -1 : 1)),
+      1,
+    );
+    for (const pod of unweighed(inTurn(cut, now), 1 + IN_TURN)) this.unweighed.add(table.of(pod.needs).id);
     for (const pod of shy)
       if (topology.counters.length <= 2 * MOST_COUNTERS && topology.asked <= 2 * MOST_ASKED)
         topology.enrolRepelling(table.of(pod.needs), namespaceOf(pod.key));

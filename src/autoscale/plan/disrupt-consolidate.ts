@@ -1,9 +1,7 @@
-import type { Plan } from "./answer.ts";
 import type { Disruption, Held } from "./disrupt.ts";
 import { type Allowance, type Candidate, isEmpty, podBlocker } from "./disrupt-candidates.ts";
-import { leftOver, moveOf, NO_SUPPLY, type Planner, type Supply } from "./disrupt-moves.ts";
+import { NO_SUPPLY, type Outlook, type Supply } from "./disrupt-moves.ts";
 import { order } from "./order.ts";
-import type { World } from "./world.ts";
 
 /** As many nodes as are looked at for one tenant in one plan, as Karpenter does. */
 const MOST_CANDIDATES = 100;
@@ -13,9 +11,7 @@ const MOST_CANDIDATES = 100;
  * of strictly lower cost replaces several, or one. The cheapest to disturb for what it costs goes first, then by name.
  */
 export function consolidate(
-  plan: Planner,
-  world: World,
-  planned: Plan,
+  outlook: Outlook,
   candidates: readonly Candidate[],
   allowance: Allowance,
 ): { readonly now: readonly Disruption[]; readonly held: readonly Held[] } {
@@ -28,9 +24,9 @@ export function consolidate(
       return reason === undefined;
     })
     .slice(0, MOST_CANDIDATES);
-  const deleted = withoutReplacement(plan, world, planned, due, allowance, held);
+  const deleted = withoutReplacement(outlook, due, allowance, held);
   if (deleted.length > 0) return { now: [...deleted].sort(byNode).map(deletion), held };
-  const replaced = withReplacement(plan, world, planned, due, allowance);
+  const replaced = withReplacement(outlook, due, allowance);
   return { now: replaced ? [replaced] : [], held };
 }
 
@@ -58,14 +54,7 @@ function deletion({ tenant, pool, node }: Candidate): Disruption {
 }
 
 /** One after the other, each with those before it gone already. */
-function withoutReplacement(
-  plan: Planner,
-  world: World,
-  planned: Plan,
-  due: readonly Candidate[],
-  allowance: Allowance,
-  held: Held[],
-): Candidate[] {
+function withoutReplacement(outlook: Outlook, due: readonly Candidate[], allowance: Allowance, held: Held[]): Candidate[] {
   const chosen: Candidate[] = [];
   for (const one of due) {
     const problem = allowance.problem(one.pool, "Underutilized");
@@ -74,20 +63,20 @@ function withoutReplacement(
       continue;
     }
     const next = [...chosen, one];
-    if (!isBalanced(next, 0) || !fits(plan, world, planned, next)) continue;
+    if (!isBalanced(next, 0) || !fits(outlook, next)) continue;
     chosen.push(one);
     allowance.take(one.pool.name);
   }
   return chosen;
 }
 
-function fits(plan: Planner, world: World, planned: Plan, gone: readonly Candidate[]): boolean {
-  return moveOf(plan, world, planned, tenantOf(gone), namesOf(gone), NO_SUPPLY) !== undefined;
+function fits(outlook: Outlook, gone: readonly Candidate[]): boolean {
+  return outlook.move(tenantOf(gone), namesOf(gone), NO_SUPPLY) !== undefined;
 }
 
-function tenantOf([first]: readonly Candidate[]) {
+function tenantOf([first]: readonly Candidate[]): string {
   if (!first) throw new RangeError("no candidate");
-  return first.tenant;
+  return first.tenant.tenant;
 }
 
 function namesOf(candidates: readonly Candidate[]): ReadonlySet<string> {
@@ -95,25 +84,19 @@ function namesOf(candidates: readonly Candidate[]): ReadonlySet<string> {
 }
 
 /** The largest group at the front that one cheaper machine replaces, found by halving as Karpenter does; or one alone. */
-function withReplacement(
-  plan: Planner,
-  world: World,
-  planned: Plan,
-  due: readonly Candidate[],
-  allowance: Allowance,
-): Disruption | undefined {
-  const free = leftOver(world, planned);
+function withReplacement(outlook: Outlook, due: readonly Candidate[], allowance: Allowance): Disruption | undefined {
+  const free = outlook.spare();
   const going = due.filter((one) => allowance.problem(one.pool, "Underutilized") === undefined);
   if (!isWorthTrying(going, free)) return undefined;
   let best: Disruption | undefined;
   for (let low = 2, high = going.length; low <= high; ) {
     const middle = Math.floor((low + high) / 2);
-    const found = replacement(plan, world, planned, going.slice(0, middle), free, allowance);
+    const found = replacement(outlook, going.slice(0, middle), free, allowance);
     if (found) best = found;
     if (found) low = middle + 1;
     else high = middle - 1;
   }
-  for (const one of best ? [] : going) best ??= replacement(plan, world, planned, [one], free, allowance);
+  for (const one of best ? [] : going) best ??= replacement(outlook, [one], free, allowance);
   for (const one of going) if (best?.nodes.includes(one.node.name)) allowance.take(one.pool.name);
   return best;
 }
@@ -124,24 +107,17 @@ function isWorthTrying(going: readonly Candidate[], free: Supply): boolean {
   return [...free.machines, ...free.catalog].some((machine) => (machine.cost ?? 1) < total);
 }
 
-function replacement(
-  plan: Planner,
-  world: World,
-  planned: Plan,
-  gone: readonly Candidate[],
-  free: Supply,
-  allowance: Allowance,
-): Disruption | undefined {
+function replacement(outlook: Outlook, gone: readonly Candidate[], free: Supply, allowance: Allowance): Disruption | undefined {
   const tenant = tenantOf(gone);
   if (gone.some((one) => isEmpty(one.node)) || !isWithin(gone, allowance)) return undefined;
   const cost = gone.reduce((sum, one) => sum + one.cost, 0);
   const cheaper = (machine: { readonly cost?: number }) => (machine.cost ?? 1) < cost;
   const supply = { machines: free.machines.filter(cheaper), catalog: free.catalog.filter(cheaper) };
-  const move = moveOf(plan, world, planned, tenant, namesOf(gone), supply);
+  const move = outlook.move(tenant, namesOf(gone), supply);
   const [claim, ...more] = move?.claims ?? [];
   if (!claim || more.length > 0 || !isBalanced(gone, claim.cost ?? 1)) return undefined;
   return {
-    tenant: tenant.tenant,
+    tenant,
     pool: gone[0]?.pool.name ?? "",
     reason: "Underutilized",
     how: "replace",

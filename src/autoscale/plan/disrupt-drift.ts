@@ -1,33 +1,35 @@
-import type { Plan } from "./answer.ts";
+import type { Placement } from "./answer.ts";
 import type { Disruption, Held } from "./disrupt.ts";
 import { type Allowance, type Candidate, isEmpty, podBlocker } from "./disrupt-candidates.ts";
-import { leftOver, moveOf, NO_SUPPLY, type Planner } from "./disrupt-moves.ts";
+import { type Move, NO_SUPPLY, type Outlook } from "./disrupt-moves.ts";
 import { order } from "./order.ts";
-import type { MachineSupply, World } from "./world.ts";
 
 /**
  * Nodes that are not what their pool would make today: empty ones first, then who drifted longest. A node whose pods
  * fit elsewhere goes; else a spare is claimed first and the node goes when that is up; and where there is no spare the
  * node is drained and installed anew in its place. Of nodes with pods one a pool at a time.
+ * @param displaced tenants whose pods lose nodes whatever is decided here: their places are not known
  */
 export function replaceDrifted(
-  plan: Planner,
-  world: World,
-  planned: Plan,
+  outlook: Outlook,
   candidates: readonly Candidate[],
   allowance: Allowance,
+  displaced: ReadonlySet<string>,
 ): { readonly now: readonly Disruption[]; readonly held: readonly Held[] } {
   const now: Disruption[] = [];
   const held: Held[] = [];
   const busy = new Set<string>();
+  const expected = new Set<string>();
   for (const one of candidates.filter(({ node }) => node.drifted !== undefined).sort(byDrift)) {
     const { tenant, pool, node } = one;
     const reason =
       blocker(one) ??
+      (displaced.has(tenant.tenant) ? "pods of its tenant lose another node" : undefined) ??
+      (expected.has(`${tenant.tenant}/${node.name}`) ? "pods of another node that goes are expected on it" : undefined) ??
       allowance.problem(pool, "Drifted") ??
       (!isEmpty(node) && busy.has(pool.name) ? "another node of its pool is replaced first" : undefined);
-    const disruption = reason === undefined ? replace(plan, world, planned, one) : undefined;
-    if (!disruption) {
+    const found = reason === undefined ? replacement(outlook, one) : undefined;
+    if (!found) {
       held.push({
         tenant: tenant.tenant,
         node: node.name,
@@ -37,7 +39,9 @@ export function replaceDrifted(
     }
     if (!isEmpty(node)) busy.add(pool.name);
     allowance.take(pool.name);
-    now.push(disruption);
+    outlook.carryOut(found.disruption, found.placements);
+    for (const place of found.placements) expected.add(`${place.tenant}/${place.node}`);
+    now.push(found.disruption);
   }
   return { now, held };
 }
@@ -58,31 +62,36 @@ function blocker({ node, pool }: Candidate): string | undefined {
   return graceS === undefined ? podBlocker(node) : undefined;
 }
 
-function replace(plan: Planner, world: World, planned: Plan, one: Candidate): Disruption | undefined {
-  const { tenant, pool, node } = one;
-  const gone = new Set([node.name]);
-  const common = {
-    tenant: tenant.tenant,
-    pool: pool.name,
-    reason: "Drifted",
-    nodes: [node.name],
-    pods: (node.pods ?? []).map((pod) => pod.key),
-  } as const;
-  const message = node.drifted ?? "";
-  const fixed = pool.replicas !== undefined;
-  if (!fixed && moveOf(plan, world, planned, tenant, gone, NO_SUPPLY)) return { ...common, how: "delete", replacements: [], message };
-  const spare = isEmpty(node) ? undefined : moveOf(plan, world, planned, tenant, gone, leftOver(world, planned));
-  if (spare) return { ...common, how: "replace", replacements: spare.claims, message };
-  const own = machineUnder(world, node.machine ?? node.name);
-  const again = own && moveOf(plan, world, planned, tenant, gone, { machines: [own], catalog: [] }, false);
-  if (!again && !(fixed && isEmpty(node))) return undefined;
-  return { ...common, how: "reinstall", replacements: [], message: `${message}; no spare machine takes its pods meanwhile` };
+/** How a node goes, and where its pods are then. */
+interface Replacement {
+  readonly disruption: Disruption;
+  readonly placements: readonly Placement[];
 }
 
-/** The machine of a node as it will be: free, and its own tenant's data no hindrance. */
-function machineUnder(world: World, name: string): MachineSupply | undefined {
-  const machine = world.machines.find((one) => one.name === name);
-  if (!machine) return undefined;
-  const { unavailable: _, lastTenant: __, readyInS: ___, ...rest } = machine;
-  return rest;
+function replacement(outlook: Outlook, { tenant: { tenant }, pool, node }: Candidate): Replacement | undefined {
+  const gone = new Set([node.name]);
+  const fixed = pool.replicas !== undefined;
+  const going = (how: Disruption["how"], { claims, placements }: Move, message = node.drifted ?? ""): Replacement => ({
+    disruption: {
+      tenant,
+      pool: pool.name,
+      reason: "Drifted",
+      how,
+      nodes: [node.name],
+      replacements: how === "replace" ? claims : [],
+      pods: (node.pods ?? []).map((pod) => pod.key),
+      message,
+    },
+    placements,
+  });
+  const elsewhere = fixed ? undefined : outlook.move(tenant, gone, NO_SUPPLY);
+  if (elsewhere) return going("delete", elsewhere);
+  const spare = isEmpty(node) ? undefined : outlook.move(tenant, gone, outlook.spare());
+  if (spare) return going("replace", spare);
+  const own = outlook.machineUnder(node);
+  const again = own && outlook.move(tenant, gone, { machines: [own], catalog: [] }, false);
+  const move = again ?? (fixed && isEmpty(node) ? NOBODY_MOVES : undefined);
+  return move && going("reinstall", move, `${node.drifted}; no spare machine takes its pods meanwhile`);
 }
+
+const NOBODY_MOVES: Move = { claims: [], placements: [] };

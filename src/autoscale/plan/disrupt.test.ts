@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { sum } from "../../core/quantity.ts";
 import { disruptions } from "./disrupt.ts";
+import { plan } from "./plan.ts";
 import type { NodeSupply, PoolDisruption, RunningPod, World } from "./world.ts";
 import { machine, needs, node, pod, pool, tenant, world } from "./worlds.fixture.ts";
 
@@ -99,12 +100,13 @@ test("an expired node goes, up or not, budget or not; then its time is said of t
 });
 
 describe("in any world", () => {
+  const rarely = fc.nat(7).map((nth) => nth === 7);
   const one = fc.record({
     pods: fc.array(fc.integer({ min: 1, max: 10 }), { maxLength: 3 }),
-    leaving: fc.boolean(),
-    blocked: fc.boolean(),
+    leaving: rarely,
+    blocked: rarely,
     drifted: fc.boolean(),
-    initialized: fc.boolean(),
+    initialized: rarely.map((coming) => !coming),
   });
   const some = fc.array(one, { minLength: 1, maxLength: 5 });
   const nodesOf = (list: readonly (typeof one extends fc.Arbitrary<infer T> ? T : never)[]) =>
@@ -130,21 +132,127 @@ describe("in any world", () => {
     );
   });
 
-  test("consolidation makes no pod pending: what moves fits beside what stays", () => {
+  /** Tenants with two pools each, pods that wait, and machines that are free; old nodes cost more than new ones. */
+  const worlds = fc
+    .tuple(
+      fc.array(
+        fc.record({
+          nodes: fc.array(fc.record({ one, second: fc.boolean() }), { maxLength: 5 }),
+          waiting: fc.array(fc.integer({ min: 1, max: 10 }), { maxLength: 2 }),
+        }),
+        { minLength: 1, maxLength: 3 },
+      ),
+      fc.nat(3),
+      fc.boolean(),
+    )
+    .map(([list, free, dear]): World => {
+      const tenants = list.map(({ nodes, waiting }, t) =>
+        tenant(`t${t}`, {
+          pools: ["p", "q"].map((name) => pool(`t${t}-${name}`, { disruption: FREELY })),
+          nodes: nodesOf(nodes.map((each) => each.one)).map((each, n) => ({
+            ...each,
+            name: `t${t}-${each.name}`,
+            machine: `t${t}-${each.name}`,
+            pool: `t${t}-${nodes[n]?.second ? "q" : "p"}`,
+            labels: { "kubernetes.io/hostname": `t${t}-${each.name}` },
+            ...(dear ? { cost: 3 } : {}),
+          })),
+          pods: waiting.map((cpu, n) => pod(`w${n}`, { cpu, memory: 1 })),
+        }),
+      );
+      const own = tenants.flatMap((each) => each.nodes.map(({ name }) => machine(name, SIZE, { unavailable: "in use" })));
+      return world([...own, ...Array.from({ length: free }, (_, n) => machine(`free${n}`, SIZE))], ...tenants);
+    });
+  const cpuOf = ({ needs: { requests } }: Pick<RunningPod, "needs">) => Number((requests.get("cpu") ?? 0n) / 1_000_000_000n);
+
+  test("what goes makes no pod pending: those that move and those that wait for it fit on what stays or replaces it", () => {
+    const seen = { delete: 0, replace: 0, reinstall: 0 };
     fc.assert(
-      fc.property(some, (list) => {
-        const nodes = nodesOf(list.map((each) => ({ ...each, drifted: false })));
-        const found = disruptions(of(nodes)).now.filter((each) => each.reason === "Underutilized");
-        const gone = new Set(found.flatMap((each) => each.nodes));
-        const cpu = (pods: readonly RunningPod[]) => pods.map((each) => Number((each.needs.requests.get("cpu") ?? 0n) / 1_000_000_000n));
-        const free = nodes
-          .filter((each) => !gone.has(each.name) && !each.leaving && each.initialized)
-          .map((each) => 16 - cpu(each.pods ?? []).reduce((a, b) => a + b, 0));
-        const moving = nodes.filter((each) => gone.has(each.name)).flatMap((each) => cpu(each.pods ?? []));
-        expect(fits(moving, free)).toBe(true);
+      fc.property(worlds, (given) => {
+        const planned = plan(given);
+        const { now } = disruptions(given, planned);
+        for (const { tenant: name, nodes, pods } of given.tenants) {
+          const mine = now.filter((each) => each.tenant === name);
+          for (const { how } of mine) seen[how] += 1;
+          const gone = new Set(mine.flatMap((each) => each.nodes));
+          const expected = new Set(planned.placements.filter((each) => each.tenant === name && !each.planned).flatMap((each) => each.pods));
+          const room = nodes
+            .filter((each) => !gone.has(each.name) && !each.leaving && each.initialized)
+            .map((each) => (each.pods ?? []).reduce((left, of) => left - cpuOf(of), 16));
+          const made = mine.reduce((sum, each) => sum + (each.how === "reinstall" ? 1 : each.replacements.length), 0);
+          const moving = nodes.filter((each) => gone.has(each.name)).flatMap((each) => each.pods ?? []);
+          const waiting = pods.filter((each) => expected.has(each.key));
+          if (mine.length > 0) expect(fits([...moving, ...waiting].map(cpuOf), [...room, ...Array<number>(made).fill(16)])).toBe(true);
+        }
       }),
-      { numRuns: 100 },
+      { numRuns: 300 },
     );
+    expect(Math.min(...Object.values(seen))).toBeGreaterThan(0);
+  });
+
+  test("no machine is in two claims, of the plan and of all that is replaced", () => {
+    let replaced = 0;
+    fc.assert(
+      fc.property(worlds, (given) => {
+        const planned = plan(given);
+        const replacements = disruptions(given, planned).now.flatMap((each) => each.replacements);
+        const machines = [...planned.claims, ...replacements].map((each) => each.machine);
+        expect(new Set(machines).size).toBe(machines.length);
+        replaced += replacements.length;
+      }),
+      { numRuns: 200 },
+    );
+    expect(replaced).toBeGreaterThan(0);
+  });
+});
+
+describe("one decision leaves to the next what it does not take", () => {
+  const drifted = { drifted: "RequirementsDrifted" };
+  /** Two tenants with a node each, in pools of their own. */
+  const two = (one: Partial<NodeSupply>, disruption: Partial<PoolDisruption>, spares: number, more: Partial<World> = {}): World => {
+    const tenants = ["a", "b"].map((name) =>
+      tenant(name, {
+        nodes: [up(`${name}1`, [running("x", 9)], { pool: name, ...one })],
+        pools: [pool(name, { disruption: { ...FREELY, ...disruption } })],
+      }),
+    );
+    const own = tenants.flatMap((each) => each.nodes.map(({ name }) => machine(name, SIZE, { unavailable: "in use" })));
+    return { ...world([...own, ...Array.from({ length: spares }, (_, n) => machine(`spare${n}`, SIZE))], ...tenants), ...more };
+  };
+  const how = (given: World) =>
+    disruptions(given).now.map((each) => [each.how, ...each.replacements.map((claim) => claim.machine)].join(" "));
+
+  test("one spare is claimed for one of two drifted nodes, and the other is installed anew; of a catalog each gets its own", () => {
+    const given = (spares: number, more?: Partial<World>) => two(drifted, { policy: "WhenEmpty" }, spares, more);
+    expect(how(given(1))).toEqual(["replace spare0", "reinstall"]);
+    expect(how(given(2))).toEqual(["replace spare0", "replace spare1"]);
+    expect(how(given(0, { catalog: [machine("new", SIZE)] }))).toEqual(["replace new-1", "replace new-2"]);
+  });
+
+  test("one cheaper machine replaces a node of one tenant", () => {
+    expect(how(two({ cost: 5 }, {}, 1))).toEqual(["replace spare0"]);
+  });
+
+  test("pods do not move to a node that goes as well", () => {
+    const pair = (left: readonly RunningPod[], right: readonly RunningPod[]) => {
+      const nodes = [up("n1", left, { pool: "p", ...drifted }), up("n2", right, { pool: "q", ...drifted })];
+      const pools = ["p", "q"].map((name) => pool(name, { disruption: { ...FREELY, consolidateAfterS: "never" } }));
+      return said(
+        world(
+          nodes.map(({ name }) => machine(name, SIZE, { unavailable: "in use" })),
+          tenant("a", { nodes, pools }),
+        ),
+      );
+    };
+    expect(pair([], [running("x", 9)])).toEqual(["Drifted delete n1", "Drifted reinstall n2"]);
+    expect(pair([running("x", 5)], [running("y", 5)])).toEqual(["Drifted delete n1"]);
+  });
+
+  test("a drifted node waits where pods of its tenant lose another node whatever becomes of them", () => {
+    const nodes = [up("n1", [running("x", 9)], { expireAfterS: 60 }), up("n2", [running("y", 9)], drifted), up("n3")];
+    const found = disruptions(of(nodes, { consolidateAfterS: "never" }));
+    expect(found.now.map((each) => `${each.reason} ${each.nodes}`)).toEqual(["Expired n1"]);
+    expect(found.held).toEqual([{ tenant: "acme.a", node: "n2", reason: "pods of its tenant lose another node" }]);
   });
 });
 

@@ -4,9 +4,10 @@ import { Allowance, type Candidate, candidatesOf, type DisruptionReason, isEmpty
 import { consolidate } from "./disrupt-consolidate.ts";
 import { replaceDrifted } from "./disrupt-drift.ts";
 import { beyondReplicas } from "./disrupt-fixed.ts";
-import type { Planner } from "./disrupt-moves.ts";
+import { Outlook, type Planner } from "./disrupt-moves.ts";
 import { order } from "./order.ts";
 import { plan } from "./plan.ts";
+import { inTurn } from "./rounds.ts";
 import type { World } from "./world.ts";
 
 export type { DisruptionReason } from "./disrupt-candidates.ts";
@@ -68,11 +69,14 @@ export function disruptions(world: World, planned: Plan = plan(world), planner: 
   };
   go(beyondReplicas(quiet, allowance));
   go(givenBack(quiet, allowance, later));
-  const after = without(world, gone);
+  const taken = (planned.actions ?? []).filter(({ verb }) => verb !== "evict").map(({ from, node }) => `${from}/${node}`);
+  const after = without(world, new Set([...gone, ...taken]));
+  const outlook = new Outlook(planner, after, planned);
   const staying = candidatesOf(after).filter((one) => !wanted.has(keyOf(one)));
-  go(replaceDrifted(planner, after, planned, staying, allowance));
+  go(replaceDrifted(outlook, staying, allowance, displaced(now, planned)));
   let tried = 0;
-  for (const tenant of inTurn(after.tenants, staying.length, world.now ?? 0)) {
+  const named = [...after.tenants].sort((a, b) => order(a.tenant, b.tenant));
+  for (const tenant of staying.length > MOST_TRIED ? inTurn(named, world.now) : named) {
     if (tried > MOST_TRIED) {
       later.push(1);
       break;
@@ -80,7 +84,10 @@ export function disruptions(world: World, planned: Plan = plan(world), planner: 
     if (now.some((one) => one.tenant === tenant.tenant) || isMoving(tenant.tenant, planned)) continue;
     const mine = staying.filter((one) => one.tenant === tenant && mayConsolidate(one, world, later));
     tried += mine.length;
-    if (mine.length > 0) go(consolidate(planner, after, planned, mine, allowance));
+    if (mine.length === 0) continue;
+    const found = consolidate(outlook, mine, allowance);
+    for (const one of found.now) outlook.carryOut(one);
+    go(found);
   }
   for (const pool of world.tenants.flatMap((tenant) => tenant.pools)) {
     const change = world.now === undefined ? undefined : nextChange(pool.disruption?.budgets ?? [], world.now);
@@ -93,14 +100,6 @@ export function disruptions(world: World, planned: Plan = plan(world), planner: 
   };
 }
 
-/** Where there are more nodes than one round tries, it begins with other tenants from moment to moment. */
-function inTurn(tenants: World["tenants"], nodes: number, now: number): World["tenants"] {
-  if (nodes <= MOST_TRIED) return tenants;
-  const from = Math.floor(now) % Math.max(1, tenants.length);
-  const named = [...tenants].sort((a, b) => order(a.tenant, b.tenant));
-  return [...named.slice(from), ...named.slice(0, from)];
-}
-
 function keyOf({ tenant, node }: Candidate): string {
   return `${tenant.tenant}/${node.name}`;
 }
@@ -111,6 +110,14 @@ function isMoving(tenant: string, planned: Plan): boolean {
     planned.claims.some((claim) => claim.tenant === tenant) ||
     (planned.actions ?? []).some((one) => one.to === tenant || one.from === tenant)
   );
+}
+
+/** Tenants whose pods lose nodes, whether they fit elsewhere or not. */
+function displaced(forced: readonly Disruption[], planned: Plan): ReadonlySet<string> {
+  return new Set([
+    ...forced.filter((one) => one.pods.length > 0).map((one) => one.tenant),
+    ...(planned.actions ?? []).filter((one) => one.pods.length > 0).map((one) => one.from),
+  ]);
 }
 
 /** Forceful, as Karpenter's: no budget and no wish keeps a node that is past its time; it is up or not. */

@@ -7,7 +7,7 @@ import { SharedMarket } from "./market.ts";
 import { isAccelerator, type Needs, NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
 import type { Offer, Outlet } from "./outlet.ts";
-import { claimOf, comingNode, wiped } from "./planned-claim.ts";
+import { claimOf, onItsWay, wiped } from "./planned-claim.ts";
 import { Quotas } from "./quotas.ts";
 import type { MachineSupply, PodNeeds, PoolWorld, TenantWorld, World } from "./world.ts";
 
@@ -60,7 +60,7 @@ export function fixedPools(world: World): Fixed {
     .sort((a, b) => a.opening.nth - b.opening.nth);
   const claims = opened.map(({ cluster, site, opening }) => whole(claimOf(cluster, opening, site, world.policy)));
   return {
-    world: claims.length === 0 ? world : onItsWay(world, claims),
+    world: onItsWay(world, claims),
     claims,
     actions: opened.flatMap(({ cluster, opening }) => wiped(opening.machine, cluster.demand.world.tenant)),
     refusals: fillers.flatMap((one) => one.refusals),
@@ -184,23 +184,4 @@ function withoutPods(tenant: TenantWorld): TenantWorld {
 /** Its node must offer the machine's accelerators before it counts as up: no pod says so for it. */
 function whole(claim: PlannedClaim): PlannedClaim {
   return { ...claim, requests: new Map([...claim.requests, ...[...claim.allocatable].filter(([name]) => isAccelerator(name))]) };
-}
-
-/** The machines are taken, and nodes to come. */
-function onItsWay(world: World, claims: readonly PlannedClaim[]): World {
-  const taken = new Set(claims.map((claim) => claim.machine));
-  const byTenant = Map.groupBy(claims, (claim) => claim.tenant);
-  return {
-    ...world,
-    machines: world.machines.map((one) => (taken.has(one.name) ? { ...one, unavailable: "in use" } : one)),
-    tenants: world.tenants.map((tenant) => {
-      const mine = byTenant.get(tenant.tenant);
-      return mine ? { ...tenant, nodes: [...tenant.nodes, ...mine.map((claim, nth) => comingNode(claim, laterThanAll(nth)))] } : tenant;
-    }),
-  };
-}
-
-/** Of a claim to be made: behind all there are. */
-function laterThanAll(nth: number): string {
-  return `~${String(nth).padStart(6, "0")}`;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ONE } from "../../core/quantity.ts";
 import { plan } from "./plan.ts";
-import type { PendingPod } from "./world.ts";
+import type { PendingPod, World } from "./world.ts";
 import { claimed, machine, node, pod, podsOn, pool, tenant, world } from "./worlds.fixture.ts";
 
 const BOX = { cpu: 64, memory: 512, gpu: 8 };
@@ -97,4 +97,56 @@ describe("a hostile tenant neither stalls the plan nor starves others", { timeou
     expect(podsOn(result, "n")).toEqual(["x"]);
     expect(Object.values(claimed(result))).toEqual([["ok"]]);
   });
+});
+
+describe("what a budget cuts off has its turn", { timeout: 30_000 }, () => {
+  const heavy = (name: string, key: string, priority: number) =>
+    pod(
+      name,
+      { cpu: 1 },
+      { terms: Array.from({ length: 800 }, (_, i) => [{ key, operator: "In" as const, values: [i === 0 ? "yes" : `${name}${i}`] }]) },
+      { priority },
+    );
+  const others = Array.from({ length: 60 }, (_, n) => tenant(`t${n}`, { pods: [pod("x", { gpu: 8 })] }));
+  const labelled = machines.map((one) => ({ ...one, nodeLabels: { ...one.nodeLabels, good: "yes" } }));
+
+  /** Which pods of tenant `a` have been looked at and placed, after so many rounds so far apart. */
+  function looked(rounds: number, stepS: number, at: (now: number) => World) {
+    const [{ pods } = { pods: [] }] = at(0).tenants;
+    const seen = new Set<string>();
+    const placed = new Set<string>();
+    for (let nth = 0; nth < rounds && seen.size < pods.length; nth += 1) {
+      const { rest = [], placements } = plan(at(1_790_000_000 + nth * stepS));
+      const late = new Set(rest.flatMap((one) => one.pods));
+      expect(late.size).toBeGreaterThan(0);
+      for (const { key } of pods) if (!late.has(key)) seen.add(key);
+      for (const one of placements) if (one.tenant === "acme.a") for (const key of one.pods) placed.add(key);
+    }
+    return { seen: seen.size, placed: [...placed] };
+  }
+
+  test.each([1, 5, 10, 60])("pods that say too much, every %i s: behind those that are read first and never placed", (stepS) => {
+    const pods = [...Array.from({ length: 9 }, (_, n) => heavy(`bad${n}`, "bad", 10)), heavy("good", "good", 0)];
+    const at = (now: number) => ({ ...world(labelled, tenant("a", { pods, pools }), ...others), now });
+    expect(looked(40, stepS, at)).toEqual({ seen: 10, placed: ["default/good"] });
+  });
+
+  test("kinds that are too much work: behind those that are tried first and find no place", () => {
+    const pods = Array.from({ length: 20 }, (_, n) => pod(`p${n}`, { cpu: 65 + n }));
+    const at = (now: number) => ({ ...world(machines, tenant("a", { pods, pools })), policy: { work: 2 }, now });
+    expect(looked(60, 10, at).seen).toBe(20);
+  });
+});
+
+test("tenants that want nothing take nothing of a tenant's budgets, nodes or not", { timeout: 30_000 }, () => {
+  const terms = (n: number) => Array.from({ length: 1_000 }, (_, i) => [{ key: `z${i}`, operator: "In" as const, values: [`${n}`] }]);
+  const busy = tenant("a", { pods: Array.from({ length: 60 }, (_, n) => pod(`p${n}`, { cpu: 1 }, { terms: terms(n) })), pools });
+  const idle = Array.from({ length: 50 }, (_, n) =>
+    tenant(`idle${n}`, { nodes: n % 5 === 0 ? [node(`idle${n}`, BOX, { pool: "p" })] : [] }),
+  );
+  const alone = plan(world(machines, busy));
+  expect(alone.rest).toHaveLength(1);
+  expect(plan(world(machines, busy, ...idle))).toEqual(alone);
+  const work = { policy: { work: 1_000_000 } };
+  expect(plan({ ...world(machines, busy, ...idle), ...work })).toEqual(plan({ ...world(machines, busy), ...work }));
 });

@@ -1,4 +1,4 @@
-export type { Action, Placement, Plan, PlannedClaim, PoolRefusal, Refusal } from "./answer.ts";
+export { type Action, LEFT_OVER, type Placement, type Plan, type PlannedClaim, type PoolRefusal, type Refusal } from "./answer.ts";
 export { allowedBy, budgetProblem, DEFAULT_BUDGETS } from "./budgets.ts";
 export { type Disruption, type DisruptionReason, type Disruptions, disruptions, type Held } from "./disrupt.ts";
 export { order } from "./order.ts";

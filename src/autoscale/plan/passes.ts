@@ -6,6 +6,7 @@ import { NeedsTable } from "./needs.ts";
 import { order } from "./order.ts";
 import { beats, ordersToTry, PATIENCE, type Score, scoreOf, variantOf } from "./orders.ts";
 import { Quotas } from "./quotas.ts";
+import { sharers } from "./rounds.ts";
 import { settled } from "./settle.ts";
 import { type Pass, Turn } from "./turn.ts";
 import type { World } from "./world.ts";
@@ -37,14 +38,18 @@ export class Planner {
     const table = new NeedsTable();
     this.demands = [...world.tenants]
       .sort((a, b) => order(a.tenant, b.tenant))
-      .map((one) => new Demand(one, table, this.market, (pool, daemons) => this.market.outlet(pool, daemons), this.market.mentioned));
-    const { policy = {} } = world;
-    const work = Math.max(LEAST_WORK, Math.floor((policy.work ?? WORK) / Math.max(1, this.demands.length)));
+      .map(
+        (one) =>
+          new Demand(one, table, this.market, (pool, daemons) => this.market.outlet(pool, daemons), this.market.mentioned, world.now),
+      );
+    const { policy = {}, now = 0 } = world;
+    const work = Math.max(LEAST_WORK, Math.floor((policy.work ?? WORK) / sharers(world.tenants)));
     this.pass = {
       fleet: this.market.fleet,
       referee: this.quotas,
       policy,
       work: policy.work === undefined ? work : Math.min(work, policy.work),
+      now,
       opened: 0,
     };
     this.orders = ordersToTry(this.demands);

@@ -5,7 +5,7 @@ import type { Action, PlannedClaim } from "./answer.ts";
 import { isDirty } from "./choose.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Opening, Site } from "./sites.ts";
-import type { MachineSupply, NodeSupply, Policy } from "./world.ts";
+import type { MachineSupply, NodeSupply, Policy, World } from "./world.ts";
 
 /** What another tenant wrote to is wiped before it is given. */
 export function wiped(machine: MachineSupply, to: string): Action[] {
@@ -72,4 +72,24 @@ export function comingNode(claim: PlannedClaim, since: string): NodeSupply {
     hostPorts: [],
     daemons: [],
   };
+}
+
+/** The world in which claims are made: their machines are taken, and nodes to come. */
+export function onItsWay(world: World, claims: readonly PlannedClaim[]): World {
+  if (claims.length === 0) return world;
+  const taken = new Set(claims.map((claim) => claim.machine));
+  const byTenant = Map.groupBy(claims, (claim) => claim.tenant);
+  return {
+    ...world,
+    machines: world.machines.map((one) => (taken.has(one.name) ? { ...one, unavailable: "in use" } : one)),
+    tenants: world.tenants.map((tenant) => {
+      const mine = byTenant.get(tenant.tenant);
+      return mine ? { ...tenant, nodes: [...tenant.nodes, ...mine.map((claim, nth) => comingNode(claim, laterThanAll(nth)))] } : tenant;
+    }),
+  };
+}
+
+/** Of a claim to be made: behind all there are. */
+function laterThanAll(nth: number): string {
+  return `~${String(nth).padStart(6, "0")}`;
 }

@@ -134,7 +134,7 @@ describe("whose turn it is", () => {
     expect(many.compare("acme.cpu", "acme.gpu")).toBeLessThan(0);
   });
 
-  test("laws: nobody who wants more starves, limits hold, and a tenant without quota and demand changes no turn", () => {
+  test("laws: owners get what they own, limits hold, and a tenant without quota and demand changes no turn", () => {
     const quotas = fc.record(
       {
         nominal: fc.integer({ min: 0, max: 3 }),

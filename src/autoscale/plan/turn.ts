@@ -6,6 +6,7 @@ import type { Batch, PodKind } from "./kinds.ts";
 import type { Variant } from "./orders.ts";
 import { Placing, type Within } from "./placing.ts";
 import type { Former, Referee } from "./referee.ts";
+import { IN_TURN, inTurn } from "./rounds.ts";
 import type { Site } from "./sites.ts";
 import type { Counter } from "./topology.ts";
 import type { MachineSupply, Policy } from "./world.ts";
@@ -15,8 +16,9 @@ export interface Pass {
   readonly fleet: Fleet;
   readonly referee: Referee;
   readonly policy: Policy;
-  /** How much one tenant may look at. */
+  /** How much one tenant may look at; beyond that, half as much again of what is left, in turn. */
   readonly work: number;
+  readonly now: number;
   /** Claims opened so far, for their order. */
   opened: number;
 }
@@ -53,6 +55,8 @@ export class Turn {
   private readonly full = new Set<PodKind>();
   private at = 0;
   private current: Placing | undefined;
+  /** How much it may look at until the rest waits. */
+  private limit: number;
   /** Pods placed so far, and as many as there were when those that follow others were last tried. */
   private progress = 0;
   private tried = -1;
@@ -63,6 +67,7 @@ export class Turn {
   constructor(cluster: Cluster, pass: Pass, { batches, snug }: Variant) {
     this.cluster = cluster;
     this.pass = pass;
+    this.limit = pass.work;
     const { kinds, columns } = cluster.demand;
     this.queue = batches;
     this.waitingPlain = new Float64Array(columns.count);
@@ -97,9 +102,13 @@ export class Turn {
     if (!this.current) {
       const next = this.queue[this.at];
       if (!next) return false;
+      if (this.limit === this.pass.work && this.goal.work.done > this.limit) {
+        this.turnQueue();
+        return false;
+      }
       this.at += 1;
       if (this.full.has(next.kind)) return this.done();
-      if (this.goal.work.done > this.pass.work) {
+      if (this.goal.work.done > this.limit) {
         this.full.add(next.kind);
         this.rest.push({ kind: next.kind, from: next.skip });
         return this.done();
@@ -112,6 +121,13 @@ export class Turn {
     this.finish(this.current);
     this.current = undefined;
     return this.done();
+  }
+
+  /** Once the budget is spent, each round goes on from another kind of what is left. */
+  private turnQueue(): void {
+    this.limit = this.goal.work.done + this.pass.work * IN_TURN;
+    const left = Map.groupBy(this.queue.slice(this.at), ({ kind }) => kind);
+    this.queue = [...this.queue.slice(0, this.at), ...inTurn([...left.values()], this.pass.now).flat()];
   }
 
   private done(): false {

@@ -1,11 +1,12 @@
 import type { LabelSelector } from "../../core/requirements.ts";
 import type { Requirement } from "../../core/resources.ts";
 import { order } from "./order.ts";
+import { IN_TURN, inTurn, sharers } from "./rounds.ts";
 import type { PendingPod, PodNeeds, TenantWorld, World } from "./world.ts";
 
 /** Requirements and values a pod may have before they are weighed: more than ordinary pods ever have. */
 const FREE = 64;
-/** How much beyond that is made ready in one plan, by all tenants together; about a second's worth. */
+/** How much beyond that is made ready in one plan, by all tenants that want something together; about a second's worth. */
 const WEIGHT = 100_000;
 /** What a tenant may always have, however many there are. */
 const LEAST_WEIGHT = 2_000;
@@ -18,13 +19,14 @@ export interface Bounded {
 
 /**
  * Counted before anything is made of what pods say: making it ready is most of its cost. Equal pods count once. The higher
- * priority is read first, then the older; the first pod of a tenant whatever its weight.
+ * priority is read first, then the older; the first pod of a tenant whatever its weight. Half as much again is read of those
+ * that are cut off, in turn: who is read first and never placed does not keep them waiting for ever.
  */
 export function bounded(world: World): Bounded {
-  const most = Math.max(LEAST_WEIGHT, Math.floor(WEIGHT / Math.max(1, world.tenants.length)));
+  const most = Math.max(LEAST_WEIGHT, Math.floor(WEIGHT / sharers(world.tenants)));
   const rest: Bounded["rest"][number][] = [];
   const tenants = world.tenants.map((tenant) => {
-    const late = beyond(tenant, most);
+    const late = beyond(tenant, most, world.now);
     if (late.size === 0) return tenant;
     rest.push({ tenant: tenant.tenant, pods: [...late].map((pod) => pod.key).sort(order) });
     return { ...tenant, pods: tenant.pods.filter((pod) => !late.has(pod)) };
@@ -32,7 +34,7 @@ export function bounded(world: World): Bounded {
   return rest.length === 0 ? { world, rest } : { world: { ...world, tenants }, rest };
 }
 
-function beyond({ pods }: TenantWorld, most: number): ReadonlySet<PendingPod> {
+function beyond({ pods }: TenantWorld, most: number, now: number | undefined): ReadonlySet<PendingPod> {
   const weights = new Map<PodNeeds, number>();
   const heavy: PendingPod[] = [];
   let all = 0;
@@ -45,28 +47,26 @@ function beyond({ pods }: TenantWorld, most: number): ReadonlySet<PendingPod> {
     }
     if (weight > 0) heavy.push(pod);
   }
-  const late = new Set<PendingPod>();
-  if (all <= most) return late;
-  const seen = new Map<PodNeeds, boolean>();
+  if (all <= most) return new Set();
+  const needs = [...new Set(heavy.sort(byRank).map((pod) => pod.needs))];
   const texts = new Set<string>();
+  const cut = inTurn(unread(needs, most, weights, texts), now);
+  const late = new Set(unread(cut, most * IN_TURN, weights, texts));
+  return new Set(heavy.filter((pod) => late.has(pod.needs)));
+}
+
+/** What is left of a list once so much of it is read, the first whatever its weight. A text of what is large costs as well: it is made of no more than that. */
+function unread(list: readonly PodNeeds[], most: number, weights: ReadonlyMap<PodNeeds, number>, texts: Set<string>): readonly PodNeeds[] {
   let used = 0;
-  let full = false;
-  for (const pod of heavy.sort(byRank)) {
-    let fits = seen.get(pod.needs);
-    if (fits === undefined) {
-      // a text of what is large costs as well: once one is too much, those that follow it wait too
-      const text: string | undefined = full ? undefined : textOf(pod.needs);
-      fits = text !== undefined && (texts.has(text) || used === 0 || used + (weights.get(pod.needs) ?? 0) <= most);
-      full = !fits;
-      if (fits && text !== undefined && !texts.has(text)) {
-        used += weights.get(pod.needs) ?? 0;
-        texts.add(text);
-      }
-      seen.set(pod.needs, fits);
-    }
-    if (!fits) late.add(pod);
+  for (const [nth, needs] of list.entries()) {
+    const text = textOf(needs);
+    if (texts.has(text)) continue;
+    const weight = weights.get(needs) ?? 0;
+    if (used > 0 && used + weight > most) return list.slice(nth);
+    used += weight;
+    texts.add(text);
   }
-  return late;
+  return [];
 }
 
 function byRank(a: PendingPod, b: PendingPod): number {

@@ -96,6 +96,15 @@ describe("--explain", () => {
     expect(found.sheets[0]?.rows.find(([name]) => name === "tried")?.[1]).toContain("150 plans, as many as are made");
   });
 
+  test("a pod that the work budget left over says so, and when it is looked at", () => {
+    const pods = Array.from({ length: 20 }, (_, n) => ({ id: `p${n}`, cpu: 200 + n, mem: 1 }));
+    const given = { catalog: H, hosts: [{ type: "h", id: "one" }], policy: { workBudget: 1 }, pods };
+    const [left = ""] = simulate(given).outcome.leftOver;
+    const found = why(given, left);
+    expect(found.leftOver).toMatch(/work budget .* in turn, .* \([0-9]+ of them in this round\)/);
+    expect(found.sheets[0]?.rows).toEqual([["not read", found.leftOver]]);
+  });
+
   test("a server on its way out: the wait is said in seconds", () => {
     const given = { catalog: H, hosts: [{ type: "h", state: "wiping", readyInS: 240 }], pods: [{ id: "a", gpu: 8 }] };
     expect(why(given, "a").help[0]).toBe("to wait 240 s for servers on their way (policy.waitForWipeS)");

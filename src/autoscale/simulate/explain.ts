@@ -1,5 +1,5 @@
 import { LABEL_INSTANCE_TYPE } from "../../core/names.ts";
-import { plan, type World } from "../plan/index.ts";
+import { LEFT_OVER, plan, type World } from "../plan/index.ts";
 import { carriedOut } from "./aftermath.ts";
 import { type Help, NO_HELP, whatHelps } from "./help.ts";
 import type { Sheet } from "./print.ts";
@@ -13,6 +13,8 @@ export interface Explanation {
   readonly placed?: readonly string[];
   readonly gates?: readonly string[];
   readonly reason?: string;
+  /** Why it was not looked at, and when it is. */
+  readonly leftOver?: string;
   /** Changes after which it would be placed, tried out; the smallest first. */
   readonly help: readonly string[];
   /** How many plans were made to find it, where no more are made and there may be other changes. */
@@ -53,6 +55,7 @@ export function explained(run: Simulation, name: string): Explanation {
     one.pods.filter((pod) => keys.has(`${one.tenant}/${pod.key}`)).flatMap((pod) => pod.gates ?? []),
   );
   const refusal = planned.refusals.find((one) => mine(one.tenant, one.pods).length > 0);
+  const leftOver = (planned.rest ?? []).find((one) => mine(one.tenant, one.pods).length > 0);
   const waiting = new Set(planned.refusals.flatMap((one) => mine(one.tenant, one.pods).map((pod) => `${one.tenant}/${pod}`)));
   const isWaiting = waiting.size > 0 || gates.length > 0;
   const { changes: help, tried, spent }: Help = isWaiting ? whatHelps(world, waiting.size > 0 ? waiting : keys) : NO_HELP;
@@ -61,6 +64,7 @@ export function explained(run: Simulation, name: string): Explanation {
     ...(placed.length + running.length > 0 ? { placed: [...placed, ...running] } : {}),
     ...(gates.length > 0 ? { gates: [...new Set(gates)] } : {}),
     ...(refusal ? { reason: refusal.reason } : {}),
+    ...(leftOver ? { leftOver: `${LEFT_OVER} (${leftOver.pods.length} of them in this round)` } : {}),
     ...(spent ? { spent: tried } : {}),
     help: help.length > 0 || refusal?.hint === undefined ? help : [refusal.hint],
     classes: waiting.size > 0 ? classesOf(carriedOut(world, { plan: planned }), waiting) : [],
@@ -101,6 +105,7 @@ function withSheets(found: Omit<Explanation, "sheets">): Explanation {
     ["placed", (found.placed ?? []).join(", ")],
     ["gated", found.gates ? `it waits for its scheduling gates: ${found.gates.join(", ")}` : ""],
     ["waits", found.reason ?? ""],
+    ["not read", found.leftOver ?? ""],
     ["would help", smallest ?? (found.reason === undefined ? "" : "nothing that was tried")],
     ...others.slice(0, 4).map((one): [string, string] => ["or", one]),
     ["tried", found.spent === undefined ? "" : `${found.spent} plans, as many as are made: there may be other changes that help`],
