@@ -118,7 +118,7 @@ async function live(name: string, [creating, deleting]: readonly [string?, strin
   return `${first}, then ${second}: answered after ${(tookMs / 1000).toFixed(1)} s${sleeps ? ", slept" : ""}, gone`;
 }
 
-/** Says what was struck at this step: where there is nothing of one fault's, another's turn comes. */
+/** Says what was struck at this step: the fault that hit least has its turn, or where it finds nothing the next. */
 async function strike(name: string, steps: Steps, step: string | undefined): Promise<string> {
   if (step === undefined) return "nothing";
   await eventually(
@@ -130,9 +130,7 @@ async function strike(name: string, steps: Steps, step: string | undefined): Pro
     10,
   );
   await systemClock.sleep(random() * WITHIN_MS);
-  for (let left = [...names]; left.length > 0; ) {
-    const fault = pick(left);
-    left = left.filter((one) => one !== fault);
+  for (const fault of names.toSorted((a, b) => (hits.faults[a] ?? 0) - (hits.faults[b] ?? 0))) {
     if (!FAULTS[fault]) throw new Error(`there is no fault ${fault}`);
     if (!(await FAULTS[fault]())) continue;
     countOne(hits.faults, fault);
