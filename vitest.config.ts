@@ -1,11 +1,18 @@
 import { defineConfig } from "vitest/config";
 
-/** Files about control planes of tenants, machines and a guest: each waits more than it works, and has ports and users of its own, so two run at once. */
-const TENANTS = [
+/** Each of these files waits more than it works, and has ports, users and namespaces of its own, so two run at once. */
+const PAIRED = [
+  "autoscale",
   "backup",
+  "boot-disk",
+  "boot-files",
+  "boot-matrix",
+  "cli",
   "datastore",
+  "doctor-boot",
   "gateway",
   "hibernate",
+  "host",
   "machine",
   "node-road",
   "swap-guest",
@@ -33,7 +40,7 @@ export default defineConfig({
         test: {
           name: "flow",
           include: ["test/flow/**/*.test.ts"],
-          exclude: TENANTS,
+          exclude: PAIRED,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
@@ -42,8 +49,8 @@ export default defineConfig({
       },
       {
         test: {
-          name: "tenants",
-          include: TENANTS,
+          name: "paired",
+          include: PAIRED,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 2 },
