@@ -90,6 +90,11 @@ export async function nodeConfig(
   return configOf(server, ca, user, serverName);
 }
 
+/** Which key has signed a service account's token. */
+export function keyOfToken(token: string): string {
+  return String((JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()) as { kid: string }).kid);
+}
+
 export async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
 }
@@ -116,6 +121,22 @@ export async function submit(kube: Kube, name: string, text: string, use: "clien
     },
   });
   return name;
+}
+
+/** A node's first certificate, by its token. */
+export async function firstCertificate(
+  credential: JoinCredential,
+  keys: webcrypto.CryptoKeyPair,
+  people: Kube,
+): Promise<CertificateSigningRequest> {
+  const token = tokenKube(credential);
+  const name = await submit(token, `first-${credential.nodeName}`, await pem(keys, credential.nodeName));
+  await token.close();
+  return eventually("it is signed", async () => {
+    const csr = await people.get(CSR, name);
+    if (!csr?.status?.certificate) throw new Error(JSON.stringify(csr?.status));
+    return csr;
+  });
 }
 
 export function decisionOf(csr: CertificateSigningRequest): string {
