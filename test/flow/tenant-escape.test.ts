@@ -194,7 +194,7 @@ describe.skipIf(!isRoot)("a tenant's administrator who tries to leave", () => {
     const admin = { "client-certificate-data": own("client-certificate-data"), "client-key-data": own("client-key-data") };
     // he approves for himself what he likes, and his own control plane signs it
     const keys = await newKeys();
-    await submit(people, "umbrellas-node", await pem(keys, "umbrella-1"));
+    await submit(people, "umbrellas-node", await pem(keys, "umbrella-1"), "other");
     await people.patch(
       CSR,
       "umbrellas-node",

@@ -109,15 +109,22 @@ export async function pem(keys: webcrypto.CryptoKeyPair, nodeName: string, names
   return `${request.toString("pem")}\n`;
 }
 
-export async function submit(kube: Kube, name: string, text: string, use: "client" | "serving" = "client"): Promise<string> {
+/** `other`: signed for whom a tenant's people approve it; the daemon decides of nodes' alone. */
+const SIGNERS = {
+  client: "kubernetes.io/kube-apiserver-client-kubelet",
+  serving: "kubernetes.io/kubelet-serving",
+  other: "kubernetes.io/kube-apiserver-client",
+} as const;
+
+export async function submit(kube: Kube, name: string, text: string, use: keyof typeof SIGNERS = "client"): Promise<string> {
   await kube.create(CSR, {
     apiVersion: "certificates.k8s.io/v1",
     kind: "CertificateSigningRequest",
     metadata: { name },
     spec: {
       request: Buffer.from(text).toString("base64"),
-      signerName: use === "client" ? "kubernetes.io/kube-apiserver-client-kubelet" : "kubernetes.io/kubelet-serving",
-      usages: ["digital signature", use === "client" ? "client auth" : "server auth"],
+      signerName: SIGNERS[use],
+      usages: ["digital signature", use === "serving" ? "server auth" : "client auth"],
     },
   });
   return name;
