@@ -1,8 +1,13 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import type { Supervisor } from "../supervise/index.ts";
 import { chooseUser, type Isolation } from "./isolation.ts";
 import { cellPlace, openPlace } from "./place.ts";
 import { childSpecs, processRuntime } from "./process.ts";
+import { writeControlPlane } from "./process-files.ts";
 import type { ControlPlane } from "./runtime.ts";
 
 const PLANE: ControlPlane = {
@@ -99,6 +104,27 @@ describe("in a cell", () => {
     expect(command).toContain("--egress-selector-config-file=/tenant/config/egress.yaml");
     for (const probe of [ready, awake]) expect(probe).toMatchObject({ http: { socketPath: "/data/tenants/u/door/api.sock" } });
     expect(specs[0].env).toMatchObject({ GOMAXPROCS: "2" });
+  });
+
+  test("webhooks by URL leave by the gateway's socket as pods and nodes do, and etcd alone is dialled directly", async () => {
+    const home = mkdtempSync(join(tmpdir(), "iw-"));
+    const pairs = ["ca", "apiserver", "kubelet-client", "front-proxy", "controller-manager", "scheduler", "etcd", "daemon"];
+    const bundle = Object.fromEntries(pairs.flatMap((name) => [`${name}.crt`, `${name}.key`]).map((file) => [file, file]));
+    try {
+      await writeControlPlane(home, { ...isolated, bundle }, place);
+      const connection = { proxyProtocol: "HTTPConnect", transport: { uds: { udsName: "/run/egress/egress.sock" } } };
+      expect(parse(readFileSync(join(home, "config", "egress.yaml"), "utf8"))).toEqual({
+        apiVersion: "apiserver.k8s.io/v1beta1",
+        kind: "EgressSelectorConfiguration",
+        egressSelections: [
+          { name: "cluster", connection },
+          { name: "controlplane", connection },
+          { name: "etcd", connection: { proxyProtocol: "Direct" } },
+        ],
+      });
+    } finally {
+      rmSync(home, { recursive: true, force: true });
+    }
   });
 
   test("the daemon asks it through its door, where nobody else comes; one in no cell by its port", () => {

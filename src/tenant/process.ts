@@ -101,7 +101,13 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
     wake: async (id) => supervisor.wakeCell(inCell(id)),
     cell: async (id) => (isolation ? supervisor.cell(cellName(id)) : undefined),
 
-    refresh: write,
+    async refresh(plane) {
+      await write(plane);
+      if (!isolation || !(await sleeps(plane.id))) return;
+      const { home, place } = placeOf(plane);
+      // what has read another content as it started ends here, out of its sleep, and starts when it is woken
+      for (const spec of childSpecs(plane, place, home, isolation)) await supervisor.ensure(spec);
+    },
 
     dial: (plane) => placeOf(plane).place.dial,
 

@@ -62,7 +62,10 @@ export interface Runtime {
   wake(id: string): Promise<Woken>;
   /** Whether it sleeps, and what it takes; undefined when there is none, or it is in no cell. */
   cell(id: string): Promise<CellStatus | undefined>;
-  /** Brings its files up to date and starts nothing: for one that sleeps, whose certificates end while it does. */
+  /**
+   * Brings its files up to date and starts nothing: for one that sleeps, whose certificates end while it does. What reads them as it
+   * starts alone is started when it is woken.
+   */
   refresh(plane: ControlPlane): Promise<void>;
   dial(plane: ControlPlane): Dial;
   /** What of it ended by itself not long ago and runs again, with its last words. */

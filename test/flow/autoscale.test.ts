@@ -6,20 +6,29 @@ import { condition } from "../../src/core/conditions.ts";
 import {
   type Kind,
   MACHINE,
-  MACHINE_CLASS,
   type Machine,
   NODE_CLAIM,
   NODE_POOL,
   type NodeClaim,
-  OS_IMAGE,
   type Resource,
   VIRTUAL_CLUSTER,
 } from "../../src/core/resources.ts";
 import { connectKube, EVENT, eventRecorder, type Kube, NODE, PDB, POD, SERVICE_ACCOUNT } from "../../src/kube/index.ts";
 import { heldSeconds, keepGivenBack } from "../../src/tenant/given-back.ts";
+import {
+  createClass,
+  createGpuPod,
+  createMachine,
+  createPool,
+  GPU,
+  releaseMachine,
+  removeAll,
+  removePools,
+  turnPhase,
+} from "./gpu-pool.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
+import { createTenant } from "./tenant-world.ts";
 
-const GPU = "nvidia.com/gpu";
 const WAIT = { timeout: 15_000, interval: 100 };
 
 /** One real apiserver is the host and, for the tenant's pods and nodes, the tenant; the test is its scheduler, kubelet and machine. */
@@ -62,21 +71,14 @@ beforeAll(async () => {
     kind: "ServiceAccount",
     metadata: { name: "default", namespace: "default" },
   });
-  const ironwright = { apiVersion: "ironwright.dev/v1alpha1" } as const;
-  await kube.create(VIRTUAL_CLUSTER, { ...ironwright, kind: "VirtualCluster", metadata: { name: "acme", namespace: "default" }, spec: {} });
-  await kube.create(OS_IMAGE, {
-    ...ironwright,
-    kind: "OSImage",
-    metadata: { name: "node" },
-    spec: { url: "http://127.0.0.1/node", sha256: "ab".repeat(32), format: "ext4+zstd", sizeBytes: 1_000_000 },
-  });
-  await kube.create(MACHINE_CLASS, { ...ironwright, kind: "MachineClass", metadata: { name: "h100" }, spec: { image: "node" } });
+  await createTenant(host, "acme");
+  await createClass(kube);
 });
 
 afterEach(async () => {
   await stopScaler();
   for (const kind of [PDB, POD, NODE] as Kind[]) await removeAll(tenantKube, kind);
-  for (const kind of [NODE_POOL, NODE_CLAIM, MACHINE] as Kind[]) await removeAll(kube, kind);
+  await removePools(kube);
   revoked = [];
 });
 
@@ -85,76 +87,13 @@ afterAll(async () => {
   await host?.stop();
 });
 
-async function removeAll(from: Kube, kind: Kind): Promise<void> {
-  for (const one of (await from.list(kind)).items) {
-    const { name, namespace, finalizers = [] } = one.metadata;
-    if (finalizers.length > 0) await from.patch(kind, name, namespace, { metadata: { finalizers: null } });
-    await from.delete(kind, name, { ...(namespace ? { namespace } : {}), gracePeriodSeconds: 0 });
-  }
-}
-
-async function pool(disruption: object = { consolidateAfter: "1s", budgets: [{ nodes: "100%" }] }, spec: object = {}): Promise<void> {
-  await kube.create(NODE_POOL, {
-    apiVersion: "karpenter.sh/v1",
-    kind: "NodePool",
-    metadata: { name: "gpu", labels: { "ironwright.dev/tenant": "default.acme" } },
-    spec: {
-      template: {
-        metadata: { labels: { tier: "gold" } },
-        spec: {
-          nodeClassRef: { group: "ironwright.dev", kind: "MachineClass", name: "h100" },
-          requirements: [],
-          taints: [{ key: "gpu", effect: "NoSchedule" }],
-          ...spec,
-        },
-      },
-      disruption,
-    },
-  });
-}
-
-/** A machine that was inspected: two GPUs. */
-async function machine(name: string): Promise<void> {
-  const made = await kube.create(MACHINE, {
-    apiVersion: "ironwright.dev/v1alpha1",
-    kind: "Machine",
-    metadata: { name },
-    spec: { bmc: { address: "redfish://127.0.0.1:1", credentialsSecret: "bmc" }, bootMAC: "52:54:00:77:00:01", erase: true },
-  });
-  const gpu = (n: number) => ({ address: `0000:0${n}:00.0`, id: "10de:2330", model: "H100", numaNode: 0 });
-  await kube.replaceStatus(MACHINE, {
-    ...made,
-    status: {
-      phase: "Available",
-      inventory: {
-        system: { manufacturer: "QEMU", product: "q35", serial: "s", uuid: "u" },
-        firmware: "uefi",
-        architecture: "x86_64",
-        cpu: { model: "c", sockets: 1, cores: 2, threads: 2 },
-        memoryBytes: 1536 * 2 ** 20,
-        disks: [
-          { path: "/dev/nvme0n1", name: "nvme0n1", serial: "d", model: "disk", sizeBytes: 8 * 2 ** 30, rotational: false, signatures: [] },
-        ],
-        nics: [],
-        gpus: [gpu(1), gpu(2)],
-      },
-    },
-  });
-}
-
-const phase = (name: string, next: NonNullable<Machine["status"]>["phase"]) =>
-  kube.patch(MACHINE, name, undefined, { status: { phase: next } }, { subresource: "status" });
+const pool = (disruption?: object, spec?: object) => createPool(kube, disruption, spec);
+const machine = (name: string) => createMachine(kube, name);
+const phase = (name: string, next: NonNullable<Machine["status"]>["phase"]) => turnPhase(kube, name, next);
+const release = (name: string) => releaseMachine(kube, name);
 
 async function gpuPod(name: string, gpus: number): Promise<void> {
-  await tenantKube.create(POD, {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { name, namespace: "default", labels: { app: name } },
-    spec: {
-      containers: [{ name: "c", image: "x", resources: { requests: { cpu: "1" }, limits: { [GPU]: String(gpus) } } }],
-      tolerations: [{ key: "gpu", operator: "Exists" }],
-    },
-  });
+  await createGpuPod(tenantKube, name, gpus);
   const unschedulable = { type: "PodScheduled", status: "False", reason: "Unschedulable", message: "0/0 nodes are available" };
   await tenantKube.patch(POD, name, "default", { status: { conditions: [unschedulable] } }, { subresource: "status" });
 }
@@ -217,13 +156,6 @@ async function eventsOf(object: string): Promise<string[]> {
 
 async function gone<T extends Resource>(kind: Kind<T>): Promise<void> {
   await vi.waitFor(async () => expect((await kube.list(kind)).items).toEqual([]), WAIT);
-}
-
-/** The machine's part of a release. */
-async function release(name: string): Promise<void> {
-  await phase(name, "Releasing");
-  await kube.patch(MACHINE, name, undefined, { spec: { claimRef: null } });
-  await phase(name, "Available");
 }
 
 describe("from a pending pod to a claim on a machine, and back", () => {

@@ -20,6 +20,7 @@ import {
   configOf,
   controllerOf,
   createTenant,
+  firstCertificate,
   kubeconfigText,
   kubeOfPeople,
   newKeys,
@@ -114,57 +115,71 @@ describe.skipIf(!isRoot)("a tenant's administrator who tries to leave", () => {
     const said = await Promise.all(byWebhook.map((_, at) => tryHook(at)));
     for (const [at, [what, address, port]] of byWebhook.entries()) {
       expect(said[at], what).toContain(`egress.sock while dialing ${address}:${port}, code 403`);
+      await isLogged(`a webhook: ${what}`, 0, `${address}:${port}`, () => tryHook(at));
     }
     await people.raw("DELETE", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/out");
 
-    // a Node and its Pod's logs; whose address and port they have is the tenant's to write
+    // a Node, its Pod and a Service; whose address and port they have is the tenant's to write
     await Promise.all(everywhere.map(([, address, port], at) => forgeNode(`liar-${at}`, address, port)));
-    const roads = everywhere.flatMap(([what, address, port], at) => {
-      const by = (path: string) => ({ what: `${what} at ${address}: ${path}`, path });
-      return [
-        by(`/api/v1/namespaces/default/pods/liar-${at}/log`),
-        by(`/api/v1/nodes/https:liar-${at}:${port}/proxy/pods`),
-        by(`/api/v1/namespaces/default/pods/https:liar-${at}:${port}/proxy/`),
-        // upstream writes no endpoints of other addresses than these
-        ...(address.startsWith("10.") ? [by(`/api/v1/namespaces/default/services/https:liar-${at}:https/proxy/`)] : []),
-      ];
-    });
+    const aims = everywhere.map(([what, address, port], at) => ({ what, address, port, at, target: `${address}:${port}` }));
+    const [routed, special] = [
+      aims.filter(({ address }) => address.startsWith("10.")),
+      aims.filter(({ address }) => !address.startsWith("10.")),
+    ];
     await eventually("Services have their endpoints", async () => {
-      for (const [at, [, address]] of everywhere.entries()) {
-        if (!address.startsWith("10.")) continue;
+      for (const { at } of routed) {
         const { subsets } = (await people.raw("GET", `/api/v1/namespaces/default/endpoints/liar-${at}`)) as { subsets?: unknown[] };
         expect(subsets?.length).toBe(1);
       }
     });
-    const asked = await Promise.all(roads.map(async ({ what, path }) => ({ what, answer: await failure(people.raw("GET", path)) })));
-    for (const { what, answer } of asked) {
-      // upstream itself turns away what is loopback or link-local, by some of these roads
-      expect(answer, what).toMatch(/code 403|address not allowed|not allowed/);
-      expect(answer, what).not.toMatch(/answered|connection refused|i\/o timeout|EOF|certificate signed/);
+    // upstream lets nobody write endpoints of the others
+    for (const { what, address, port } of special) {
+      const answer = await failure(people.raw("POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice(address, port)));
+      expect(answer, what).toMatch(/may not be in the (loopback|link-local) range/);
+    }
+    type Aim = (typeof aims)[number];
+    const roads: readonly [road: string, to: readonly Aim[], path: (aim: Aim) => string][] = [
+      ["a node", aims, ({ at, port }) => `/api/v1/nodes/https:liar-${at}:${port}/proxy/pods`],
+      ["a pod's log", aims, ({ at }) => `/api/v1/namespaces/default/pods/liar-${at}/log`],
+      ["a pod", aims, ({ at, port }) => `/api/v1/namespaces/default/pods/https:liar-${at}:${port}/proxy/`],
+      ["a service", routed, ({ at }) => `/api/v1/namespaces/default/services/https:liar-${at}:https/proxy/`],
+    ];
+    for (const [road, to, path] of roads) {
+      const since = gatewayLog().length;
+      const asked = await Promise.all(to.map(async (aim) => ({ aim, answer: await failure(people.raw("GET", path(aim))) })));
+      for (const { aim, answer } of asked) {
+        // upstream itself turns away what is loopback or link-local, by some of these roads
+        expect(answer, `${road}: ${aim.what}`).toMatch(/code 403|address not allowed|not allowed/);
+        expect(answer, `${road}: ${aim.what}`).not.toMatch(/answered|connection refused|i\/o timeout|EOF|certificate signed/);
+      }
+      const dialled = asked.filter(({ answer }) => answer.includes("code 403")).map(({ aim }) => aim);
+      expect(dialled.map(({ at }) => at)).toEqual(expect.arrayContaining(routed.map(({ at }) => at)));
+      for (const aim of dialled) await isLogged(`${road}: ${aim.what}`, since, aim.target, () => failure(people.raw("GET", path(aim))));
     }
 
-    await people.raw("POST", "/apis/apiregistration.k8s.io/v1/apiservices", apiService("liar-0", bystander.port));
-    await eventually("an APIService leads nowhere", async () => {
-      const { status } = (await people.raw("GET", "/apis/apiregistration.k8s.io/v1/apiservices/v1.out.test.dev")) as {
-        status?: { conditions?: { message: string }[] };
+    const since = gatewayLog().length;
+    for (const { at, port } of routed) await people.raw("POST", APISERVICES, apiService(`out-${at}`, `liar-${at}`, port));
+    for (const { what, at, target } of routed) {
+      const look = async () => {
+        const { status } = (await people.raw("GET", `${APISERVICES}/v1.out-${at}.test.dev`)) as {
+          status?: { conditions?: { status: string; message: string }[] };
+        };
+        expect(status?.conditions?.[0]).toMatchObject({
+          status: "False",
+          message: expect.stringContaining(`egress.sock while dialing ${target}, code 403`),
+        });
       };
-      expect(status?.conditions?.[0]?.message).toMatch(
-        /none of the tenant's nodes gives a way|not an address|403|is a |cannot find endpoint/,
-      );
-    });
-    await people.raw("DELETE", "/apis/apiregistration.k8s.io/v1/apiservices/v1.out.test.dev");
+      await eventually(`an APIService leads nowhere: ${what}`, look);
+      await isLogged(`an APIService: ${what}`, since, target, look);
+      await people.raw("DELETE", `${APISERVICES}/v1.out-${at}.test.dev`);
+    }
 
     expect([bystander.seen(), redis.seen(), world.seen()]).toEqual([0, 0, 0]);
     expect(await trafficOf(UMBRELLA.name)).toMatchObject({ people: before.people, nodes: { accepted: before.nodes.accepted } });
     const mine = await trafficOf(ACME.name);
     expect(mine.egress.refused).toEqual({ "not allowed": expect.any(Number) });
     expect(mine.egress.refused["not allowed"]).toBeGreaterThanOrEqual(byWebhook.length + everywhere.length);
-    const log = readFileSync(join(host.dir, "logs", "tenants-gateway.log"), "utf8").split("\n");
-    for (const [what, address, port] of byWebhook) {
-      const line = log.find((one) => one.includes("egress refused") && one.includes(`"target":"${address}:${port}"`));
-      expect(line, `${what} ${address}:${port}`).toContain('"tenant":"default.acme"');
-    }
-    expect(log.filter((line) => line.includes("egress: no way to it"))).toEqual([]);
+    expect(gatewayLog().filter((line) => line.includes("egress: no way to it"))).toEqual([]);
   });
 
   test("is nobody at the other tenant: not with his certificate, not as a node, not with what his own authority signed", async () => {
@@ -179,7 +194,7 @@ describe.skipIf(!isRoot)("a tenant's administrator who tries to leave", () => {
     const admin = { "client-certificate-data": own("client-certificate-data"), "client-key-data": own("client-key-data") };
     // he approves for himself what he likes, and his own control plane signs it
     const keys = await newKeys();
-    await submit(people, "umbrellas-node", await pem(keys, "umbrella-1"));
+    await submit(people, "umbrellas-node", await pem(keys, "umbrella-1"), "other");
     await people.patch(
       CSR,
       "umbrellas-node",
@@ -301,14 +316,7 @@ describe.skipIf(!isRoot)("a tenant that slept while the rules changed", () => {
   /** A node's first certificate by its token, and a kubeconfig that is for outside the host. */
   async function joined(credential: JoinCredential, nodeName: string): Promise<string> {
     const keys = await newKeys();
-    const token = tokenKube(credential);
-    const name = await submit(token, `first-${nodeName}`, await pem(keys, nodeName));
-    await token.close();
-    const csr = await eventually("it is signed", async () => {
-      const found = await people.get(CSR, name);
-      if (!found?.status?.certificate) throw new Error(JSON.stringify(found?.status));
-      return found;
-    });
+    const csr = await firstCertificate(credential, keys, people);
     const server = credential.server.replace("127.0.0.1", world.host);
     const text = JSON.stringify(await nodeConfig({ server, ca: credential.ca }, csr, keys, "localhost"));
     const kube = connectKube(text);
@@ -406,14 +414,28 @@ async function forgeNode(name: string, address: string, port: number): Promise<v
   });
 }
 
-/** An API behind a Service, whose address the apiserver dials. */
-function apiService(service: string, port: number): object {
+/** Where a Service leads, written by hand. */
+function slice(address: string, port: number): object {
+  return {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: { name: "by-hand", labels: { "kubernetes.io/service-name": "by-hand" } },
+    addressType: "IPv4",
+    endpoints: [{ addresses: [address] }],
+    ports: [{ name: "https", port }],
+  };
+}
+
+const APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices";
+
+/** An API behind a Service, whose endpoints the apiserver dials. */
+function apiService(name: string, service: string, port: number): object {
   return {
     apiVersion: "apiregistration.k8s.io/v1",
     kind: "APIService",
-    metadata: { name: "v1.out.test.dev" },
+    metadata: { name: `v1.${name}.test.dev` },
     spec: {
-      group: "out.test.dev",
+      group: `${name}.test.dev`,
       version: "v1",
       groupPriorityMinimum: 100,
       versionPriority: 100,
@@ -421,6 +443,23 @@ function apiService(service: string, port: number): object {
       service: { name: service, namespace: "default", port },
     },
   };
+}
+
+function gatewayLog(): readonly string[] {
+  return readFileSync(join(host.dir, "logs", "tenants-gateway.log"), "utf8")
+    .trimEnd()
+    .split("\n");
+}
+
+/** A tenant has no more than some lines a second there: what has none yet is tried again. */
+async function isLogged(what: string, since: number, target: string, tryAgain: () => Promise<unknown>): Promise<void> {
+  await eventually(`${what} is in the gateway's log`, async () => {
+    const line = gatewayLog()
+      .slice(since)
+      .find((one) => one.includes("egress refused") && one.includes(`"target":"${target}"`));
+    if (!line) await tryAgain();
+    expect(line).toContain('"tenant":"default.acme"');
+  });
 }
 
 async function failure(call: Promise<unknown>): Promise<string> {

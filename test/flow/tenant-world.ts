@@ -90,6 +90,11 @@ export async function nodeConfig(
   return configOf(server, ca, user, serverName);
 }
 
+/** Which key has signed a service account's token. */
+export function keyOfToken(token: string): string {
+  return String((JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()) as { kid: string }).kid);
+}
+
 export async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
 }
@@ -104,18 +109,41 @@ export async function pem(keys: webcrypto.CryptoKeyPair, nodeName: string, names
   return `${request.toString("pem")}\n`;
 }
 
-export async function submit(kube: Kube, name: string, text: string, use: "client" | "serving" = "client"): Promise<string> {
+/** `other`: signed for whom a tenant's people approve it; the daemon decides of nodes' alone. */
+const SIGNERS = {
+  client: "kubernetes.io/kube-apiserver-client-kubelet",
+  serving: "kubernetes.io/kubelet-serving",
+  other: "kubernetes.io/kube-apiserver-client",
+} as const;
+
+export async function submit(kube: Kube, name: string, text: string, use: keyof typeof SIGNERS = "client"): Promise<string> {
   await kube.create(CSR, {
     apiVersion: "certificates.k8s.io/v1",
     kind: "CertificateSigningRequest",
     metadata: { name },
     spec: {
       request: Buffer.from(text).toString("base64"),
-      signerName: use === "client" ? "kubernetes.io/kube-apiserver-client-kubelet" : "kubernetes.io/kubelet-serving",
-      usages: ["digital signature", use === "client" ? "client auth" : "server auth"],
+      signerName: SIGNERS[use],
+      usages: ["digital signature", use === "serving" ? "server auth" : "client auth"],
     },
   });
   return name;
+}
+
+/** A node's first certificate, by its token. */
+export async function firstCertificate(
+  credential: JoinCredential,
+  keys: webcrypto.CryptoKeyPair,
+  people: Kube,
+): Promise<CertificateSigningRequest> {
+  const token = tokenKube(credential);
+  const name = await submit(token, `first-${credential.nodeName}`, await pem(keys, credential.nodeName));
+  await token.close();
+  return eventually("it is signed", async () => {
+    const csr = await people.get(CSR, name);
+    if (!csr?.status?.certificate) throw new Error(JSON.stringify(csr?.status));
+    return csr;
+  });
 }
 
 export function decisionOf(csr: CertificateSigningRequest): string {
