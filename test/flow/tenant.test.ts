@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import type { JsonGeneralName } from "@peculiar/x509";
@@ -19,6 +19,7 @@ import {
 } from "../../src/kube/index.ts";
 import { encode } from "../../src/tenant/etcd-grpc.ts";
 import type { JoinCredential, TenantController } from "../../src/tenant/index.ts";
+import { runningProcesses } from "../processes.ts";
 import { etcdCall } from "./etcd-grpc.ts";
 import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
@@ -26,7 +27,6 @@ import {
   anonymousConfig,
   bundleOf,
   cellsOf,
-  commandOf,
   controllerOf,
   createTenant,
   decisionOf,
@@ -369,7 +369,7 @@ describe("a deleted VirtualCluster", () => {
     await gone(ACME.name);
     expect(tenants.list()).not.toContainEqual(ACME);
     expect((await host.supervisor.list()).filter((child) => child.name.includes(uid))).toEqual([]);
-    expect(readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && commandOf(pid).includes(uid))).toEqual([]);
+    expect(runningProcesses().filter(({ command }) => command.includes(uid))).toEqual([]);
     for (const place of ["tenants", "gateway-keys"]) expect(existsSync(join(host.dir, place, uid)), place).toBe(false);
     const secrets = await host.kube.list(SECRET, { namespace: "default" });
     expect(secrets.items.filter((one) => one.metadata.name.startsWith("acme-"))).toEqual([]);

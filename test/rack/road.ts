@@ -6,6 +6,7 @@ import { parseAllDocuments } from "yaml";
 import { condition } from "../../src/core/conditions.ts";
 import { type Kind, MACHINE, type Machine, NODE_CLAIM, type Resource, VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
 import { CONFIG_MAP, connectKube, type Kube, NODE, POD, type Pod, SECRET } from "../../src/kube/index.ts";
+import { runningProcesses } from "../processes.ts";
 import { untoldOf } from "./described.ts";
 import { fileHolds } from "./disk.ts";
 import type { Stage } from "./stage.ts";
@@ -187,8 +188,8 @@ export async function deleteTenant(stage: Stage, show: Show, signal: AbortSignal
     if (existsSync(files)) throw new Error(`${files} is still there`);
     const secrets = (await stage.host().list(SECRET, { namespace: "default" })).items.filter((one) => one.metadata.name.startsWith("acme"));
     if (secrets.length > 0) throw new Error(`Secrets left: ${secrets.map((one) => one.metadata.name).join(", ")}`);
-    const processes = spawnSync("pgrep", ["-f", uid], { encoding: "utf8" }).stdout.trim();
-    if (processes) throw new Error(`processes of acme are still there: ${processes}`);
+    const processes = runningProcesses().filter(({ command }) => command.includes(uid));
+    if (processes.length > 0) throw new Error(`processes of acme are still there: ${processes.map(({ command }) => command).join("\n")}`);
   });
 }
 
