@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 /** A running process and its command line, the words apart by spaces. */
 export interface Process {
   readonly pid: number;
+  readonly parent: number;
   readonly command: string;
 }
 
@@ -10,15 +11,18 @@ export interface Process {
 export function runningProcesses(): readonly Process[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
-    .map((pid) => ({ pid: Number(pid), command: commandOf(pid) }))
+    .flatMap((name) => processOf(Number(name)) ?? [])
     .filter(({ command }) => command !== "");
 }
 
-function commandOf(pid: string): string {
+/** Undefined when it is gone. */
+export function processOf(pid: number): Process | undefined {
   try {
+    const parent = /^PPid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     // proc_pid_cmdline(5): each word ends with a zero, and a title is padded with them
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+    const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+    return { pid, parent: Number(parent), command };
   } catch {
-    return ""; // it ended meanwhile
+    return undefined;
   }
 }
