@@ -29,33 +29,36 @@ const TEST_PACKAGES = {
   procps: "the list of processes, to see that none is left",
 };
 
-const POLICY = "/usr/sbin/policy-rc.d";
 const POLICY_MARK = "# put here by Ironwright's set-up while it installs packages";
 
-/** @param {import("./context.mjs").Context} ctx */
-export async function run(ctx) {
-  await removeOwnPolicy(ctx);
+/**
+ * @param {import("./context.mjs").Context} ctx
+ * @param {string} policy the file that packages ask before they start anything
+ */
+export async function run(ctx, policy = "/usr/sbin/policy-rc.d") {
+  await allowStarts(ctx, policy); // a set-up that was killed left its own
   const names = Object.keys(ctx.purpose === "demo" ? PACKAGES : { ...PACKAGES, ...TEST_PACKAGES });
   const missing = await notInstalled(ctx, names);
   if (missing.length === 0) return;
   ctx.log(`  Debian packages to install: ${missing.join(" ")}`);
   if (!existsSync("/usr/bin/apt-get"))
     throw new SetupError("this is no Debian: packages are missing", `install ${missing.join(" ")} by your own means`);
-  await ctx.step(`Debian packages (${missing.length})`, (progress) => install(ctx, missing, progress));
+  await ctx.step(`Debian packages (${missing.length})`, (progress) => install(ctx, missing, policy, progress));
 }
 
 /**
  * @param {import("./context.mjs").Context} ctx
  * @param {readonly string[]} missing
+ * @param {string} policy
  * @param {import("./context.mjs").Progress} progress
  */
-async function install(ctx, missing, progress) {
+async function install(ctx, missing, policy, progress) {
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   const mend = `sudo apt-get update && sudo apt-get install --no-install-recommends ${missing.join(" ")}`;
   const options = { root: true, env, onLine: progress };
   const apt = () =>
     ctx.run("apt-get", ["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", ...missing], options);
-  await forbidStarts(ctx);
+  await forbidStarts(ctx, policy);
   try {
     await apt().catch(async () => {
       // package lists that are absent or outdated name files that are no longer served
@@ -65,7 +68,7 @@ async function install(ctx, missing, progress) {
   } catch (error) {
     throw new SetupError(`Debian packages cannot be installed: ${error instanceof Error ? error.message : error}`, mend);
   } finally {
-    await removeOwnPolicy(ctx);
+    await allowStarts(ctx, policy);
   }
   const still = await notInstalled(ctx, missing);
   if (still.length > 0) throw new SetupError(`apt-get did not install ${still.join(" ")}`, mend);
@@ -88,15 +91,28 @@ async function notInstalled(ctx, names) {
 }
 
 /**
- * Packages start what they bring unless this file says no; one that is already there is its owner's.
+ * Packages start what they bring unless this file says no. One that is there already may say yes: it lies aside meanwhile.
  * @param {import("./context.mjs").Context} ctx
+ * @param {string} policy
  */
-async function forbidStarts(ctx) {
-  if (existsSync(POLICY)) return;
-  await ctx.run("sh", ["-c", `cat > ${POLICY} && chmod 755 ${POLICY}`], { root: true, input: `#!/bin/sh\n${POLICY_MARK}\nexit 101\n` });
+async function forbidStarts(ctx, policy) {
+  const script = 'rm -f "$2"; if [ -e "$1" ]; then cp -a "$1" "$2"; fi; cat > "$1.new"; chmod 755 "$1.new"; mv "$1.new" "$1"';
+  const input = `#!/bin/sh\n${POLICY_MARK}\nexit 101\n`;
+  await ctx.run("sh", ["-ec", script, "sh", policy, asideOf(policy)], { root: true, input });
 }
 
-/** @param {import("./context.mjs").Context} ctx */
-async function removeOwnPolicy(ctx) {
-  if (existsSync(POLICY) && readFileSync(POLICY, "utf8").includes(POLICY_MARK)) await ctx.run("rm", ["-f", POLICY], { root: true });
+/**
+ * As it was before {@link forbidStarts}.
+ * @param {import("./context.mjs").Context} ctx
+ * @param {string} policy
+ */
+async function allowStarts(ctx, policy) {
+  if (!existsSync(policy) || !readFileSync(policy, "utf8").includes(POLICY_MARK)) return;
+  const script = 'if [ -e "$2" ]; then mv "$2" "$1"; else rm "$1"; fi';
+  await ctx.run("sh", ["-ec", script, "sh", policy, asideOf(policy)], { root: true });
+}
+
+/** @param {string} policy */
+function asideOf(policy) {
+  return `${policy}.ironwright-aside`;
 }

@@ -7,7 +7,10 @@ const benches: Readonly<Record<string, { readonly file: string; readonly says: s
     file: "plan/main.ts",
     says: "the planner beside Karpenter's, on the same pods; a whole fleet in one plan; plans against the optimum",
   },
-  demo: { file: "../rack/demo.ts", says: "both roads on the virtual rack; the timeline of the first server as JSON" },
+  demo: {
+    file: "../rack/demo.ts",
+    says: "both roads on the virtual rack; as JSON the steps, and of each server its history and how long its pod took",
+  },
   boot: { file: "boot.ts", says: "DHCP, TFTP and HTTP of the boot plane beside the servers people use today" },
   tenants: {
     file: "tenants/main.ts",
@@ -23,7 +26,7 @@ if (!bench) {
   process.exitCode = 2;
 } else {
   // it cleans up after itself
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => {});
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
   const program = fileURLToPath(new URL(bench.file, import.meta.url));
   process.exitCode = spawnSync(process.execPath, ["--expose-gc", program, ...options], { stdio: "inherit" }).status ?? 1;
 }

@@ -151,14 +151,6 @@ export function decisionOf(csr: CertificateSigningRequest): string {
   return `${last?.type} ${last?.reason}`;
 }
 
-export function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-  } catch {
-    return "";
-  }
-}
-
 /** A controller of tenants over a test's host control plane. */
 export function controllerOf(
   host: Pick<HostControlPlane, "kube" | "supervisor" | "artifacts" | "dir" | "log">,

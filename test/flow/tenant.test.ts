@@ -1,4 +1,3 @@
-import { readdirSync } from "node:fs";
 import { connect } from "node:net";
 import type { JsonGeneralName } from "@peculiar/x509";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -19,6 +18,7 @@ import {
 import { encode } from "../../src/tenant/etcd-grpc.ts";
 import type { JoinCredential, TenantController } from "../../src/tenant/index.ts";
 import { rangeOf } from "../../src/tenant/shard.ts";
+import { runningProcesses } from "../processes.ts";
 import { etcdCall } from "./etcd-grpc.ts";
 import { eventually } from "./eventually.ts";
 import { type HostControlPlane, withHost } from "./host-control-plane.ts";
@@ -27,7 +27,6 @@ import {
   anonymousConfig,
   bundleOf,
   cellsOf,
-  commandOf,
   controllerOf,
   createTenant,
   decisionOf,
@@ -438,7 +437,7 @@ async function thingsOf({ metadata: { uid = "" }, status }: VirtualCluster): Pro
     ...Object.fromEntries(own),
     "keys of etcd": sum(keys),
     "users and roles of etcd": sum(etcdUsers),
-    "processes that name it": readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && commandOf(pid).includes(uid)).length,
+    "processes that name it": runningProcesses().filter(({ command }) => command.includes(uid)).length,
   };
 }
 

@@ -4,10 +4,11 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { IronwrightError, reasonOf } from "../../src/core/errors.ts";
+import { lookAround } from "./look-around.ts";
 import { createTenant, cycle, declareMachines, deleteTenant, inspectMachines, showCost } from "./road.ts";
-import { buildStage, type Stage, tearDownLeftovers } from "./stage.ts";
-import { createShow, type Show } from "./steps.ts";
-import { timelineOf, timelineTable } from "./timeline.ts";
+import { buildStage, type Stage, tearDown } from "./stage.ts";
+import { createShow } from "./steps.ts";
+import { machinesOf, type Timeline, timelineTable } from "./timeline.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -22,6 +23,8 @@ const { values: options } = parseArgs({
 
 const cache = process.env.IRONWRIGHT_CACHE ?? join(homedir(), ".cache", "ironwright");
 const show = createShow(process.stdout);
+/** Seconds from a Deployment's creation to its pod Running, by machine. */
+const running = new Map<string, number>();
 
 if (options.help) {
   show.say(`npm run demo -- [--keep [--early]] [--kill] [--json FILE]
@@ -31,87 +34,80 @@ npm run demo -- --down
   --early  --keep stops once the tenant is there, its Deployments yours to make, while the servers are inspected
   --down   end what --keep left
   --kill   SIGKILL the daemon three times on the second server's road, to show that it goes on where it was
-  --json   write the timeline there`);
+  --json   write the timeline there: the steps, each server's history and its seconds from the Deployment to the running pod`);
 } else if (options.early && !options.keep) {
   show.say("--early says when --keep stops: npm run demo -- --keep --early");
   process.exitCode = 2;
 } else if (options.down) {
-  await tearDownLeftovers(show.say);
+  await tearDown({ cache, onStep: show.say });
 } else {
   process.exitCode = await demo();
 }
 
 async function demo(): Promise<number> {
   const ending = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => ending.abort(new Error(`stopped by ${name}`)));
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => ending.abort(new Error(`stopped by ${name}`)));
+  // nobody reads on: the terminal is closed, or the program behind a pipe has ended
+  process.stdout.on("error", (error) => ending.abort(error));
   const { signal } = ending;
   let stage: Stage | undefined;
-  let kept = false;
-  let failure: unknown;
+  let failed: string | undefined;
+  const fail = (error: unknown) => {
+    failed ??= told(error);
+    show.say(`\n${told(error)}`);
+  };
   try {
-    stage = await show.step("a virtual rack: network, BMCs, two servers with two GPUs each, powered off", (watch) =>
-      buildStage(cache, watch),
+    stage = await show.step("a virtual rack: network, BMCs, two servers with two GPUs each, powered off", (onStep) =>
+      buildStage({ cache, signal, onStep }),
     );
-    kept = await bothRoads(stage, show, signal);
+    await bothRoads(stage, signal);
   } catch (error) {
-    failure = error;
-    report(error);
+    fail(error);
   }
-  if (!stage) {
-    await tearDownLeftovers(() => {});
-    return 1;
+  const machines = stage && options.json ? await machinesOf(stage, running) : [];
+  await stage?.close();
+  const kept = options.keep && failed === undefined;
+  if (!kept) {
+    try {
+      const keepLogs = failed !== undefined;
+      const logs = await show.step("all of it is ended and removed", (onStep) => tearDown({ cache, keepLogs, onStep }));
+      for (const log of logs) show.say(`       log: ${log}`);
+    } catch (error) {
+      fail(error);
+    }
   }
-  if (kept) return 0;
-  const ended = stage;
-  const log = await show.step("all of it is ended and removed", () => ended.tearDown(failure !== undefined));
-  if (log) show.say(`       the daemon's log: ${log}`);
-  return failure === undefined ? 0 : 1;
+  show.say(`\n${timelineTable(show.taken)}`);
+  if (options.json) {
+    const timeline: Timeline = { ...(failed === undefined ? {} : { failed }), steps: show.taken, machines };
+    writeFileSync(options.json, `${JSON.stringify(timeline, null, 2)}\n`);
+  }
+  if (stage && kept) {
+    const commands = lookAround(join(stage.artifacts.kube.bin, "kubectl"));
+    show.say(`\nAll of it is left running. To look around:\n\n${commands}\n\nTo end it: npm run demo -- --down`);
+  }
+  return failed === undefined ? 0 : 1;
 }
 
-/** Resolves to whether all of it stays. */
-async function bothRoads(stage: Stage, show: Show, signal: AbortSignal): Promise<boolean> {
+async function bothRoads(stage: Stage, signal: AbortSignal): Promise<void> {
   await show.step("the daemon: Redis, host control plane with CRDs, boot plane", () => stage.startDaemon());
   await declareMachines(stage, show);
-  if (options.keep && options.early) {
-    await (await createTenant(stage, show, signal)).close();
-    lookAround(stage, show);
-    return true;
-  }
-  await inspectMachines(stage, show, signal);
+  if (!options.early) await inspectMachines(stage, show, signal);
   const tenant = await createTenant(stage, show, signal);
-  const at = { stage, tenant, show, signal };
   try {
-    await cycle({ ...at, machine: "bios-1", kill: false, giveBack: !options.keep });
-    const first = await timelineOf(stage, show, "bios-1");
-    if (!options.keep) {
-      await cycle({ ...at, machine: "uefi-1", kill: options.kill, giveBack: true });
-      await showCost(stage, show);
-      await deleteTenant(stage, show, signal);
-    }
-    show.say(`\n${timelineTable(show)}`);
-    if (options.json) writeFileSync(options.json, `${JSON.stringify(first, null, 2)}\n`);
+    if (options.early) return;
+    const road = (machine: string, kill: boolean) =>
+      cycle({ ...{ stage, tenant, show, signal, machine, kill }, giveBack: !options.keep, onRunning: (it) => running.set(machine, it) });
+    await road("bios-1", false);
+    if (options.keep) return;
+    await road("uefi-1", options.kill);
+    await showCost(stage, show);
+    await deleteTenant(stage, show, signal);
   } finally {
     await tenant.close();
   }
-  if (options.keep) lookAround(stage, show);
-  return options.keep;
 }
 
-function lookAround(stage: Stage, show: Show): void {
-  const acme = join(stage.dir, "acme.kubeconfig");
-  show.say(`
-All of it is left running. To look around:
-
-  export IRONWRIGHT_KUBECONFIG=${stage.kubeconfig}
-  bin/ironwright get machines
-  bin/ironwright describe machine bios-1
-  bin/ironwright kubeconfig acme > ${acme}
-  ${join(stage.artifacts.kube.bin, "kubectl")} --kubeconfig ${acme} get nodes,pods -o wide
-  less ${stage.daemonLog}
-
-To end it: npm run demo -- --down`);
-}
-
-function report(error: unknown): void {
-  show.say(`\n${error instanceof IronwrightError ? `${error.code}: ${error.message}\n  next: ${error.next}` : reasonOf(error)}`);
+/** What went wrong, and what to do next where that is known. */
+function told(error: unknown): string {
+  return error instanceof IronwrightError ? `${error.code}: ${error.message}\n  next: ${error.next}` : reasonOf(error);
 }

@@ -7,9 +7,10 @@ import type { TopAnswer } from "../../src/api/index.ts";
 import { condition } from "../../src/core/conditions.ts";
 import { type Kind, MACHINE, type Machine, NODE_CLAIM, type Resource, VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
 import { CONFIG_MAP, connectKube, type Kube, NODE, POD, type Pod, SECRET } from "../../src/kube/index.ts";
+import { runningProcesses } from "../processes.ts";
 import { untoldOf } from "./described.ts";
 import { fileHolds } from "./disk.ts";
-import type { Stage } from "./stage.ts";
+import { STAGE, type Stage } from "./stage.ts";
 import { type Show, until } from "./steps.ts";
 
 /** The steps of both roads as a person would take them with kubectl, each waiting for what it needs to see. */
@@ -66,7 +67,7 @@ export async function createTenant(stage: Stage, show: Show, signal: AbortSignal
     });
     const secret = await stage.host().get(SECRET, "acme-kubeconfig", "default");
     const kubeconfig = Buffer.from(secret?.data?.value ?? "", "base64").toString("utf8");
-    writeFileSync(tenantKubeconfig(stage), kubeconfig, { mode: 0o600 });
+    writeFileSync(STAGE.tenantKubeconfig, kubeconfig, { mode: 0o600 });
     return connectKube(kubeconfig);
   });
 }
@@ -80,6 +81,8 @@ export interface Cycle {
   /** SIGKILL the daemon at the three places that hurt most. */
   readonly kill: boolean;
   readonly giveBack: boolean;
+  /** Told once the pod runs, with the time since its Deployment was made. */
+  readonly onRunning: (seconds: number) => void;
 }
 
 /** A Deployment asks for a GPU, gets one on that machine, and gives it back. */
@@ -87,7 +90,9 @@ export async function cycle(at: Cycle): Promise<void> {
   const asked = performance.now();
   await ask(at);
   await follow(at);
-  at.show.say(`       from the Deployment to its pod Running: ${((performance.now() - asked) / 1000).toFixed(0)} s`);
+  const seconds = (performance.now() - asked) / 1000;
+  at.onRunning(seconds);
+  at.show.say(`       from the Deployment to its pod Running: ${seconds.toFixed(0)} s`);
   await use(at);
   if (at.giveBack) await giveBack(at);
 }
@@ -127,19 +132,19 @@ async function use({ stage, tenant, show, machine }: Cycle): Promise<void> {
   await show.step("kubectl logs and kubectl exec work against acme's own API; the pod leaves a marker on the disk", async () => {
     const pod = await podOf(tenant, machine);
     const name = pod?.metadata.name ?? "";
-    const logs = kubectl(stage, tenantKubeconfig(stage), ["logs", name]);
+    const logs = kubectl(stage, STAGE.tenantKubeconfig, ["logs", name]);
     if (!logs.includes("NVIDIA_VISIBLE_DEVICES=")) throw new Error(`kubectl logs shows no GPU: ${logs}`);
     const marker = markerOf(machine);
     const write = ["sh", "-c", `echo ${marker} > /data/marker && sync && cat /data/marker`];
-    const told = kubectl(stage, tenantKubeconfig(stage), ["exec", name, "--", ...write]);
+    const told = kubectl(stage, STAGE.tenantKubeconfig, ["exec", name, "--", ...write]);
     if (!told.includes(marker)) throw new Error(`kubectl exec answered ${told}`);
-    const gpus = kubectl(stage, tenantKubeconfig(stage), ["exec", name, "--", "sh", "-c", NVIDIA_AND_WHAT_IS_ABOVE]);
+    const gpus = kubectl(stage, STAGE.tenantKubeconfig, ["exec", name, "--", "sh", "-c", NVIDIA_AND_WHAT_IS_ABOVE]);
     if (gpus !== "10de:2330 below class 0x060400\n".repeat(2)) throw new Error(`the machine shows no two H100s behind bridges: ${gpus}`);
   });
   await show.step("acme's API server reaches the pod, through SSH to its node by a key that can only forward", async () => {
     const pod = await podOf(tenant, machine);
     const path = `/api/v1/namespaces/default/pods/http:${pod?.metadata.name}:8080/proxy/served-by`;
-    const told = kubectl(stage, tenantKubeconfig(stage), ["get", "--raw", path]);
+    const told = kubectl(stage, STAGE.tenantKubeconfig, ["get", "--raw", path]);
     if (told.trim() !== pod?.metadata.name) throw new Error(`the pod answered ${told}`);
   });
   await show.step("the marker is on the server's disk, read from outside", async () => {
@@ -177,7 +182,7 @@ async function giveBack({ stage, tenant, show, signal, machine, kill }: Cycle): 
       throw new Error(`${machine}: power ${status?.power}, last tenant ${status?.lastTenant}`);
     if (!status.lastWipe?.disks.every((disk) => disk.verified)) throw new Error("the wipe is not recorded as read back");
     if (await fileHolds(diskOf(stage, machine), markerOf(machine))) throw new Error("the marker is still on the disk");
-    const untold = untoldOf(kubectl(stage, stage.kubeconfig, ["describe", "machine", machine]));
+    const untold = untoldOf(kubectl(stage, STAGE.kubeconfig, ["describe", "machine", machine]));
     if (untold.length > 0) throw new Error(`kubectl describe machine ${machine} tells nothing of ${untold.join(", ")}`);
   });
 }
@@ -209,12 +214,12 @@ export async function deleteTenant(stage: Stage, show: Show, signal: AbortSignal
       return left ? undefined : true;
     });
     const uid = cluster?.metadata.uid ?? "?";
-    const files = join(stage.dir, "data", "tenants", uid);
+    const files = join(STAGE.data, "tenants", uid);
     if (existsSync(files)) throw new Error(`${files} is still there`);
     const secrets = (await stage.host().list(SECRET, { namespace: "default" })).items.filter((one) => one.metadata.name.startsWith("acme"));
     if (secrets.length > 0) throw new Error(`Secrets left: ${secrets.map((one) => one.metadata.name).join(", ")}`);
-    const processes = spawnSync("pgrep", ["-f", uid], { encoding: "utf8" }).stdout.trim();
-    if (processes) throw new Error(`processes of acme are still there: ${processes}`);
+    const processes = runningProcesses().filter(({ command }) => command.includes(uid));
+    if (processes.length > 0) throw new Error(`processes of acme are still there: ${processes.map(({ command }) => command).join("\n")}`);
   });
 }
 
@@ -299,14 +304,10 @@ async function podOf(tenant: Kube, machine: string): Promise<Pod | undefined> {
 }
 
 function kubectl(stage: Stage, kubeconfig: string, args: readonly string[]): string {
-  const options = ["--kubeconfig", kubeconfig, "--cache-dir", join(stage.dir, "kubectl"), "--request-timeout=30s"];
+  const options = ["--kubeconfig", kubeconfig, "--cache-dir", join(STAGE.dir, "kubectl"), "--request-timeout=30s"];
   const { status, stdout, stderr } = spawnSync(join(stage.artifacts.kube.bin, "kubectl"), [...options, ...args], { encoding: "utf8" });
   if (status !== 0) throw new Error(`kubectl ${args.join(" ")} failed: ${stderr}`);
   return stdout;
-}
-
-function tenantKubeconfig(stage: Stage): string {
-  return join(stage.dir, "acme.kubeconfig");
 }
 
 function deployment(machine: string, replicas: number) {

@@ -1,57 +1,89 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { once } from "node:events";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { pino } from "pino";
 import { stringify } from "yaml";
 import { type Artifacts, readArtifacts } from "../../src/config/artifacts.ts";
 import { connectKube, type Kube } from "../../src/kube/index.ts";
 import { defaultRack, type RackStatus, rackDown, rackUp } from "../../src/rack/index.ts";
-import { connectSupervisor } from "../../src/supervise/index.ts";
+import { gone, identify, kill } from "../../src/rack/process.ts";
+import { startEmbeddedSupervisor } from "../../src/supervise/index.ts";
+import { processOf } from "../processes.ts";
 import { until } from "./steps.ts";
 
 /** Everything the demo runs: a rack, a daemon inside its namespace, and a client of the host control plane. */
 export interface Stage {
   readonly artifacts: Artifacts;
-  readonly dir: string;
-  readonly daemonLog: string;
   readonly rack: RackStatus;
-  readonly netns: string;
-  /** Of the host control plane; there once the daemon has been ready. */
-  readonly kubeconfig: string;
+  /** There once the daemon has been ready. */
   host(): Kube;
   /** What `ironwright` says, asked with the daemon's configuration. */
   ironwright(args: readonly string[]): string;
   startDaemon(): Promise<void>;
   /** SIGKILL, as if the machine had lost its nerve. */
   killDaemon(): Promise<void>;
-  /** Ends and removes all of it; the daemon's log is kept when `keepLog` says so, and its new place returned. */
-  tearDown(keepLog: boolean): Promise<string | undefined>;
+  /** Of this program's part in it: all of it runs on. */
+  close(): Promise<void>;
+}
+
+export interface Building {
+  readonly cache: string;
+  /** Aborts the building, and whatever start of the daemon waits for it to be ready. */
+  readonly signal: AbortSignal;
+  readonly onStep: (line: string) => void;
 }
 
 const STOP_MS = 30_000;
 const READY_MS = 180_000;
-const PID_FILE = "daemon.pid";
+
 /** Not in somebody's home, which nobody else may pass: tenants' processes and their gateway have users of their own. */
-export const STAGE_DIR = "/var/tmp/ironwright-demo";
+const dir = "/var/tmp/ironwright-demo";
+
+/** Where all of it lies. */
+export const STAGE = {
+  dir,
+  data: join(dir, "data"),
+  config: join(dir, "ironwright.yaml"),
+  daemonLog: join(dir, "daemon.log"),
+  daemonPid: join(dir, "daemon.pid"),
+  supervisor: join(dir, "data", "run", "supervisor.sock"),
+  /** Of the host control plane; there once the daemon has been ready. */
+  kubeconfig: join(dir, "data", "kubeconfig"),
+  tenantKubeconfig: join(dir, "acme.kubeconfig"),
+  rack: join(dir, "rack"),
+};
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const cli = join(repository, "src", "cli", "main.ts");
+const rack = defaultRack({ directory: STAGE.rack });
 
-export async function buildStage(cache: string, onStep: (line: string) => void): Promise<Stage> {
-  const artifacts = readArtifacts(join(cache, "artifacts.json"));
-  const dir = STAGE_DIR;
-  await tearDownLeftovers(onStep);
-  mkdirSync(join(dir, "data"), { recursive: true, mode: 0o711 });
-  const spec = rackOf(dir);
-  const netns = `iw-${spec.name}`;
-  const rack = await rackUp(spec, { ovmf: artifacts.ovmf, onStep });
-
-  const config = join(dir, "ironwright.yaml");
+/** In the place of what an earlier run left. What it made before it failed is for {@link tearDown}. */
+export async function buildStage({ cache, signal, onStep }: Building): Promise<Stage> {
+  const index = join(cache, "artifacts.json");
+  const artifacts = readArtifacts(index);
+  await tearDown({ cache, onStep });
+  signal.throwIfAborted();
+  mkdirSync(STAGE.data, { recursive: true, mode: 0o711 });
+  const status = await rackUp(rack, { ovmf: artifacts.ovmf, onStep });
+  signal.throwIfAborted();
   writeFileSync(
-    config,
+    STAGE.config,
     stringify({
-      dataDir: join(dir, "data"),
-      artifacts: join(cache, "artifacts.json"),
+      dataDir: STAGE.data,
+      artifacts: index,
       log: { level: "debug" },
       host: { address: "10.77.254.2", port: 6443 },
       boot: {
@@ -63,48 +95,26 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
     }),
   );
 
-  const daemonLog = join(dir, "daemon.log");
-  const kubeconfig = join(dir, "data", "kubeconfig");
   let daemon: ChildProcess | undefined;
   let kube: Kube | undefined;
 
-  const end = async (signal: NodeJS.Signals) => {
-    const child = daemon;
-    daemon = undefined;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-    child.kill(signal);
-    const late = setTimeout(() => {
-      onStep(`the daemon did not end within ${STOP_MS / 1000} s of ${signal}: it is killed`);
-      child.kill("SIGKILL");
-    }, STOP_MS);
-    await ended;
-    clearTimeout(late);
-    if (signal === "SIGTERM" && child.signalCode === "SIGKILL")
-      throw new Error(`the daemon did not end within ${STOP_MS / 1000} s; see its log`);
-  };
-
   return {
     artifacts,
-    dir,
-    daemonLog,
-    rack,
-    netns,
-    kubeconfig,
+    rack: status,
     host() {
-      kube ??= connectKube(readFileSync(kubeconfig, "utf8"));
+      kube ??= connectKube(readFileSync(STAGE.kubeconfig, "utf8"));
       return kube;
     },
     ironwright(args) {
-      const { status, stdout, stderr } = spawnSync(process.execPath, [cli, "--config", config, ...args], { encoding: "utf8" });
-      if (status !== 0) throw new Error(`ironwright ${args.join(" ")} failed: ${stderr}`);
+      const { status: code, stdout, stderr } = spawnSync(process.execPath, [cli, "--config", STAGE.config, ...args], { encoding: "utf8" });
+      if (code !== 0) throw new Error(`ironwright ${args.join(" ")} failed: ${stderr}`);
       return stdout;
     },
     async startDaemon() {
-      const log = openSync(daemonLog, "a");
+      const log = openSync(STAGE.daemonLog, "a");
       const from = fstatSync(log).size;
       // straight into its log and in a session of its own: it may outlive this program, and a terminal's Ctrl-C is not its
-      const child = spawn("ip", ["netns", "exec", netns, process.execPath, cli, "--config", config, "serve"], {
+      const child = spawn("ip", ["netns", "exec", status.namespace, process.execPath, cli, "--config", STAGE.config, "serve"], {
         cwd: repository,
         stdio: ["ignore", log, log],
         detached: true,
@@ -112,58 +122,68 @@ export async function buildStage(cache: string, onStep: (line: string) => void):
       closeSync(log);
       child.unref();
       daemon = child;
-      writeFileSync(join(dir, PID_FILE), String(child.pid));
-      const said = () => readFileSync(daemonLog).subarray(from).toString();
-      await until("the daemon is ready", READY_MS, new AbortController().signal, async () => {
+      writeFileSync(STAGE.daemonPid, String(child.pid));
+      const said = () => readFileSync(STAGE.daemonLog).subarray(from).toString();
+      await until("the daemon is ready", READY_MS, signal, async () => {
         if (child.exitCode !== null || child.signalCode !== null)
           throw new Error(`the daemon ended (${child.signalCode ?? child.exitCode}) before it was ready:\n${said().slice(-1_500)}`);
         return said().includes('"msg":"ready"') ? true : undefined;
       });
     },
-    killDaemon: () => end("SIGKILL"),
-    async tearDown(keepLog) {
+    async killDaemon() {
+      if (!daemon || daemon.exitCode !== null || daemon.signalCode !== null) return;
+      const ended = once(daemon, "exit");
+      daemon.kill("SIGKILL");
+      await ended;
+    },
+    async close() {
       await kube?.close();
-      const late = await end("SIGTERM").then(
-        () => undefined,
-        (error: unknown) => error,
-      );
-      const kept = (keepLog || late) && existsSync(daemonLog) ? keep(daemonLog, cache) : undefined;
-      await tearDownLeftovers(onStep);
-      if (late) throw late;
-      return kept;
     },
   };
 }
 
-/** Ends and removes what an earlier, kept or broken, run left. */
-export async function tearDownLeftovers(onStep: (line: string) => void): Promise<void> {
-  const dir = STAGE_DIR;
-  await endLeftDaemon(dir);
-  const socket = join(dir, "data", "run", "supervisor.sock");
-  if (existsSync(socket)) await connectSupervisor(socket).shutdown();
-  await rackDown(rackOf(dir), { onStep });
-  rmSync(dir, { recursive: true, force: true });
+export interface TearingDown {
+  readonly cache: string;
+  readonly keepLogs?: boolean;
+  readonly onStep: (line: string) => void;
 }
 
-/** The daemon of an earlier run, if it still runs: known by its pid and by the configuration in its command line. */
-async function endLeftDaemon(dir: string): Promise<void> {
-  const file = join(dir, PID_FILE);
-  if (!existsSync(file)) return;
-  const pid = Number(readFileSync(file, "utf8"));
-  const runs = () =>
-    existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(join(dir, "ironwright.yaml"));
-  if (!runs()) return;
-  process.kill(pid, "SIGTERM");
-  await until("the earlier daemon's end", STOP_MS, new AbortController().signal, async () => (runs() ? undefined : true));
+/** Ends and removes what this run or an earlier one made, whole or broken. Resolves to where its logs are kept, in the cache. */
+export async function tearDown({ cache, keepLogs = false, onStep }: TearingDown): Promise<readonly string[]> {
+  const late = await endDaemon();
+  await endSupervisor();
+  const logs = keepLogs || late ? copyLogs(join(cache, "logs")) : [];
+  await rackDown(rack, { onStep });
+  rmSync(STAGE.dir, { recursive: true, force: true });
+  if (late) throw new Error(`the daemon did not end within ${STOP_MS / 1000} s of SIGTERM and was killed; its log: ${logs.join(", ")}`);
+  return logs;
 }
 
-function rackOf(dir: string) {
-  return defaultRack({ directory: join(dir, "rack") });
+/** With all that it runs. One that was killed left children and its records: the next one knows them by these. */
+async function endSupervisor(): Promise<void> {
+  if (!existsSync(STAGE.supervisor)) return;
+  const supervisor = await startEmbeddedSupervisor({ dir: STAGE.data, log: pino({ level: "silent" }) });
+  await supervisor.shutdown();
 }
 
-function keep(file: string, cache: string): string {
-  const place = join(cache, "logs", `demo-${new Date().toISOString().replaceAll(":", "")}.log`);
-  mkdirSync(dirname(place), { recursive: true });
-  renameSync(file, place);
-  return place;
+/** The daemon, if it still runs: known by its pid and by the configuration in its command line. Resolves to whether it had to be killed. */
+async function endDaemon(): Promise<boolean> {
+  const daemon = existsSync(STAGE.daemonPid) ? identify(Number(readFileSync(STAGE.daemonPid, "utf8"))) : undefined;
+  if (!daemon || !processOf(daemon.pid)?.command.includes(STAGE.config)) return false;
+  process.kill(daemon.pid, "SIGTERM");
+  if (await gone(daemon, STOP_MS)) return false;
+  await kill(daemon);
+  return true;
+}
+
+/** What the daemon and the rack's chassis said, for as long as a person wants it. */
+function copyLogs(into: string): readonly string[] {
+  const at = new Date().toISOString().replaceAll(":", "");
+  const said = [STAGE.daemonLog, join(STAGE.rack, "chassis.log")].filter((file) => existsSync(file) && statSync(file).size > 0);
+  mkdirSync(into, { recursive: true });
+  return said.map((file) => {
+    const place = join(into, `demo-${at}-${basename(file)}`);
+    copyFileSync(file, place);
+    return place;
+  });
 }

@@ -1,13 +1,20 @@
+/** One that was taken. */
+export interface Step {
+  readonly title: string;
+  readonly seconds: number;
+  readonly failed?: true;
+}
+
 /** What `npm run demo` shows: one line a step, live on a terminal, with the seconds it took. */
 export interface Show {
   /** Runs one step. `watch` tells what it waits for; on a terminal that is shown while it runs. */
   step<T>(title: string, run: (watch: (what: string) => void) => Promise<T>): Promise<T>;
   say(text: string): void;
-  readonly taken: readonly { readonly title: string; readonly seconds: number }[];
+  readonly taken: readonly Step[];
 }
 
 export function createShow(out: NodeJS.WriteStream): Show {
-  const taken: { title: string; seconds: number }[] = [];
+  const taken: Step[] = [];
   const begun = performance.now();
   const since = (from: number) => (performance.now() - from) / 1000;
   const clock = () => `${since(begun).toFixed(0).padStart(4)}s`;
@@ -35,7 +42,9 @@ export function createShow(out: NodeJS.WriteStream): Show {
         end(out, `${clock()}  ✓ ${title}  ${seconds.toFixed(1)} s`);
         return value;
       } catch (error) {
-        end(out, `${clock()}  ✗ ${title}  ${since(from).toFixed(1)} s${waits ? `\n       last seen: ${waits}` : ""}`);
+        const seconds = since(from);
+        taken.push({ title, seconds, failed: true });
+        end(out, `${clock()}  ✗ ${title}  ${seconds.toFixed(1)} s${waits ? `\n       last seen: ${waits}` : ""}`);
         throw error;
       } finally {
         clearInterval(timer);
