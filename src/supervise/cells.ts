@@ -285,8 +285,8 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
     const noted = noteNeeded(place, thawing, cut);
     const rest = goOn(place, then, Promise.all([fetched, noted]), thawing.length + later.length > 0);
-    // where nobody is asked, going on is all there is to wait for
-    if (asked.length === 0) await rest;
+    // where nobody is asked, or anew, going on is what there is to wait for
+    if (asked.length === started.length) await rest;
     return { rest };
   }
 
