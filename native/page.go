@@ -23,7 +23,7 @@ import (
 //
 // `note` writes down which of their memory is there: of what was asleep, what it has needed since it was woken. With that, `out` begins
 // with it, so that it lies together, and `in` brings back no more. A process that is gone is passed over, and one that has its number by
-// now as well. It prints the bytes that were advised, or noted.
+// now as well; a note names whom it is of. It prints the bytes that were advised, or noted.
 func page(args []string) error {
 	if len(args) < 2 || args[0] != "out" && args[0] != "in" && args[0] != "note" {
 		return errors.New("want out|in [--needed FILE] PID:STARTTICKS…, or note FILE PID:STARTTICKS…")
@@ -46,10 +46,7 @@ func page(args []string) error {
 	if what == "note" {
 		return note(file, members)
 	}
-	needed, err := readNote(file)
-	if err != nil {
-		return err
-	}
+	needed := readNote(file)
 	advised := 0
 	for _, one := range members {
 		n, err := one.advise(what == "out", needed[one.ticket()])

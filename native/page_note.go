@@ -1,9 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strconv"
@@ -11,7 +11,7 @@ import (
 )
 
 // mostNoted keeps a note small, whatever its owner maps: the rest comes back when it is asked for.
-const mostNoted = 1 << 30
+const mostNoted = 256 << 20
 
 // note writes which pages of processes are in memory, a line each: PID:STARTTICKS and ranges of addresses.
 func note(file string, members []*member) error {
@@ -36,7 +36,7 @@ func note(file string, members []*member) error {
 		text.WriteByte('\n')
 		noted += len(pages)
 	}
-	half := file + ".new"
+	half := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".new")
 	if err := os.WriteFile(half, []byte(text.String()), 0o600); err != nil {
 		return err
 	}
@@ -44,17 +44,11 @@ func note(file string, members []*member) error {
 	return os.Rename(half, file)
 }
 
-// readNote: of each process the ranges in their order; nothing where there is no note yet.
-func readNote(file string) (map[string][]addressRange, error) {
-	if file == "" {
-		return nil, nil
-	}
+// readNote: of each process the ranges in their order. A note that is not there, or is none, is no hint, and no reason to fail.
+func readNote(file string) map[string][]addressRange {
 	content, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	notes := map[string][]addressRange{}
 	for line := range strings.Lines(string(content)) {
@@ -63,13 +57,13 @@ func readNote(file string) (map[string][]addressRange, error) {
 			first, second, _ := strings.Cut(field, "-")
 			from, err := strconv.ParseUint(first, 16, 64)
 			to, err2 := strconv.ParseUint(second, 16, 64)
-			if err := errors.Join(err, err2); err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
+			if err != nil || err2 != nil {
+				return nil
 			}
 			notes[fields[0]] = append(notes[fields[0]], addressRange{from, to})
 		}
 	}
-	return notes, nil
+	return notes
 }
 
 // present are the pages of its own that are in memory, by pagemap.

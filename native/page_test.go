@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -142,9 +143,9 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 	if output, err := native("page", "note", noted, sleeper, "4194305:1").CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, output)
 	}
-	notes, err := readNote(noted)
-	if err != nil || len(notes) != 1 || len(within(ofFiles, notes[sleeper])) != len(ofFiles) {
-		t.Errorf("%x (%v): its global variables are there, at %x", notes, err, ofFiles)
+	notes := readNote(noted)
+	if len(notes) != 1 || len(within(slices.Clone(ofFiles), notes[sleeper])) != len(ofFiles) {
+		t.Errorf("%x: its global variables are there, at %x", notes, ofFiles)
 	}
 	if output, err := native("page", "out", "--needed", noted, sleeper).CombinedOutput(); err != nil {
 		t.Errorf("%v %s", err, output)
@@ -156,14 +157,14 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 
 func TestANoteThatIsNone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "needed")
-	if notes, err := readNote(file); notes != nil || err != nil {
-		t.Errorf("%v %v", notes, err)
+	if notes := readNote(file); notes != nil {
+		t.Errorf("%v", notes)
 	}
 	if err := os.WriteFile(file, []byte("1:2 zz-3\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readNote(file); err == nil || !strings.Contains(err.Error(), file) {
-		t.Errorf("%v", err)
+	if notes := readNote(file); notes != nil {
+		t.Errorf("%v", notes)
 	}
 	ranges := []addressRange{{2 * pageSize, 4 * pageSize}, {7 * pageSize, 8 * pageSize}}
 	var pages []swappedPage

@@ -28,7 +28,7 @@ const ctx = createContext({ repo, cacheDir, purpose: purpose ?? "test", lines })
 
 let interrupted = "";
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
-  process.once(signal, () => {
+  process.on(signal, () => {
     interrupted = signal;
     ctx.abort();
   });

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   appendFileSync,
@@ -135,7 +135,13 @@ export function createContext({ repo, cacheDir, purpose, lines }) {
       const child = spawn(program, rest, { cwd, env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"], detached: ownGroup });
       const interrupt = () => {
         // not SIGINT: what a shell starts in the background ignores that
-        if (child.pid && child.exitCode === null) process.kill(ownGroup ? -child.pid : child.pid, "SIGTERM");
+        if (!child.pid || child.exitCode !== null) return;
+        try {
+          process.kill(ownGroup ? -child.pid : child.pid, "SIGTERM");
+        } catch {
+          // a sudo is root's: only by another one can it be told, and that one hands it on
+          spawnSync("sudo", ["-n", "kill", "-s", "TERM", String(child.pid)]);
+        }
       };
       interrupts.add(interrupt);
       child.stdin.on("error", () => {}); // a program need not read what it is given

@@ -60,7 +60,8 @@ async function install(ctx, missing, policy, progress) {
     ctx.run("apt-get", ["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", ...missing], options);
   await forbidStarts(ctx, policy);
   try {
-    await apt().catch(async () => {
+    await apt().catch(async (error) => {
+      if (ctx.signal.aborted) throw error;
       // package lists that are absent or outdated name files that are no longer served
       await ctx.run("apt-get", ["update", "-q"], options);
       await apt();
@@ -107,9 +108,18 @@ async function forbidStarts(ctx, policy) {
  * @param {string} policy
  */
 async function allowStarts(ctx, policy) {
-  if (!existsSync(policy) || !readFileSync(policy, "utf8").includes(POLICY_MARK)) return;
+  if (!isOurs(policy)) return;
   const script = 'if [ -e "$2" ]; then mv "$2" "$1"; else rm "$1"; fi';
   await ctx.run("sh", ["-ec", script, "sh", policy, asideOf(policy)], { root: true });
+}
+
+/** @param {string} policy */
+function isOurs(policy) {
+  try {
+    return readFileSync(policy, "utf8").includes(POLICY_MARK);
+  } catch {
+    return false; // none there, or one that only root may read, which ours is not
+  }
 }
 
 /** @param {string} policy */

@@ -35,7 +35,8 @@ export function createOwed({ clock, machines, addressOf }: OwedOptions): () => n
     // a server boots from one of its NICs; who has an address by any of them needs none
     for (const { macs } of part) if (!macs.some((mac) => addressOf(mac) !== undefined)) found += 1;
     next += part.length;
-    if (next === uncounted.length) owed = found;
+    // none are known before the daemon has told of them: the first whole count is still to come
+    if (next === uncounted.length && next > 0) owed = found;
     return owed ?? 0;
   };
 }

@@ -5,6 +5,9 @@ import { Socket as NetSocket } from "node:net";
 import { IronwrightError, reasonOf } from "../core/errors.ts";
 import type { BootConfig, BootInterface } from "./contract.ts";
 
+/** It asks the kernel, and waits for nothing. */
+const BOUND_MS = 5_000;
+
 /** Sockets handed over, by name: `dhcp@prov0`, `pxe@prov0`, `probe@prov0`, `tftp@prov0`, `http@prov0`. */
 export type Sockets = ReadonlyMap<string, number>;
 
@@ -61,6 +64,7 @@ export function checkBound(interfaces: readonly Pick<BootInterface, "name" | "mo
   const told = spawnSync(native, ["bound", ...asked.map((_, at) => String(FIRST_FD + at))], {
     stdio: ["ignore", "pipe", "pipe", ...asked.map(({ fd }) => fd)],
     encoding: "utf8",
+    timeout: BOUND_MS,
   });
   if (told.status !== 0) {
     const why = told.error ? reasonOf(told.error) : told.stderr.trim();

@@ -29,8 +29,8 @@ test("what the virtual rack starts and the host lacks is named, with the command
   for (const directory of [first, second]) mkdirSync(directory);
   writeFileSync(join(second, "ip"), "");
   expect(findingLines(rackFindings(`${first}:${second}`))).toEqual([
-    "✗ qemu-system-x86_64 (only `ironwright rack` needs it): not on the PATH\n    apt-get install --no-install-recommends qemu-system-x86",
+    "– qemu-system-x86_64 (only `ironwright rack` needs it): not on the PATH\n    apt-get install --no-install-recommends qemu-system-x86",
     "✓ ip (only `ironwright rack` needs it)",
-    "✗ setpriv (only `ironwright rack` needs it): not on the PATH\n    apt-get install --no-install-recommends util-linux",
+    "– setpriv (only `ironwright rack` needs it): not on the PATH\n    apt-get install --no-install-recommends util-linux",
   ]);
 });

@@ -16,7 +16,7 @@ export function doctorCommand(global: () => GlobalOptions): Command {
   const doctor = new Command("doctor").description("say what this host lacks, with the mend").action(async () => {
     const findings = await examine(global());
     for (const line of findingLines(findings)) console.log(line);
-    const bad = findings.filter((one) => one.wrong).length;
+    const bad = findings.filter((one) => one.wrong && !one.optional).length;
     console.log(bad === 0 ? "\nNothing is missing." : `\n${bad} of ${findings.length} need attention.`);
     if (bad > 0) process.exitCode = 1;
   });
@@ -63,7 +63,7 @@ export function rackFindings(path: string): readonly Finding[] {
   return Object.entries(RACK_PROGRAMS).map(([program, debianPackage]) => {
     const what = `${program} (only \`ironwright rack\` needs it)`;
     if (path.split(delimiter).some((directory) => existsSync(join(directory, program)))) return { what };
-    return { what, wrong: "not on the PATH", mend: `apt-get install --no-install-recommends ${debianPackage}` };
+    return { what, optional: true, wrong: "not on the PATH", mend: `apt-get install --no-install-recommends ${debianPackage}` };
   });
 }
 

@@ -132,7 +132,7 @@ export const bootInterface = z.strictObject({
   conflictProbe: z
     .boolean()
     .default(false)
-    .describe("ask by ARP whether somebody uses an address before a client is given it that has not had it; costs half a second then"),
+    .describe("ask by ARP whether somebody uses an address before a client is given it that has not had it; takes 0.4 s then"),
   secureBoot: z
     .enum(["off", "required"])
     .default("off")

@@ -126,3 +126,13 @@ test("of two that are frozen at once into swap with room for one, one is stopped
   expect(other).toMatchObject({ state: "stopped", reason: expect.stringContaining("swap has room for") });
   expect(await cells.freeze("third", true)).toMatchObject({ state: "frozen" });
 });
+
+test("what cannot be noted of a sleeper's memory keeps nothing of it from going on", async () => {
+  const child = only("noted");
+  const file = join(dir, "file");
+  writeFileSync(file, "");
+  const cells = cellKeeper(() => [child], { dir: file, clock: systemClock, log: createLog("silent"), swap: ROOMY });
+  expect(await cells.freeze("noted", true)).toMatchObject({ state: "frozen" });
+  expect(await cells.wake("noted")).toMatchObject({ from: "frozen", cold: false });
+  expect(child.isResting()).toBe(false);
+});

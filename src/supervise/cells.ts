@@ -33,8 +33,8 @@ export interface Cells {
   removeGroup(place: CellPlace): Promise<void>;
   /** After the supervisor's own start: pushes out the memory of those whose turn had not come. */
   resume(): void;
-  /** No more memory goes out, so that the supervisor can end: the next one resumes. */
-  letGo(): void;
+  /** No more memory goes out and nothing more goes on, so that the supervisor can end: the next one resumes. */
+  letGo(): Promise<void>;
   /** From now on cells are only removed: the supervisor is shutting down. */
   close(): void;
 }
@@ -77,6 +77,10 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
   /** What is to end needs not be out of memory first. */
   const stopping = new Set<string>();
   const lettingGo = new AbortController();
+  /** Those whose memory went out to the last: what of it is there when they have answered, they needed for that. */
+  const out = new Set<string>();
+  /** What goes on after its cell has answered. */
+  const goingOn = new Set<Promise<void>>();
   let closed = false;
 
   function inTurn<T>(name: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -157,6 +161,7 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     await orAborted(pushOutInTurn(place, members, cut), cut).catch((error: unknown) => {
       if (!cut.aborted) throw error;
     });
+    if (!cut.aborted) out.add(name);
     const slept: Slept = { state: "frozen", ...(await usageNow(members, place)), ms: clock.now().getTime() - began };
     log.info({ cell: name, ...slept }, "frozen");
     return slept;
@@ -209,9 +214,12 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     const { members, place } = known(name);
     const from = frozenOf(members).length > 0 ? "frozen" : members.some((child) => child.isResting()) ? "stopped" : "awake";
     const took = () => clock.now().getTime() - began;
+    // what ended in its sleep starts from nothing
+    const asked = members.filter((child) => child.spec().ready !== undefined);
+    const timeoutMs = asked.every((child) => frozenOf([child]).length > 0) ? thawMs : START_TIMEOUT_MS;
     let reason: string | undefined;
     try {
-      const { rest } = await rouse(place, members, from === "frozen" ? thawMs : START_TIMEOUT_MS, cut);
+      const { rest } = await rouse(place, members, timeoutMs, cut);
       log.info({ cell: name, from, ms: took() }, "awake");
       return { woken: { from, cold: false, ms: took() }, rest };
     } catch (error) {
@@ -244,11 +252,12 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
 
   /** What it needed to answer is what it will need: it lies together from the next time on, and comes back alone. */
   async function noteNeeded({ native, name }: CellPlace, processes: readonly ProcessIdentity[], cut: AbortSignal): Promise<void> {
-    if (processes.length === 0) return;
-    mkdirSync(join(dir, "needed"), { recursive: true, mode: 0o700 });
-    await runNative(native, ["page", "note", noteOf(name), ...processes.map(ticketOf)], cut).catch((error: unknown) => {
+    try {
+      mkdirSync(join(dir, "needed"), { recursive: true, mode: 0o700 });
+      await runNative(native, ["page", "note", noteOf(name), ...processes.map(ticketOf)], cut);
+    } catch (error) {
       if (!cut.aborted) log.warn({ cell: name, reason: reasonOf(error) }, "what it needs to answer is not noted");
-    });
+    }
   }
 
   function noteOf(name: string): string {
@@ -277,28 +286,28 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     const ready = (child: Child) => child.waitReady(Math.max(LEAST_READY_MS, until - clock.now().getTime()), cut);
     for (const door of doors) await door.rouse();
     await Promise.all(asked.map((child) => child.rouse()));
-    const fetched = prefetch(place, [...thawing, ...later], cut);
+    const unhurried = AbortSignal.any([cut, lettingGo.signal]);
+    const fetched = prefetch(place, [...thawing, ...later], unhurried);
     await Promise.all(first.map(ready));
     // what goes on is ready no sooner than its awake probe passes; what was started, or ended meanwhile and was started anew, may be
     const thawed = new Set(thawing.map(({ pid }) => pid));
     const started = asked.filter((child) => !thawed.has(child.process()?.pid ?? 0));
     await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
-    const noted = noteNeeded(place, thawing, cut);
-    const rest = goOn(place, then, Promise.all([fetched, noted]), thawing.length + later.length > 0);
+    const noted = out.delete(place.name) && thawing.length > 0 ? noteNeeded(place, thawing, unhurried) : undefined;
+    const goes = Promise.all([fetched, noted]).then(() => goOn(place, then, thawing.length + later.length > 0));
     // where nobody is asked, or anew, going on is what there is to wait for
-    if (asked.length === started.length) await rest;
+    if (asked.length === started.length) await goes;
+    const rest = goes
+      .catch((error: unknown) => log.warn({ cell: place.name, reason: reasonOf(error) }, "not all of it goes on"))
+      .finally(() => goingOn.delete(rest));
+    goingOn.add(rest);
     return { rest };
   }
 
   /** Who left his parent's session goes on too. */
-  async function goOn({ native, name }: CellPlace, members: readonly Child[], first: Promise<unknown>, wasFrozen: boolean): Promise<void> {
-    try {
-      await first;
-      await Promise.all(members.map((child) => child.rouse()));
-      if (wasFrozen) await runNative(native, ["cgroup", "continue", name]);
-    } catch (error) {
-      log.warn({ cell: name, reason: reasonOf(error) }, "not all of it goes on");
-    }
+  async function goOn({ native, name }: CellPlace, members: readonly Child[], wasFrozen: boolean): Promise<void> {
+    await Promise.all(members.map((child) => child.rouse()));
+    if (wasFrozen) await runNative(native, ["cgroup", "continue", name]);
   }
 
   async function answers({ name, awake }: ChildSpec, limit: AbortSignal, cut: AbortSignal): Promise<void> {
@@ -365,7 +374,8 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     async removeGroup({ name, native }) {
       await runNative(native, ["cgroup", "kill", name]);
       await runNative(native, ["cgroup", "remove", name]);
-      rmSync(noteOf(name), { force: true });
+      out.delete(name);
+      for (const note of [noteOf(name), join(dir, "needed", `.${name}.new`)]) rmSync(note, { force: true });
     },
     resume() {
       for (const name of names()) {
@@ -375,7 +385,10 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
         freeze(name, false).catch((error: unknown) => log.warn({ cell: name, reason: reasonOf(error) }, "its memory stays where it is"));
       }
     },
-    letGo: () => lettingGo.abort(new Error("the supervisor ends")),
+    async letGo() {
+      lettingGo.abort(new Error("the supervisor ends"));
+      await Promise.all(goingOn);
+    },
     close() {
       closed = true;
       for (const cut of doing.values()) cut.abort(new Error("the supervisor is shutting down"));

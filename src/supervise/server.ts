@@ -189,7 +189,7 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   log.info({ socket, children: children.size }, "supervising");
 
   const leave = () => {
-    cells.letGo();
+    void cells.letGo();
     ending.abort(new Error("the supervisor is ending"));
   };
   process.on("SIGTERM", leave);
@@ -198,6 +198,7 @@ async function serveChildren({ dir, socket, log }: SuperviseOptions, clock: Cloc
   await new Promise<void>((resolve) => ending.signal.addEventListener("abort", () => resolve(), { once: true }));
   process.off("SIGTERM", leave);
   process.off("SIGINT", leave);
+  await cells.letGo();
   for (const child of children.values()) child.release();
   await rotating;
   await Promise.all([closeServer(server, socket), closeServer(wakeServer, wakeSocket)]);

@@ -24,7 +24,8 @@ export async function keepGivenBack(kube: Kube, ref: TenantRef, ending: NodeClai
 export function afterClaim(before: GivenBack | undefined, ending: NodeClaim, existing: readonly NodeClaim[]): GivenBack | undefined {
   const { uid = "", deletionTimestamp = "" } = ending.metadata;
   const seconds = Math.round(heldSeconds(ending, new Date(deletionTimestamp)));
-  if (seconds === 0 || before?.claims.includes(uid)) return before;
+  // not a number where the claim says neither when it ended nor when its node had left
+  if (!(seconds > 0) || before?.claims.includes(uid)) return before;
   return {
     nodeSeconds: (before?.nodeSeconds ?? 0) + seconds,
     gpuSeconds: (before?.gpuSeconds ?? 0) + seconds * gpusOf(ending),

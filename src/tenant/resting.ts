@@ -60,6 +60,8 @@ export function resting({ kube, runtime, way, admissions, sleeping, clock, event
     await runtime.refresh(plane);
     await way.rest(plane, await admissions.read(plane.ref), signal);
     const { state, why } = judged.state === decision.state ? decision : await tenant.puttingDown(() => putDown(id, decision));
+    // keys that were changed just now, read by what starts alone: it starts with them when it is woken
+    if (judged.state === "awake") await runtime.refresh(plane);
     // who called in between was told that it is awake
     if ((await way.traffic(id)).some((one) => one.woken)) {
       await runtime.wake(id);

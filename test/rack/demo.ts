@@ -64,9 +64,9 @@ async function demo(): Promise<number> {
   } catch (error) {
     fail(error);
   }
-  const machines = stage && options.json ? await machinesOf(stage, running) : [];
-  await stage?.close();
+  const machines = stage && options.json ? await machinesOf(stage, running).catch(() => []) : [];
   const kept = options.keep && failed === undefined;
+  await stage?.close().catch(fail);
   if (!kept) {
     try {
       const keepLogs = failed !== undefined;
@@ -79,7 +79,11 @@ async function demo(): Promise<number> {
   show.say(`\n${timelineTable(show.taken)}`);
   if (options.json) {
     const timeline: Timeline = { ...(failed === undefined ? {} : { failed }), steps: show.taken, machines };
-    writeFileSync(options.json, `${JSON.stringify(timeline, null, 2)}\n`);
+    try {
+      writeFileSync(options.json, `${JSON.stringify(timeline, null, 2)}\n`);
+    } catch (error) {
+      fail(error);
+    }
   }
   if (stage && kept) {
     const commands = lookAround(join(stage.artifacts.kube.bin, "kubectl"));

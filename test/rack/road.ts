@@ -213,7 +213,8 @@ export async function deleteTenant(stage: Stage, show: Show, signal: AbortSignal
       watch(condition(left?.status?.conditions, "Ready")?.message ?? "");
       return left ? undefined : true;
     });
-    const uid = cluster?.metadata.uid ?? "?";
+    const uid = cluster?.metadata.uid;
+    if (!uid) throw new Error("there was no VirtualCluster acme to delete");
     const files = join(STAGE.data, "tenants", uid);
     if (existsSync(files)) throw new Error(`${files} is still there`);
     const secrets = (await stage.host().list(SECRET, { namespace: "default" })).items.filter((one) => one.metadata.name.startsWith("acme"));

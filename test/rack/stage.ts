@@ -17,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { stringify } from "yaml";
 import { type Artifacts, readArtifacts } from "../../src/config/artifacts.ts";
+import { reasonOf } from "../../src/core/errors.ts";
 import { connectKube, type Kube } from "../../src/kube/index.ts";
 import { defaultRack, type RackStatus, rackDown, rackUp } from "../../src/rack/index.ts";
 import { gone, identify, kill } from "../../src/rack/process.ts";
@@ -151,12 +152,25 @@ export interface TearingDown {
 /** Ends and removes what this run or an earlier one made, whole or broken. Resolves to where its logs are kept, in the cache. */
 export async function tearDown({ cache, keepLogs = false, onStep }: TearingDown): Promise<readonly string[]> {
   const late = await endDaemon();
-  await endSupervisor();
-  const logs = keepLogs || late ? copyLogs(join(cache, "logs")) : [];
-  await rackDown(rack, { onStep });
+  const logs = keepLogs || late ? keptLogs() : [];
+  try {
+    await endSupervisor();
+  } finally {
+    await rackDown(rack, { onStep });
+  }
   rmSync(STAGE.dir, { recursive: true, force: true });
   if (late) throw new Error(`the daemon did not end within ${STOP_MS / 1000} s of SIGTERM and was killed; its log: ${logs.join(", ")}`);
   return logs;
+
+  function keptLogs(): readonly string[] {
+    try {
+      return copyLogs(join(cache, "logs"));
+    } catch (error) {
+      // a full disk is no reason to leave servers running
+      onStep(`the logs cannot be kept: ${reasonOf(error)}`);
+      return [];
+    }
+  }
 }
 
 /** With all that it runs. One that was killed left children and its records: the next one knows them by these. */

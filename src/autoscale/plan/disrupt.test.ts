@@ -99,6 +99,20 @@ test("an expired node goes, up or not, budget or not; then its time is said of t
   expect(found.nextInS).toBe(300);
 });
 
+test("expired nodes of several tenants go in one order, whatever the world's", () => {
+  const old = (name: string, node: string) =>
+    tenant(name, { nodes: [up(node, [], { expireAfterS: 60 })], pools: [pool("p", { disruption: FREELY })] });
+  const [a, b] = [old("a", "n1"), old("b", "n2")];
+  expect(said(world([], b, a))).toEqual(said(world([], a, b)));
+});
+
+test("who has pods that were not read this round keeps what is empty", () => {
+  const empty = of([up("n1")]);
+  const unread = { ...plan(empty), rest: [{ tenant: "acme.a", pods: ["default/x"] }] };
+  expect(disruptions(empty).now).toHaveLength(1);
+  expect(disruptions(empty, unread).now).toEqual([]);
+});
+
 describe("in any world", () => {
   const rarely = fc.nat(7).map((nth) => nth === 7);
   const one = fc.record({

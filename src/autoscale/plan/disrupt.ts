@@ -67,8 +67,16 @@ export function disruptions(world: World, planned: Plan = plan(world), planner: 
     held.push(...found.held);
     for (const one of found.now) for (const node of one.nodes) gone.add(`${one.tenant}/${node}`);
   };
-  go(beyondReplicas(quiet, allowance));
-  go(givenBack(quiet, allowance, later));
+  go(beyondReplicas(quiet, gone, allowance));
+  // what an earlier round claimed for pods that this one has not read is empty for a moment
+  const unread = new Set((planned.rest ?? []).map((one) => one.tenant));
+  go(
+    givenBack(
+      quiet.filter((one) => !unread.has(one.tenant.tenant)),
+      allowance,
+      later,
+    ),
+  );
   const taken = (planned.actions ?? []).filter(({ verb }) => verb !== "evict").map(({ from, node }) => `${from}/${node}`);
   const after = without(world, new Set([...gone, ...taken]));
   const outlook = new Outlook(planner, after, planned);
@@ -108,6 +116,7 @@ function keyOf({ tenant, node }: Candidate): string {
 function isMoving(tenant: string, planned: Plan): boolean {
   return (
     planned.claims.some((claim) => claim.tenant === tenant) ||
+    (planned.rest ?? []).some((one) => one.tenant === tenant) ||
     (planned.actions ?? []).some((one) => one.to === tenant || one.from === tenant)
   );
 }
@@ -122,24 +131,26 @@ function displaced(forced: readonly Disruption[], planned: Plan): ReadonlySet<st
 
 /** Forceful, as Karpenter's: no budget and no wish keeps a node that is past its time; it is up or not. */
 function expired(world: World, allowance: Allowance, later: number[]): Disruption[] {
-  return world.tenants.flatMap((tenant) => {
-    const pools = new Map(tenant.pools.map((pool) => [pool.name, pool]));
-    return [...tenant.nodes]
-      .sort((a, b) => order(a.name, b.name))
-      .flatMap((node): Disruption[] => {
-        const pool = pools.get(node.pool ?? "");
-        const expireAfterS = node.expireAfterS ?? pool?.disruption?.expireAfterS;
-        if (!pool || node.leaving || expireAfterS === undefined || node.ageS === undefined) return [];
-        if (node.ageS < expireAfterS) {
-          if (Number.isFinite(expireAfterS)) later.push(expireAfterS - node.ageS);
-          return [];
-        }
-        allowance.take(pool.name);
-        const common = { tenant: tenant.tenant, pool: pool.name, nodes: [node.name], replacements: [] };
-        const pods = (node.pods ?? []).map((pod) => pod.key);
-        return [{ ...common, reason: "Expired", how: "delete", pods, message: "its expireAfter is over" }];
-      });
-  });
+  return [...world.tenants]
+    .sort((a, b) => order(a.tenant, b.tenant))
+    .flatMap((tenant) => {
+      const pools = new Map(tenant.pools.map((pool) => [pool.name, pool]));
+      return [...tenant.nodes]
+        .sort((a, b) => order(a.name, b.name))
+        .flatMap((node): Disruption[] => {
+          const pool = pools.get(node.pool ?? "");
+          const expireAfterS = node.expireAfterS ?? pool?.disruption?.expireAfterS;
+          if (!pool || node.leaving || expireAfterS === undefined || node.ageS === undefined) return [];
+          if (node.ageS < expireAfterS) {
+            if (Number.isFinite(expireAfterS)) later.push(expireAfterS - node.ageS);
+            return [];
+          }
+          allowance.take(pool.name);
+          const common = { tenant: tenant.tenant, pool: pool.name, nodes: [node.name], replacements: [] };
+          const pods = (node.pods ?? []).map((pod) => pod.key);
+          return [{ ...common, reason: "Expired", how: "delete", pods, message: "its expireAfter is over" }];
+        });
+    });
 }
 
 /** Empty nodes, the longest empty first where the budget does not let all of them go. */

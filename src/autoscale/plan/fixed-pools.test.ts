@@ -73,6 +73,15 @@ describe("pools of a fixed size", () => {
     expect([gone(3), gone(2), gone(1), gone(0)]).toEqual([[], ["n2"], ["n2", "n3"], ["n2", "n3", "n1"]]);
   });
 
+  test("one that expires in the same round is none beyond its size", () => {
+    const nodes = ["n1", "n2", "n3"].map((name) =>
+      node(name, BOX, { pool: "f", machine: name, ageS: 9_000, ...(name === "n2" ? { expireAfterS: 60 } : {}) }),
+    );
+    const disruption = { policy: "WhenEmpty", consolidateAfterS: "never", budgets: [] } as const;
+    const { now } = disruptions(world([], tenant("a", { pools: [fixed(2, { disruption })], nodes })));
+    expect(now.map(({ reason, nodes }) => `${reason} ${nodes}`)).toEqual(["Expired n2"]);
+  });
+
   test("law: never beyond its size or the machines there are, and a plan carried out wants nothing more", () => {
     const count = fc.integer({ min: 0, max: 5 });
     fc.assert(

@@ -5,6 +5,8 @@ export interface Finding {
   readonly what: string;
   readonly wrong?: string;
   readonly mend?: string;
+  /** A daemon runs without it. */
+  readonly optional?: boolean;
 }
 
 /** What is known besides what was seen. */
@@ -223,5 +225,7 @@ function httpFinding({ url, got, detail }: Of<"http">): Finding {
 
 /** Findings as people read them. */
 export function findingLines(findings: readonly Finding[]): readonly string[] {
-  return findings.map(({ what, wrong, mend }) => (wrong === undefined ? `✓ ${what}` : `✗ ${what}: ${wrong}\n    ${mend ?? ""}`));
+  return findings.map(({ what, wrong, mend, optional }) =>
+    wrong === undefined ? `✓ ${what}` : `${optional ? "–" : "✗"} ${what}: ${wrong}\n    ${mend ?? ""}`,
+  );
 }
