@@ -294,7 +294,10 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     const started = asked.filter((child) => !thawed.has(child.process()?.pid ?? 0));
     await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
     const noted = out.delete(place.name) && thawing.length > 0 ? noteNeeded(place, thawing, unhurried) : undefined;
-    const goes = Promise.all([fetched, noted]).then(() => goOn(place, then, thawing.length + later.length > 0));
+    const goes = Promise.all([fetched, noted]).then(async () => {
+      await goOn(place, then, thawing.length + later.length > 0);
+      await Promise.all(then.map(ready));
+    });
     // where nobody is asked, or anew, going on is what there is to wait for
     if (asked.length === started.length) await goes;
     const rest = goes
