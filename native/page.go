@@ -74,14 +74,23 @@ func (m *member) advise(out bool, needed []addressRange) (int, error) {
 	if startTicksOf(string(stat)) != m.startTicks {
 		return 0, nil
 	}
-	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", m.pid))
-	if err != nil {
-		return 0, ifGone(err)
+	mappings, err := m.mappings()
+	if err != nil || mappings == nil {
+		return 0, err
 	}
 	if out {
-		return pushOut(pidfd, mappingsOf(string(maps)), needed)
+		return pushOut(pidfd, mappings, needed)
 	}
-	return m.bringBack(pidfd, mappingsOf(string(maps)), needed)
+	return m.bringBack(pidfd, mappings, needed)
+}
+
+// mappings are none of a process that is gone.
+func (m *member) mappings() ([]mapping, error) {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", m.pid))
+	if err != nil {
+		return nil, ifGone(err)
+	}
+	return mappingsOf(string(maps)), nil
 }
 
 // pushOut goes by address, one range after the other: what lies together in memory does so on the disk.

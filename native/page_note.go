@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sort"
 	"strconv"
@@ -18,14 +17,11 @@ func note(file string, members []*member) error {
 	var text strings.Builder
 	noted := 0
 	for _, one := range members {
-		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", one.pid))
+		mappings, err := one.mappings()
 		if err != nil {
-			if ifGone(err) == nil {
-				continue
-			}
 			return err
 		}
-		pages, err := one.present(mappingsOf(string(maps)))
+		pages, err := one.present(mappings)
 		if err != nil {
 			return fmt.Errorf("process %d: %w", one.pid, err)
 		}
@@ -36,7 +32,7 @@ func note(file string, members []*member) error {
 		text.WriteByte('\n')
 		noted += len(pages)
 	}
-	half := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".new")
+	half := file + ".new"
 	if err := os.WriteFile(half, []byte(text.String()), 0o600); err != nil {
 		return err
 	}

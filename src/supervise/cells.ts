@@ -214,12 +214,9 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     const { members, place } = known(name);
     const from = frozenOf(members).length > 0 ? "frozen" : members.some((child) => child.isResting()) ? "stopped" : "awake";
     const took = () => clock.now().getTime() - began;
-    // what ended in its sleep starts from nothing
-    const asked = members.filter((child) => child.spec().ready !== undefined);
-    const timeoutMs = asked.every((child) => frozenOf([child]).length > 0) ? thawMs : START_TIMEOUT_MS;
     let reason: string | undefined;
     try {
-      const { rest } = await rouse(place, members, timeoutMs, cut);
+      const { rest } = await rouse(place, members, thawMs, cut);
       log.info({ cell: name, from, ms: took() }, "awake");
       return { woken: { from, cold: false, ms: took() }, rest };
     } catch (error) {
@@ -230,7 +227,7 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     log.warn({ cell: name, reason, ms: took() }, "what was frozen does not answer; it is started anew");
     // all of it, before the first one starts: the door's network goes with the last of them
     await endAll(place, members);
-    const { rest } = await rouse(place, members, START_TIMEOUT_MS, cut).catch((error: unknown) => {
+    const { rest } = await rouse(place, members, thawMs, cut).catch((error: unknown) => {
       throw new IronwrightError("IRW_CELL", { cell: name, problem: `it does not wake: ${reasonOf(error)}` }, error);
     });
     return { woken: { from, cold: true, reason, ms: took() }, rest };
@@ -253,15 +250,19 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
   /** What it needed to answer is what it will need: it lies together from the next time on, and comes back alone. */
   async function noteNeeded({ native, name }: CellPlace, processes: readonly ProcessIdentity[], cut: AbortSignal): Promise<void> {
     try {
-      mkdirSync(join(dir, "needed"), { recursive: true, mode: 0o700 });
+      mkdirSync(notesOf(name), { recursive: true, mode: 0o700 });
       await runNative(native, ["page", "note", noteOf(name), ...processes.map(ticketOf)], cut);
     } catch (error) {
       if (!cut.aborted) log.warn({ cell: name, reason: reasonOf(error) }, "what it needs to answer is not noted");
     }
   }
 
-  function noteOf(name: string): string {
+  function notesOf(name: string): string {
     return join(dir, "needed", name);
+  }
+
+  function noteOf(name: string): string {
+    return join(notesOf(name), "pages");
   }
 
   /**
@@ -271,7 +272,7 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
   async function rouse(
     place: CellPlace,
     members: readonly Child[],
-    timeoutMs: number,
+    thawMs: number,
     cut: AbortSignal,
   ): Promise<{ readonly rest: Promise<void> }> {
     const { doors, others } = parted(members);
@@ -279,7 +280,11 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     const first = [...doors, ...asked];
     const then = others.filter((child) => !asked.includes(child));
     const [thawing, later] = [processesOf(frozenOf(first)), processesOf(frozenOf(then))];
+    const wasFrozen = thawing.length + later.length > 0;
     await prefetch(place, thawing, cut, "--needed", noteOf(place.name));
+    // what ended in its sleep starts from nothing
+    const thaws = wasFrozen && frozenOf(first).length === first.length;
+    const timeoutMs = thaws ? thawMs : START_TIMEOUT_MS;
     // a slow disk is no fault of theirs: their time begins when they can go on
     const until = clock.now().getTime() + timeoutMs;
     const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), cut]);
@@ -295,7 +300,7 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
     const noted = out.delete(place.name) && thawing.length > 0 ? noteNeeded(place, thawing, unhurried) : undefined;
     const goes = Promise.all([fetched, noted]).then(async () => {
-      await goOn(place, then, thawing.length + later.length > 0);
+      await goOn(place, then, wasFrozen);
       await Promise.all(then.map(ready));
     });
     // where nobody is asked, or anew, going on is what there is to wait for
@@ -378,7 +383,7 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
       await runNative(native, ["cgroup", "kill", name]);
       await runNative(native, ["cgroup", "remove", name]);
       out.delete(name);
-      for (const note of [noteOf(name), join(dir, "needed", `.${name}.new`)]) rmSync(note, { force: true });
+      rmSync(notesOf(name), { recursive: true, force: true });
     },
     resume() {
       for (const name of names()) {

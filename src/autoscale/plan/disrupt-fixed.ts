@@ -6,19 +6,16 @@ import { order } from "./order.ts";
 /**
  * Nodes of pools of a fixed size beyond that size: the empty first, then who is disturbed least. Somebody asked for it, so
  * no budget counts, as Karpenter's; what may not be disrupted stays.
- * @param gone what goes already, `tenant/node`
  */
 export function beyondReplicas(
   candidates: readonly Candidate[],
-  gone: ReadonlySet<string>,
   allowance: Allowance,
 ): { readonly now: readonly Disruption[]; readonly held: readonly Held[] } {
   const now: Disruption[] = [];
   const held: Held[] = [];
   for (const [pool, list] of Map.groupBy(candidates, (one) => one.pool)) {
     const tenant = list[0]?.tenant;
-    const going = tenant?.nodes.filter((node) => node.pool === pool.name && !node.leaving && gone.has(`${tenant.tenant}/${node.name}`));
-    let over = tenant ? -missingOf(tenant, pool) - (going?.length ?? 0) : 0;
+    let over = tenant ? -missingOf(tenant, pool) : 0;
     if (over <= 0) continue;
     for (const { tenant: of, node } of [...list].sort(leastFirst)) {
       if (over === 0) break;

@@ -58,16 +58,15 @@ export function disruptions(world: World, planned: Plan = plan(world), planner: 
   const wanted = nominated(planned);
   const later: number[] = [];
   const held: Held[] = [];
-  const all = candidatesOf(world);
   const now = expired(world, allowance, later);
   const gone = new Set(now.flatMap((one) => one.nodes.map((node) => `${one.tenant}/${node}`)));
-  const quiet = all.filter((one) => !gone.has(keyOf(one)) && !wanted.has(keyOf(one)));
+  const quiet = candidatesOf(without(world, gone)).filter((one) => !wanted.has(keyOf(one)));
   const go = (found: { readonly now: readonly Disruption[]; readonly held: readonly Held[] }) => {
     now.push(...found.now);
     held.push(...found.held);
     for (const one of found.now) for (const node of one.nodes) gone.add(`${one.tenant}/${node}`);
   };
-  go(beyondReplicas(quiet, gone, allowance));
+  go(beyondReplicas(quiet, allowance));
   // what an earlier round claimed for pods that this one has not read is empty for a moment
   const unread = new Set((planned.rest ?? []).map((one) => one.tenant));
   go(
