@@ -147,11 +147,20 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 	if len(notes) != 1 || len(within(slices.Clone(ofFiles), notes[sleeper])) != len(ofFiles) {
 		t.Errorf("%x: its global variables are there, at %x", notes, ofFiles)
 	}
-	if output, err := native("page", "out", "--needed", noted, sleeper).CombinedOutput(); err != nil {
-		t.Errorf("%v %s", err, output)
+	// The kernel passes by pages that another processor is still adding to its lists: they go when asked again.
+	missing := len(ofFiles)
+	for deadline := time.Now().Add(10 * time.Second); missing > 0 && time.Now().Before(deadline); {
+		if output, err := native("page", "out", "--needed", noted, sleeper).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, output)
+		}
+		again, _, err := here.swapped(mappingsOf(string(mapped)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		missing = len(ofFiles) - len(within(again, runsOf(ofFiles)))
 	}
-	if again, _, err := here.swapped(mappingsOf(string(mapped))); err != nil || len(again) != len(ofFiles) {
-		t.Errorf("%d of %d are out again (%v)", len(again), len(ofFiles), err)
+	if missing > 0 {
+		t.Errorf("%d of %x are not out again", missing, ofFiles)
 	}
 }
 

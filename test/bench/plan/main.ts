@@ -26,8 +26,12 @@ const CURVE: readonly FleetSize[] = [
   ...[20, 2_000].map((kinds) => ({ ...FLEET, kinds })),
 ];
 
-/** Pods that grow in number as they shrink in size: as many claims, kinds and tenants each time. */
-const SAME_CLAIMS: readonly FleetSize[] = [1, 5, 10, 20].map((parts) => ({ ...FLEET, pods: 10_000 * parts, parts }));
+/** Pods that grow in number as they shrink in size, then fewer and more kinds, then fewer tenants, of as many: about as many claims each time. */
+const SAME_CLAIMS: readonly FleetSize[] = [
+  ...[1, 5, 10, 20].map((parts) => ({ ...FLEET, pods: 10_000 * parts, parts })),
+  ...[20, 2_000].map((kinds) => ({ ...FLEET, kinds, parts: 10 })),
+  ...[10, 100].map((tenants) => ({ ...FLEET, tenants, parts: 10 })),
+];
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: "string" } } });
 const known = [...SCENARIOS.map(({ name }) => name), "fleet", "claims", "quality"];
@@ -41,7 +45,7 @@ const work = mkdtempSync(join(tmpdir(), "ironwright-bench-"));
 try {
   await besideKarpenter(SCENARIOS.filter(({ name }) => wanted(name)));
   if (wanted("fleet")) figures.fleet = await wholeFleet("A whole fleet in one plan", [FLEET, ...CURVE]);
-  if (wanted("claims")) figures.claims = await wholeFleet("The same claims for more and smaller pods", SAME_CLAIMS);
+  if (wanted("claims")) figures.claims = await wholeFleet("As many claims for other pods", SAME_CLAIMS);
   if (wanted("quality")) quality();
 } finally {
   rmSync(work, { recursive: true, force: true });
