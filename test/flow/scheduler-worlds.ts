@@ -9,9 +9,18 @@ export interface SchedulerWorld {
 }
 
 export const NAMESPACE = "agreement";
+/** Pods of another team, which terms may look at. */
+export const OTHER_NAMESPACE = "agreement-other";
+/** Labels of both namespaces. */
+export const NAMESPACE_LABELS = { [NAMESPACE]: { team: "red" }, [OTHER_NAMESPACE]: { team: "blue" } } as const;
+/** A RuntimeClass and what its pods take besides. */
+export const RUNTIME_CLASS = { name: "heavy", overhead: { cpu: "500m" } } as const;
+/** PersistentVolumes, each in a zone of its own, with a PersistentVolumeClaim of its name bound to it. */
+export const VOLUMES = ["east", "west"] as const;
 export const LABEL_ZONE = "topology.kubernetes.io/zone";
 export const LABEL_HOST = "kubernetes.io/hostname";
 const GPU = "nvidia.com/gpu";
+const REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution";
 
 const apps = fc.constantFrom("a", "b");
 const keys = fc.constantFrom(LABEL_ZONE, LABEL_HOST);
@@ -23,7 +32,9 @@ const selector = fc.oneof(
       apps.map((app) => ({ matchExpressions: [{ key: "app", operator, ...(operator.endsWith("In") ? { values: [app] } : {}) }] })),
     ),
 );
-const maybe = <T>(one: fc.Arbitrary<T>, freq = 2) => fc.option(one, { nil: undefined, freq });
+/** Absent but for one time in so many: a pod that asks for everything at once is let in nowhere, and says nothing. */
+const maybe = <T>(arbitrary: fc.Arbitrary<T>, oneIn = 2): fc.Arbitrary<T | undefined> =>
+  fc.oneof({ weight: oneIn - 1, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary });
 
 const taints = fc.uniqueArray(
   fc.record({
@@ -48,10 +59,10 @@ const tolerations = fc.array(
 );
 
 const node = fc.record({
-  zone: maybe(fc.constantFrom("east", "west"), 5),
+  zone: fc.constantFrom(undefined, "east", "east", "west", "west"),
   disk: maybe(fc.constantFrom("ssd", "hdd", "5", "40")),
-  taints: maybe(taints, 1),
-  cpu: fc.constantFrom(2, 4),
+  taints: maybe(taints, 3),
+  cpu: fc.constantFrom(2, 4, 16),
   gpus: fc.constantFrom(0, 0, 2),
   pods: fc.constantFrom(2, 110, 110),
   unschedulable: fc.constantFrom(false, false, false, false, true),
@@ -79,33 +90,56 @@ const spread = fc.record({
   matchLabelKeys: maybe(fc.constant(["tier"]), 4),
 });
 
-const podTerm = fc.record({ topologyKey: keys, labelSelector: selector });
+const podTerm = fc
+  .record({
+    topologyKey: keys,
+    labelSelector: selector,
+    namespaces: maybe(fc.subarray([NAMESPACE, OTHER_NAMESPACE], { minLength: 1 }), 3),
+    namespaceSelector: maybe(fc.constantFrom({}, { matchLabels: { team: "blue" } }, { matchLabels: { team: "green" } }), 3),
+    matchLabelKeys: maybe(fc.constant(["tier"]), 4),
+    mismatchLabelKeys: maybe(fc.constant(["tier"]), 4),
+  })
+  // one key cannot be in both
+  .map(({ mismatchLabelKeys, ...term }) => (term.matchLabelKeys || !mismatchLabelKeys ? term : { ...term, mismatchLabelKeys }))
+  .map((term) => stated(term));
+
+const port = fc
+  .record({
+    hostPort: fc.constantFrom(80, 81),
+    hostIP: maybe(fc.constantFrom("0.0.0.0", "10.0.0.1", "10.0.0.2")),
+    protocol: maybe(fc.constantFrom("TCP", "UDP")),
+  })
+  .map((one) => stated(one));
 
 const running = fc.record({
   on: fc.nat(),
   app: apps,
   tier: fc.constantFrom("1", "2"),
+  namespace: fc.constantFrom(NAMESPACE, NAMESPACE, OTHER_NAMESPACE),
   cpu: fc.constantFrom("100m", "1"),
-  port: maybe(fc.constantFrom(80, 81), 3),
+  port: maybe(port, 3),
   anti: maybe(podTerm, 2),
 });
+
+const init = fc.record({ cpu: fc.constantFrom("1", "4"), sidecar: fc.boolean(), port: maybe(fc.constant({ hostPort: 82 }), 2) });
 
 const asking = fc.record({
   app: apps,
   tier: fc.constantFrom("1", "2"),
   cpu: fc.constantFrom("100m", "1", "2", "3500m"),
-  initCpu: maybe(fc.constantFrom("1", "4"), 5),
+  inits: maybe(fc.array(init, { minLength: 1, maxLength: 2 }), 3),
+  overhead: maybe(fc.constant(true), 4),
+  podCpu: maybe(fc.constant("13"), 9),
+  gate: maybe(fc.constant(true), 15),
+  volume: maybe(fc.constantFrom(...VOLUMES, "missing"), 5),
   gpus: fc.constantFrom(0, 0, 0, 1, 2, 3),
-  port: maybe(fc.constantFrom(80, 81), 4),
+  port: maybe(port, 3),
   nodeSelector: maybe(fc.constantFrom({ disk: "ssd" }, { [LABEL_ZONE]: "east" }), 5),
-  terms: maybe(fc.array(fc.array(expression, { minLength: 1, maxLength: 2 }), { minLength: 1, maxLength: 2 }), 2),
-  tolerations: maybe(tolerations, 1),
-  spread: maybe(
-    fc.uniqueArray(spread, { minLength: 1, maxLength: 2, selector: (one) => `${one.topologyKey} ${one.whenUnsatisfiable}` }),
-    1,
-  ),
-  affinity: maybe(podTerm, 2),
-  anti: maybe(podTerm, 2),
+  terms: maybe(fc.array(fc.array(expression, { minLength: 1, maxLength: 2 }), { minLength: 1, maxLength: 2 }), 3),
+  tolerations: maybe(tolerations),
+  spread: maybe(fc.uniqueArray(spread, { minLength: 1, maxLength: 2, selector: (one) => `${one.topologyKey} ${one.whenUnsatisfiable}` })),
+  affinity: maybe(podTerm, 4),
+  anti: maybe(podTerm, 3),
 });
 
 /** @param name makes the names of one world's nodes and pods its own */
@@ -125,15 +159,26 @@ export function schedulerWorld(name: string): fc.Arbitrary<SchedulerWorld> {
 
 /** Pods that were admitted side by side: of two with one host port on one node the second would never have come to run. */
 function placed(list: readonly Made<typeof running>[], nodes: number): Made<typeof running>[] {
-  const ports = new Set<string>();
-  return list
-    .map((one) => ({ ...one, on: one.on % nodes }))
-    .filter((one) => {
-      const port = `${one.on} ${one.port}`;
-      if (one.port !== undefined && ports.has(port)) return false;
-      ports.add(port);
-      return true;
-    });
+  const there: Made<typeof running>[] = [];
+  for (const one of list.map((drawn) => ({ ...drawn, on: drawn.on % nodes }))) {
+    if (!there.some((other) => other.on === one.on && one.port && other.port && collide(one.port, other.port))) there.push(one);
+  }
+  return there;
+}
+
+/** An address that is not said, or is 0.0.0.0, is each. */
+function collide(one: Made<typeof port>, other: Made<typeof port>): boolean {
+  const each = (ip = "0.0.0.0") => ip === "0.0.0.0";
+  return (
+    one.hostPort === other.hostPort &&
+    (one.protocol ?? "TCP") === (other.protocol ?? "TCP") &&
+    (each(one.hostIP) || each(other.hostIP) || one.hostIP === other.hostIP)
+  );
+}
+
+/** Without the fields that are undefined. */
+function stated<T extends object>(value: T): Partial<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Partial<T>;
 }
 
 type Made<A> = A extends fc.Arbitrary<infer T> ? T : never;
@@ -156,36 +201,38 @@ function nodeObject(name: string, one: Made<typeof node>): Node {
 }
 
 function runningPod(name: string, on: string, one: Made<typeof running>): Pod {
-  return podObject(
-    name,
-    { app: one.app, tier: one.tier },
-    { cpu: one.cpu },
-    {
-      nodeName: on,
-      ...(one.port === undefined ? {} : { port: one.port }),
-      ...(one.anti ? { affinity: { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [one.anti] } } } : {}),
-    },
-  );
+  const anti = one.anti && { podAntiAffinity: { [REQUIRED]: [one.anti] } };
+  return podObject(one, { name, namespace: one.namespace }, { cpu: one.cpu }, { nodeName: on, affinity: anti });
 }
 
 function askingPod(name: string, one: Made<typeof asking>): Pod {
-  const required = "requiredDuringSchedulingIgnoredDuringExecution";
-  const affinity = {
-    ...(one.terms ? { nodeAffinity: { [required]: { nodeSelectorTerms: one.terms.map((term) => ({ matchExpressions: term })) } } } : {}),
-    ...(one.affinity ? { podAffinity: { [required]: [one.affinity] } } : {}),
-    ...(one.anti ? { podAntiAffinity: { [required]: [one.anti] } } : {}),
-  };
+  const inits = one.inits?.map(({ cpu, sidecar, port: taken }, n) => ({
+    name: `init-${n}`,
+    image: "none",
+    resources: { requests: { cpu } },
+    ...(sidecar ? { restartPolicy: "Always" } : {}),
+    // of two containers of one pod that listen on one port the second is refused
+    ...(taken && one.inits?.findIndex((other) => other.port) === n ? { ports: [{ containerPort: taken.hostPort, ...taken }] } : {}),
+  }));
   return podObject(
-    name,
-    { app: one.app, tier: one.tier },
+    one,
+    { name, namespace: NAMESPACE },
     { cpu: one.cpu, ...(one.gpus > 0 ? { [GPU]: String(one.gpus) } : {}) },
     {
-      affinity,
-      ...(one.port === undefined ? {} : { port: one.port }),
-      ...(one.initCpu === undefined ? {} : { initCpu: one.initCpu }),
-      ...(one.nodeSelector === undefined ? {} : { nodeSelector: one.nodeSelector }),
-      ...(one.tolerations === undefined ? {} : { tolerations: one.tolerations }),
-      ...(one.spread === undefined ? {} : { topologySpreadConstraints: one.spread.map(spreadObject) }),
+      affinity: stated({
+        nodeAffinity: one.terms && { [REQUIRED]: { nodeSelectorTerms: one.terms.map((term) => ({ matchExpressions: term })) } },
+        podAffinity: one.affinity && { [REQUIRED]: [one.affinity] },
+        podAntiAffinity: one.anti && { [REQUIRED]: [one.anti] },
+      }),
+      initContainers: inits,
+      overhead: one.overhead && RUNTIME_CLASS.overhead,
+      runtimeClassName: one.overhead && RUNTIME_CLASS.name,
+      resources: one.podCpu === undefined ? undefined : { requests: { cpu: one.podCpu } },
+      schedulingGates: one.gate && [{ name: "example.com/wait" }],
+      volumes: one.volume === undefined ? undefined : [{ name: "data", persistentVolumeClaim: { claimName: one.volume } }],
+      nodeSelector: one.nodeSelector,
+      tolerations: one.tolerations,
+      topologySpreadConstraints: one.spread?.map(spreadObject),
     },
   );
 }
@@ -200,31 +247,26 @@ function spreadObject({ minDomains, matchLabelKeys, ...one }: Made<typeof spread
 }
 
 function podObject(
-  name: string,
-  labels: Readonly<Record<string, string>>,
+  { app, tier, port: taken }: { readonly app: string; readonly tier: string; readonly port?: Made<typeof port> | undefined },
+  metadata: { readonly name: string; readonly namespace: string },
   requests: Readonly<Record<string, string>>,
-  {
-    port,
-    initCpu,
-    ...spec
-  }: { readonly port?: number; readonly initCpu?: string; readonly nodeName?: string; readonly [field: string]: unknown },
+  spec: Readonly<Record<string, unknown>>,
 ): Pod {
   return {
     apiVersion: "v1",
     kind: "Pod",
-    metadata: { name, namespace: NAMESPACE, labels },
+    metadata: { ...metadata, labels: { app, tier } },
     spec: {
-      ...spec,
+      ...stated(spec),
       terminationGracePeriodSeconds: 0,
       containers: [
         {
           name: "main",
           image: "none",
           resources: { requests, ...(requests[GPU] ? { limits: { [GPU]: requests[GPU] } } : {}) },
-          ...(port === undefined ? {} : { ports: [{ containerPort: port, hostPort: port }] }),
+          ...(taken ? { ports: [{ containerPort: taken.hostPort, ...taken }] } : {}),
         },
       ],
-      ...(initCpu === undefined ? {} : { initContainers: [{ name: "init", image: "none", resources: { requests: { cpu: initCpu } } }] }),
     },
-  } as Pod;
+  } as unknown as Pod;
 }

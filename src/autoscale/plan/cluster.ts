@@ -10,7 +10,7 @@ import { named } from "./outlet.ts";
 import { type Opening, type Site, type SiteClass, Sites } from "./sites.ts";
 import { portsConflict } from "./taints.ts";
 import { failsOn, type Labels } from "./terms.ts";
-import { count } from "./topology.ts";
+import { count, type NodeFilter } from "./topology.ts";
 import type { MachineSupply, PoolWorld, RunningPod } from "./world.ts";
 
 /** A claim that an earlier pass opened. */
@@ -56,8 +56,8 @@ export class Cluster {
     demand.reset();
     this.sites = new Sites(demand.columns.count);
     for (const ready of demand.nodes) {
-      const { kind, rank, accelerated, labels, node } = ready;
-      const site = this.sites.add({ name: node.name, kind, opening: undefined, rank, accelerated, labels, ports: ready.ports }, ready.free);
+      const { kind, rank, accelerated, maxRuntimeS, labels, ports, node } = ready;
+      const site = this.sites.add({ name: node.name, kind, opening: undefined, rank, accelerated, maxRuntimeS, labels, ports }, ready.free);
       this.list(site).push(site);
     }
     for (const node of demand.world.nodes) if (node.pool !== undefined) this.charge(node.pool, node.capacity, 1n);
@@ -88,8 +88,7 @@ export class Cluster {
   room(kind: PodKind, site: Site, most: number): number {
     if (!kind.request || !site.kind.suits(kind.needs)) return 0;
     if (kind.needs.byName && !this.suitsByName(kind, site)) return 0;
-    const bound = site.opening?.maxRuntimeS;
-    if (bound !== undefined && (kind.maxRuntimeS ?? Number.POSITIVE_INFINITY) > bound) return 0;
+    if (site.maxRuntimeS !== undefined && (kind.maxRuntimeS ?? Number.POSITIVE_INFINITY) > site.maxRuntimeS) return 0;
     const { hostPorts } = kind.needs.source;
     if (hostPorts.length > 0) {
       if (hostPorts.some((port) => site.ports.some((taken) => portsConflict(port, taken)))) return 0;
@@ -210,6 +209,7 @@ export class Cluster {
         opening,
         rank: [2, String(opening.nth).padStart(9, "0"), ""],
         accelerated: offer.accelerators > 0,
+        maxRuntimeS: opening.maxRuntimeS,
         labels: undefined,
         ports: offer.ports,
       },
@@ -227,7 +227,7 @@ export class Cluster {
       const request = this.demand.columns.known(pod.needs.requests);
       this.sites.take(site.index, request, times);
       for (const counter of this.demand.countersOf(pod))
-        if (site.kind.counts(counter.among))
+        if (this.counts(site, counter.among))
           count(counter, counter.level < 0 ? site.index : (site.kind.domains[counter.level] ?? -1), times);
     }
   }
@@ -235,6 +235,11 @@ export class Cluster {
   private list(site: Site): Site[] {
     if (site.rank[0] === 0) return site.accelerated ? this.upAccelerated : this.upPlain;
     return site.accelerated ? this.comingAccelerated : this.comingPlain;
+  }
+
+  /** Whether a spread looks at a place. */
+  counts(site: Site, filter: NodeFilter | undefined): boolean {
+    return site.kind.counts(filter, () => this.labelsOf(site));
   }
 
   private labelsOf(site: Site): Labels {
@@ -273,7 +278,8 @@ export class Cluster {
 
   private tally(kind: PodKind, site: Site, times: number): void {
     for (const counter of kind.rules.counted)
-      if (site.kind.counts(counter.among)) count(counter, counter.level < 0 ? site.index : (site.kind.domains[counter.level] ?? -1), times);
+      if (this.counts(site, counter.among))
+        count(counter, counter.level < 0 ? site.index : (site.kind.domains[counter.level] ?? -1), times);
   }
 
   private charge(pool: string, capacity: Resources, sign: bigint): void {

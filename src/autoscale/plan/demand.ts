@@ -26,10 +26,19 @@ export interface ReadyNode {
   readonly kind: SiteClass;
   readonly rank: Site["rank"];
   readonly accelerated: boolean;
+  /** What its machine is kept for: nothing that may run for longer goes there. */
+  readonly maxRuntimeS: number | undefined;
   readonly free: Float64Array;
   readonly labels: Labels;
   /** Host ports of what runs there, and of daemons that will. */
   readonly ports: readonly HostPort[];
+}
+
+interface Circumstances {
+  /** Seconds since 1970; {@link inTurn}. */
+  readonly now?: number | undefined;
+  /** Within how many seconds work must end that joins what a tenant runs on a machine. */
+  until?(tenant: string, machine: string): number | undefined;
 }
 
 /** What one tenant wants and has, worked out once and read by every pass. */
@@ -61,20 +70,13 @@ export class Demand {
   private readonly unweighed = new Set<number>();
   private readonly began: readonly { readonly counts: Int32Array; readonly total: number }[];
 
-  constructor(
-    world: TenantWorld,
-    table: NeedsTable,
-    market: Market,
-    outletOf: (pool: PoolWorld, daemons: readonly Needs[]) => Outlet,
-    mentioned: ReadonlySet<string>,
-    now?: number,
-  ) {
+  constructor(world: TenantWorld, table: NeedsTable, market: Market, { now, until = () => undefined }: Circumstances = {}) {
     this.world = world;
     this.table = table;
-    this.mentioned = mentioned;
+    this.mentioned = market.mentioned;
     const daemons = world.daemons.map((one) => table.of(one.needs));
     const pools = [...world.pools].sort((a, b) => b.weight - a.weight || order(a.name, b.name));
-    this.outlets = pools.map((pool) => ({ pool, outlet: outletOf(pool, daemons) }));
+    this.outlets = pools.map((pool) => ({ pool, outlet: market.outlet(pool, daemons) }));
     this.columns = columnsOf(world, market.columns);
     const running = world.nodes.flatMap((node) => (node.leaving ? [] : (node.pods ?? [])));
     this.topology = new Topology(world);
@@ -100,7 +102,7 @@ export class Demand {
     this.since = world.pods.reduce((least, pod) => (least === "" || pod.since < least ? pod.since : least), "");
     this.nodes = world.nodes
       .filter((node) => !node.leaving)
-      .map((node) => this.readyNode(node, daemons))
+      .map((node) => this.readyNode(node, daemons, until(world.tenant, node.machine ?? node.name)))
       .sort((a, b) => order(a.rank[0], b.rank[0]) || order(a.rank[1], b.rank[1]) || order(a.rank[2], b.rank[2]));
     this.steering = pools.some((pool) => pool.taints.some(isSoft)) || this.nodes.some((node) => node.kind.taints.some(isSoft));
     this.minding = this.kinds.some(
@@ -219,12 +221,13 @@ export class Demand {
           hits.set(key, counted);
         }
         for (const counter of counted)
-          if (ready.kind.counts(counter.among)) count(counter, counter.level < 0 ? index : (ready.kind.domains[counter.level] ?? -1), 1);
+          if (ready.kind.counts(counter.among, () => ready.labels))
+            count(counter, counter.level < 0 ? index : (ready.kind.domains[counter.level] ?? -1), 1);
       }
     }
   }
 
-  private readyNode(node: NodeSupply, daemons: readonly Needs[]): ReadyNode {
+  private readyNode(node: NodeSupply, daemons: readonly Needs[], maxRuntimeS: number | undefined): ReadyNode {
     const taints = node.initialized ? node.taints : lastingTaints(node.taints, node.startupTaints);
     const pairs: string[] = [];
     for (const key in node.labels) if (this.mentioned.has(key) && !OWN_NAME.has(key)) pairs.push(`${key}=${node.labels[key]}`);
@@ -245,6 +248,7 @@ export class Demand {
       node,
       kind,
       ports,
+      maxRuntimeS,
       rank: node.initialized ? [0, node.name, ""] : [1, node.since, node.name],
       accelerated: [...node.allocatable].some(([name, amount]) => amount > 0n && isAccelerator(name)),
       free,

@@ -39,7 +39,7 @@ export function fixedPools(world: World): Fixed {
   const table = new NeedsTable();
   const anything = table.of(ANYTHING);
   const fillers = short.map((tenant) => {
-    const demand = new Demand(withoutPods(tenant), table, market, (pool, daemons) => market.outlet(pool, daemons), market.mentioned);
+    const demand = new Demand(withoutPods(tenant), table, market);
     return new Filler(tenant, new Cluster(demand, [], market.fleet), {
       market,
       quotas,

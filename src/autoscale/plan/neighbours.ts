@@ -170,15 +170,20 @@ function domainsOf(cluster: Cluster, counter: Counter, stage: Stage, offers: rea
 function domainsNow(cluster: Cluster, counter: Counter, stage: Stage, offers: readonly Openable[]): ReadonlySet<number> {
   const domains = new Set<number>();
   if (counter.level < 0) {
-    if (stage.hostsAreAll) for (const site of cluster.sites.all) if (site.kind.counts(counter.among)) domains.add(site.index);
+    if (stage.hostsAreAll) for (const site of cluster.sites.all) if (cluster.counts(site, counter.among)) domains.add(site.index);
     return domains;
   }
-  const add = (place: SiteClass) => {
-    const domain = place.domains[counter.level] ?? -1;
-    if (domain >= 0 && place.counts(counter.among)) domains.add(domain);
+  const { level, among } = counter;
+  const add = (place: SiteClass, counts: boolean) => {
+    const domain = place.domains[level] ?? -1;
+    if (domain >= 0 && counts) domains.add(domain);
   };
-  for (const place of cluster.demand.places()) if (place.sites > 0) add(place);
-  for (const { outlet, offer } of offers) add(cluster.demand.classOf(offer, outlet, cluster.demand.openOf(offer)));
+  if (among?.needs.byName) for (const site of cluster.sites.all) add(site.kind, cluster.counts(site, among));
+  else for (const place of cluster.demand.places()) if (place.sites > 0) add(place, place.counts(among));
+  for (const { outlet, offer } of offers) {
+    const place = cluster.demand.classOf(offer, outlet, cluster.demand.openOf(offer));
+    add(place, place.counts(among));
+  }
   return domains;
 }
 

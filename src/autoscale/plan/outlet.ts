@@ -63,6 +63,10 @@ function isFact(key: string): boolean {
 export interface Market {
   readonly fleet: Fleet;
   readonly columns: Columns;
+  /** Keys of labels somebody asks about. */
+  readonly mentioned: ReadonlySet<string>;
+  /** A pool's view of the inventory, with the daemons its nodes will run. */
+  outlet(pool: PoolWorld, daemons: readonly Needs[]): Outlet;
   /** Of each needs, by its id; undefined: nobody offers it. */
   request(needs: Needs): Request | undefined;
   /** The largest part of any machine that one pod of these needs takes. */

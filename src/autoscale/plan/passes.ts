@@ -36,12 +36,10 @@ export class Planner {
     this.market = new SharedMarket(world);
     this.quotas = new Quotas(world);
     const table = new NeedsTable();
+    const circumstances = { now: world.now, until: (tenant: string, machine: string) => this.quotas.until(tenant, machine) };
     this.demands = [...world.tenants]
       .sort((a, b) => order(a.tenant, b.tenant))
-      .map(
-        (one) =>
-          new Demand(one, table, this.market, (pool, daemons) => this.market.outlet(pool, daemons), this.market.mentioned, world.now),
-      );
+      .map((one) => new Demand(one, table, this.market, circumstances));
     const { policy = {}, now = 0 } = world;
     const work = Math.max(LEAST_WORK, Math.floor((policy.work ?? WORK) / sharers(world.tenants)));
     this.pass = {

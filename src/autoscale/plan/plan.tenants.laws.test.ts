@@ -139,10 +139,9 @@ describe("laws of tenants, gangs and time", () => {
     );
   });
 
-  // a machine that a window counts on stays with whom this plan gave it, and what bounds it is not remembered on its node
-  test("carried out, without windows: nothing that runs is taken, and nothing that was given; but for who gave up a machine or pods itself: it wants more then, and may have more", () => {
+  test("carried out: nothing that runs is taken, and nothing that was given; but for who gave up a machine or pods itself: it wants more then, and may have more", () => {
     fc.assert(
-      fc.property(worlds, ({ windows: _, ...world }) => {
+      fc.property(worlds, (world) => {
         const planned = plan(world);
         const losers = new Set((planned.actions ?? []).map((one) => one.from));
         const again = (plan(onceDone(world, planned)).actions ?? []).filter((one) => one.verb !== "evict" && !losers.has(one.to ?? ""));
@@ -153,16 +152,27 @@ describe("laws of tenants, gangs and time", () => {
     );
   });
 
-  test("planned on its own result, without windows: a plan that took nothing from anybody is empty", () => {
+  test("planned on its own result: empty, but for who lost something and wants it again", () => {
+    const unsettled = (world: World) => {
+      const planned = plan(world);
+      const losers = new Set((planned.actions ?? []).map((one) => one.from));
+      const { placements, claims, actions = [] } = plan(onceDone(world, planned));
+      const found = [
+        ...placements.map((one) => one.tenant),
+        ...claims.map((one) => one.tenant),
+        ...actions.map((one) => one.to ?? one.from),
+      ];
+      return found.filter((name) => !losers.has(name));
+    };
     fc.assert(
       fc.property(worlds, ({ windows: _, ...world }) => {
-        const planned = plan(world);
-        if (planned.actions !== undefined) return;
-        const { placements, claims, actions = [] } = plan(onceDone(world, planned));
-        expect([...placements, ...claims, ...actions]).toEqual([]);
+        expect(unsettled(world)).toEqual([]);
       }),
       RUNS,
     );
+    // with a window about one of 10,000 finds room once work that ends has changed places with work that does not
+    const rare = fc.sample(worlds, RUNS.numRuns).filter((world) => unsettled(world).length > 0);
+    expect(rare.slice(2)).toEqual([]);
   });
 
   test("one more free machine costs nobody a place but in favour of who comes before", () => {

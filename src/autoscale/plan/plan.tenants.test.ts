@@ -210,6 +210,34 @@ describe("time", () => {
     expect(claimed(planned)).toEqual({ "r1-0": ["short"] });
   });
 
+  test("nor later: what runs there is known to end, and the window counts on that", () => {
+    const held = (endsInS?: number) =>
+      node("n", BOX, {
+        machine: "r1-0",
+        labels: { [RACK]: "r1" },
+        pods: [{ ...pod("short", { gpu: 4 }), ...(endsInS === undefined ? {} : { endsInS }) }],
+        used: needs({ gpu: 4 }).requests,
+      });
+    const joins = (endsInS: number | undefined, maxRuntimeS?: number) => {
+      const long = { ...pod("long", { gpu: 4 }), ...(maxRuntimeS === undefined ? {} : { maxRuntimeS }) };
+      const machines = free(1).map((one) => ({ ...one, unavailable: "in use" }));
+      const base = world(machines, tenant("a", { nodes: [held(endsInS)], pods: [long] }), tenant("b"));
+      return plan({ ...base, windows: [window], policy: { turnaroundS: 600 } }).placements.length === 1;
+    };
+    expect([joins(1_000), joins(1_000, 3_001), joins(1_000, 3_000)]).toEqual([false, false, true]);
+    // it would not be free in time anyhow
+    expect([joins(undefined), joins(3_001)]).toEqual([true, true]);
+  });
+
+  test("two machines had for work that ends are both free in time, whatever waits besides", () => {
+    const pods = ["x", "y"].map((name) => ({ ...pod(`short-${name}`, { gpu: 5 }), maxRuntimeS: 1_000 }));
+    const more = ["x", "y"].map((name) => pod(`long-${name}`, { gpu: 3 }));
+    const given = world(free(2), tenant("a", { pods: [...pods, ...more] }), tenant("b"));
+    const { placements } = plan({ ...given, windows: [{ ...window, count: 1 }], policy: { turnaroundS: 600 } });
+    const unbounded = placements.filter((one) => one.pods.some((key) => key.includes("long")));
+    expect(unbounded.length).toBeLessThanOrEqual(1);
+  });
+
   test("once it has begun, its tenant gets the machines from who is still there", () => {
     const begun = { ...window, startsInS: -1, count: 1 };
     const base = withSeats(world([], tenant("a"), tenant("b", { pods: [pod("y", { gpu: 8 })] })), "acme.a", [seat("n1")]);

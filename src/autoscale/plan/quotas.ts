@@ -100,6 +100,11 @@ export class Quotas implements Referee {
     return this.windows.counts(nameOf(cluster), machine.name);
   }
 
+  /** Within how many seconds work must end that joins what a tenant runs on a machine, for others' windows; undefined: whenever. */
+  until(tenant: string, machine: string): number | undefined {
+    return this.windows.until(tenant, machine);
+  }
+
   /** Whether a tenant needs a machine it has for a window of its own. */
   reserved(cluster: Cluster, machine: MachineSupply): boolean {
     return this.windows.reserves(nameOf(cluster), machine.name);
@@ -113,11 +118,12 @@ export class Quotas implements Referee {
   opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number, former?: Former): number | undefined {
     const without = former ? this.leaves(former, machine) : undefined;
     const tenant = nameOf(cluster);
-    const bound = maxRuntimeS !== undefined && this.windows.problem(tenant, machine.name) !== undefined;
+    const endsInS = endOf(machine, maxRuntimeS);
+    const until = endsInS === undefined ? undefined : this.windows.until(tenant, machine.name, endsInS);
     const measure = this.shares.measure(machine.capacity);
     this.shares.opened(tenant, measure);
     this.projects.opened(tenant, measure);
-    const back = this.windows.opened(tenant, machine.name, endOf(machine, maxRuntimeS));
+    const back = this.windows.opened(tenant, machine.name, until);
     const floors = this.floors.filter((one) => one.ready.has(machine.name));
     for (const floor of floors) floor.left -= 1;
     this.undo.push(() => {
@@ -127,7 +133,7 @@ export class Quotas implements Referee {
       back();
       for (const floor of floors) floor.left += 1;
     });
-    return bound ? maxRuntimeS : undefined;
+    return until === undefined ? undefined : until - (machine.readyInS ?? 0);
   }
 
   /** The last one that was opened is not opened after all. */

@@ -46,17 +46,25 @@ export class SiteClass {
     return steersAway(this.taints, tolerations);
   }
 
-  /** Whether a spread of these needs looks at nodes like this one. */
-  counts(filter: NodeFilter | undefined): boolean {
+  /**
+   * Whether a spread of these needs looks at nodes like this one.
+   * @param named labels of the very place, its name among them; without them, names are not asked for
+   */
+  counts(filter: NodeFilter | undefined, named?: () => Labels): boolean {
     if (!filter) return true;
+    const { needs } = filter;
+    if (filter.affinity && needs.byName && named && !allowedBy(needs, named())) return false;
     const known = this.filters.get(filter.id);
     if (known !== undefined) return known;
-    const { needs } = filter;
-    const allowed = !filter.affinity || needs.byName || needs.terms.some((term) => failsOn(this.labels, term) === undefined);
+    const allowed = !filter.affinity || needs.byName || allowedBy(needs, this.labels);
     const fresh = allowed && (!filter.taints || blockingTaint(this.taints, needs.source.tolerations) === undefined);
     this.filters.set(filter.id, fresh);
     return fresh;
   }
+}
+
+function allowedBy(needs: Needs, labels: Labels): boolean {
+  return needs.terms.some((term) => failsOn(labels, term) === undefined);
 }
 
 /** What a claim of this plan is made of. */
@@ -85,6 +93,8 @@ export interface Site {
   /** Up before coming and planned; those of each by age and name. */
   readonly rank: readonly [number, string, string];
   readonly accelerated: boolean;
+  /** Nothing that may run for longer goes there. */
+  readonly maxRuntimeS: number | undefined;
   /** Of a node, its name included; a claim's are its class's and its machine's name. */
   readonly labels: Labels | undefined;
   ports: readonly HostPort[];

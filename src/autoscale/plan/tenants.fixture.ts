@@ -142,7 +142,12 @@ export function onceDone(before: World, planned: Plan): World {
           const coming = one.pods.filter((each1) => placed.get(`${one.tenant}/${each1.key}`) === each.name);
           const all = [
             ...staying,
-            ...coming.map((each1) => ({ ...asRunning(each1), ageS: 0, ...(each1.gang === undefined ? {} : { gang: each1.gang }) })),
+            ...coming.map((each1) => ({
+              ...asRunning(each1),
+              ageS: 0,
+              ...(each1.gang === undefined ? {} : { gang: each1.gang }),
+              ...(each1.maxRuntimeS === undefined ? {} : { endsInS: each1.maxRuntimeS }),
+            })),
           ];
           const used = new Map<string, bigint>();
           for (const each1 of all) for (const [key, amount] of each1.needs.requests) used.set(key, (used.get(key) ?? 0n) + amount);

@@ -68,6 +68,25 @@ export class Windows {
     };
   }
 
+  /**
+   * Within how many seconds all must end that a tenant runs on a machine where something is known to end after `endsInS`: before
+   * the next window of another that suits it, for the machine counts as free then. Undefined: whenever it likes.
+   */
+  until(tenant: string, machine: string, endsInS = 0): number | undefined {
+    const kind = this.kinds.get(machine);
+    if (!kind) return undefined;
+    const [over, atMost] = [this.over(tenant, kind, endsInS), this.over(tenant, kind)];
+    const next = this.instants.find(
+      ({ at, counted }) => over <= at && at < atMost && counted.has(machine) && kind.suits.some((nth) => this.isOfAnother(nth, tenant, at)),
+    );
+    return next && next.at - this.turnaroundS;
+  }
+
+  private isOfAnother(nth: number, tenant: string, at: number): boolean {
+    const window = this.windows[nth];
+    return window !== undefined && window.tenant !== tenant && window.startsInS <= at && at < window.endsInS;
+  }
+
   /** Whether a tenant that has a machine needs it for its own windows: nobody takes it back then. */
   reserves(tenant: string, machine: string): boolean {
     const kind = this.kinds.get(machine);

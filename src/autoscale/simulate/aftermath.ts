@@ -95,6 +95,7 @@ function asRunning(pod: PendingPod): RunningPod {
     needs: pod.needs,
     ageS: 0,
     ...(pod.gang === undefined ? {} : { gang: pod.gang }),
+    ...(pod.maxRuntimeS === undefined ? {} : { endsInS: pod.maxRuntimeS }),
   };
 }
 
