@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
+	if os.Getenv("IRONWRIGHT_HOLDS_MEMORY") != "" {
+		holdMemory()
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

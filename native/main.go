@@ -25,8 +25,9 @@ const usage = `ironwright-native VERB …
       looks after a cell's cgroup
   door --api-listen ADDRESS --api ADDRESS --etcd-listen ADDRESS --etcd ADDRESS
       carries bytes between a tenant's cell and sockets outside it: to its apiserver, and to its etcd
-  page out|in [--needed FILE] PID:STARTTICKS… | page note FILE PID:STARTTICKS…
-      pushes the memory of processes out to swap, or brings it back before they need it; notes which of it they have needed
+  page out|in|anew [--needed FILE] PID:STARTTICKS… | page note FILE PID:STARTTICKS…
+      pushes the memory of processes out to swap, or to a new place there, or brings it back before they need it; notes which of it
+      they have needed
   swap on plain|encrypted|zram FILE BYTES | swap off|show FILE
       room to push memory out to
   device-plugin [--kubelet-dir DIR] [--pci-dir DIR]

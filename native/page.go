@@ -18,15 +18,16 @@ import (
 
 // page pushes what processes hold in memory out to swap, or brings it back before they ask for it (process_madvise(2)).
 //
-//	ironwright-native page out|in [--needed FILE] PID:STARTTICKS…
+//	ironwright-native page out|in|anew [--needed FILE] PID:STARTTICKS…
 //	ironwright-native page note FILE PID:STARTTICKS…
 //
 // `note` writes down which of their memory is there: of what was asleep, what it has needed since it was woken. With that, `out` begins
-// with it, so that it lies together, and `in` brings back no more. A process that is gone is passed over, and one that has its number by
-// now as well; a note names whom it is of. It prints the bytes that were advised, or noted.
+// with it, so that it lies together, and `in` brings back no more. What did not change keeps its place in swap: `anew` takes all of it back
+// first, and gives it up, for a new place each. A process that is gone is passed over, and one that has its number by now as well; a note
+// names whom it is of. It prints the bytes that were advised, or noted.
 func page(args []string) error {
-	if len(args) < 2 || args[0] != "out" && args[0] != "in" && args[0] != "note" {
-		return errors.New("want out|in [--needed FILE] PID:STARTTICKS…, or note FILE PID:STARTTICKS…")
+	if len(args) < 2 || !slices.Contains([]string{"out", "in", "anew", "note"}, args[0]) {
+		return errors.New("want out|in|anew [--needed FILE] PID:STARTTICKS…, or note FILE PID:STARTTICKS…")
 	}
 	what, rest, file := args[0], args[1:], ""
 	switch {
@@ -49,7 +50,7 @@ func page(args []string) error {
 	needed := readNote(file)
 	advised := 0
 	for _, one := range members {
-		n, err := one.advise(what == "out", needed[one.ticket()])
+		n, err := one.advise(what, needed[one.ticket()])
 		if err != nil {
 			return fmt.Errorf("process %d: %w", one.pid, err)
 		}
@@ -60,7 +61,7 @@ func page(args []string) error {
 }
 
 // advise: of what is needed first, or alone; without a note of it, of all.
-func (m *member) advise(out bool, needed []addressRange) (int, error) {
+func (m *member) advise(what string, needed []addressRange) (int, error) {
 	pidfd, err := unix.PidfdOpen(m.pid, 0)
 	if err != nil {
 		return 0, ifGone(err)
@@ -78,10 +79,18 @@ func (m *member) advise(out bool, needed []addressRange) (int, error) {
 	if err != nil || mappings == nil {
 		return 0, err
 	}
-	if out {
-		return pushOut(pidfd, mappings, needed)
+	switch what {
+	case "in":
+		return m.bringBack(pidfd, mappings, needed)
+	case "anew":
+		if _, err := m.bringBack(pidfd, mappings, nil); err != nil {
+			return 0, err
+		}
+		if err := m.giveUpPlaces(mappings); err != nil {
+			return 0, err
+		}
 	}
-	return m.bringBack(pidfd, mappings, needed)
+	return pushOut(pidfd, mappings, needed)
 }
 
 // mappings are none of a process that is gone.
@@ -246,6 +255,33 @@ func (m *member) touch(pages []swappedPage) int {
 		pages = pages[min(n+1, len(pages)):] // the one that cannot be read is passed over
 	}
 	return touched
+}
+
+// mostAtOnce is how many pages the kernel lays hold of at once in process_vm_writev(2).
+const mostAtOnce = 512
+
+// giveUpPlaces frees what a process' memory has in swap. A page that is written to gives its place up; here the kernel gets ready to write
+// to each, and then finds nothing that it could write: of the contents nothing changes, whatever the process does meanwhile.
+func (m *member) giveUpPlaces(mappings []mapping) error {
+	ofFiles, others, err := m.swapped(mappings)
+	if err != nil {
+		return err
+	}
+	nothing, err := unix.Mmap(-1, 0, int(pageSize), unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	defer unix.Munmap(nothing)
+	for _, run := range append(runsOf(ofFiles), runsOf(others)...) {
+		for _, part := range run.parts(mostAtOnce * pageSize) {
+			local := []unix.Iovec{{Base: &nothing[0], Len: 1}}
+			remote := []unix.RemoteIovec{{Base: uintptr(part.from), Len: int(part.to - part.from)}}
+			if _, err := unix.ProcessVMWritev(m.pid, local, remote, 0); err != unix.EFAULT {
+				return ifGone(err)
+			}
+		}
+	}
+	return nil
 }
 
 // adviseAll passes over a process that is gone, and over a range that the kernel cannot move, one of locked memory say.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -164,6 +166,114 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 	}
 }
 
+const heldPages = 4096
+
+// holdMemory is a program of the test's: it fills memory, says where, and says for each line it reads whether all is as it was.
+func holdMemory() {
+	memory, err := unix.Mmap(-1, 0, heldPages*int(pageSize), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		panic(err)
+	}
+	for i := range memory {
+		memory[i] = byte(i*7 + i/int(pageSize))
+	}
+	fmt.Println(uintptr(unsafe.Pointer(&memory[0])))
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		whole := true
+		for i := range memory {
+			whole = whole && memory[i] == byte(i*7+i/int(pageSize))
+		}
+		fmt.Println(whole)
+	}
+}
+
+func TestWhatIsNeededLiesTogetherAnew(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("swap is root's")
+	}
+	file := filepath.Join(t.TempDir(), "swap")
+	if output, err := native("swap", "on", "plain", file, "134217728").CombinedOutput(); err != nil {
+		if strings.Contains(string(output), "operation not permitted") || strings.Contains(string(output), "invalid argument") {
+			t.Skipf("no swap file can be used here: %s", output)
+		}
+		t.Fatalf("%v %s", err, output)
+	}
+	defer native("swap", "off", file).Run()
+	holder := exec.Command(os.Args[0])
+	holder.Env = []string{"IRONWRIGHT_HOLDS_MEMORY=1"}
+	holder.Stderr = os.Stderr
+	asks, _ := holder.StdinPipe()
+	said, _ := holder.StdoutPipe()
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Wait()
+	defer asks.Close()
+	lines := bufio.NewScanner(said)
+	next := func() string { lines.Scan(); return lines.Text() }
+	base, err := strconv.ParseUint(next(), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", holder.Process.Pid))
+	ticket := fmt.Sprintf("%d:%s", holder.Process.Pid, startTicksOf(string(stat)))
+	member := &member{pid: holder.Process.Pid}
+	all := []mapping{{addressRange: addressRange{base, base + heldPages*pageSize}, writable: true}}
+	// every fourth page is needed: where they lie, and in how many pieces
+	needed := func() (pages []swappedPage, pieces int) {
+		_, swapped, err := member.swapped(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range swapped {
+			if page.at/pageSize%4 == 0 {
+				if last := len(pages) - 1; last < 0 || pages[last].slot+1 != page.slot {
+					pieces++
+				}
+				pages = append(pages, page)
+			}
+		}
+		return pages, pieces
+	}
+	pageTo := func(args ...string) {
+		t.Helper()
+		if output, err := native(append(append([]string{"page"}, args...), ticket)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, output)
+		}
+	}
+	eventuallyOut := func(args ...string) int {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+			pageTo(args...)
+			if pages, pieces := needed(); len(pages) == heldPages/4 {
+				return pieces
+			}
+		}
+		t.Fatal("it does not go out")
+		return 0
+	}
+	scattered := eventuallyOut("out")
+	pages, _ := needed()
+	text := ticket
+	for _, run := range runsOf(pages) {
+		text += fmt.Sprintf(" %x-%x", run.from, run.to)
+	}
+	note := filepath.Join(t.TempDir(), "needed")
+	if err := os.WriteFile(note, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pageTo("in")
+	if again := eventuallyOut("out", "--needed", note); again < scattered/2 {
+		t.Logf("this kernel moves them by itself: %d pieces, %d before", again, scattered)
+	}
+	if together := eventuallyOut("anew", "--needed", note); together > scattered/4 {
+		t.Errorf("in %d pieces, and in %d before", together, scattered)
+	}
+	if fmt.Fprintln(asks, "?"); next() != "true" {
+		t.Error("what it holds has changed")
+	}
+}
+
 func TestANoteThatIsNone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "needed")
 	if notes := readNote(file); notes != nil {
@@ -203,7 +313,7 @@ func TestSwapAndPageRefuseWhatTheyCannotDo(t *testing.T) {
 	for says, args := range map[string][]string{
 		"is not a size":                {"swap", "on", "plain", "/tmp/x", "1"},
 		"want on plain|encrypted|zram": {"swap", "on", "/tmp/x", "1048576"},
-		"want out|in":                  {"page", "away", "1:1"},
+		"want out|in|anew":             {"page", "away", "1:1"},
 		"want PID:STARTTICKS":          {"page", "out", "1"},
 		"/no/such/dir: no such":        {"swap", "on", "plain", "/no/such/dir/swap", "1048576"},
 		"NAME, or usage NAME…":         {"cgroup", "remove", "../x"},

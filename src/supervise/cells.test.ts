@@ -1,7 +1,8 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { orAborted } from "../core/aborted.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { createLog } from "../observe/index.ts";
 import { cellKeeper } from "./cells.ts";
@@ -9,9 +10,11 @@ import type { Child } from "./child.ts";
 import { identify } from "./process.ts";
 import { memoryOf } from "./usage.ts";
 
-/** Pushing memory out takes as long as there is a file `hold`, and is written down. */
+/** Pushing memory out takes as long as there is a file `hold`, and is written down; a note names whom it is of. */
 const NATIVE = `#!/bin/sh
 cd "$(dirname "$0")"
+echo "$1 $2" >> did
+if [ "$1 $2" = "page note" ]; then echo "$4 1000-2000" > "$3"; fi
 if [ "$1 $2" = "page out" ]; then
   echo began >> went
   for i in $(seq 500); do [ -e hold ] || break; sleep 0.02; done
@@ -31,8 +34,8 @@ afterAll(() => rmSync(dir, { recursive: true }));
 const ROOMY = { status: async () => ({ on: true, kind: "encrypted", bytes: 2 ** 40, usedBytes: 0 }) as const };
 const began = () => readFileSync(join(dir, "went"), "utf8").trim().split("\n").length;
 
-/** The only child of a cell: this process, which goes on whatever it is told. */
-function only(name: string): Child {
+/** The only child of a cell: this process, which goes on whatever it is told. Callers wait for it where there is something to wait for. */
+function only(name: string, answers?: () => Promise<void>): Child {
   let rest: string | undefined;
   const child: Partial<Child> = {
     name,
@@ -41,6 +44,7 @@ function only(name: string): Child {
       command: ["/x"],
       logFile: "/l",
       cell: { name, native: join(dir, "native"), uid: 7, gid: 7, holder: false, mounts: [] },
+      ...(answers ? { ready: { http: { url: "https://127.0.0.1/" } } } : {}),
     }),
     process: () => identify(process.pid),
     isResting: () => rest !== undefined,
@@ -51,13 +55,13 @@ function only(name: string): Child {
     rouse: async () => {
       rest = undefined;
     },
-    waitReady: async () => {},
+    waitReady: answers ?? (async () => {}),
   };
   return child as Child;
 }
 
 test("memory goes out of one cell at a time, and who is woken while he waits for his turn waits no longer", async () => {
-  const children = ["first", "second"].map(only);
+  const children = ["first", "second"].map((name) => only(name));
   const cells = cellKeeper(() => children, { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
   writeFileSync(join(dir, "hold"), "");
   const first = cells.freeze("first", true);
@@ -73,7 +77,7 @@ test("memory goes out of one cell at a time, and who is woken while he waits for
 });
 
 test("a cell whose memory does not go out holds up the next one for the length of a turn, and nobody who stops it", async () => {
-  const children = ["stalled", "next"].map(only);
+  const children = ["stalled", "next"].map((name) => only(name));
   let endTurn = () => {};
   const clock: Clock = {
     now: () => new Date(),
@@ -118,7 +122,7 @@ test("memory goes out no further once the supervisor is to end, and the next one
 test("of two that are frozen at once into swap with room for one, one is stopped; the next one has room again", async () => {
   const self = identify(process.pid);
   const room = self ? memoryOf(self, "RssAnon") * 1.6 : 0;
-  const children = ["one", "other", "third"].map(only);
+  const children = ["one", "other", "third"].map((name) => only(name));
   const swap = { status: async () => ({ on: true, kind: "encrypted", bytes: room, usedBytes: 0 }) as const };
   const cells = cellKeeper(() => children, { dir, clock: systemClock, log: createLog("silent"), swap });
   const [one, other] = await Promise.all(["one", "other"].map((name) => cells.freeze(name, true)));
@@ -135,4 +139,75 @@ test("what cannot be noted of a sleeper's memory keeps nothing of it from going 
   expect(await cells.freeze("noted", true)).toMatchObject({ state: "frozen" });
   expect(await cells.wake("noted")).toMatchObject({ from: "frozen", cold: false });
   expect(child.isResting()).toBe(false);
+});
+
+describe("who goes to sleep for the first time", () => {
+  const did = () =>
+    readFileSync(join(dir, "did"), "utf8")
+      .trim()
+      .split("\n")
+      .filter((line) => line.startsWith("page"));
+  beforeEach(() => rmSync(join(dir, "did"), { force: true }));
+
+  test("is roused once before anybody calls: what it needs to answer is noted, and lies together anew", async () => {
+    const states: boolean[] = [];
+    const child: Child = only("learner", async () => {
+      states.push(child.isResting());
+    });
+    const cells = cellKeeper(() => [child], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
+    expect(await cells.freeze("learner", true)).toMatchObject({ state: "frozen" });
+    expect([did(), states, child.isResting()]).toEqual([["page out", "page note", "page anew"], [false], true]);
+    // known by then
+    expect(await cells.wake("learner")).toMatchObject({ from: "frozen", cold: false });
+    rmSync(join(dir, "did"));
+    expect(await cells.freeze("learner", true)).toMatchObject({ state: "frozen" });
+    expect(did().at(-1)).toBe("page out");
+    expect(did()).not.toContain("page anew");
+  });
+
+  test("goes on from there when somebody calls meanwhile", async () => {
+    const { promise: isLearning, resolve: learns } = Promise.withResolvers<void>();
+    let calls = 0;
+    const child = only("called", async () => {
+      calls += 1;
+      if (calls > 1) return;
+      learns();
+      // until it is cut short
+      await new Promise<void>((_, reject) => setTimeout(reject, 60_000).unref());
+    });
+    const cut: Child = {
+      ...child,
+      waitReady: (ms, signal) => orAborted(child.waitReady(ms, signal), signal),
+    };
+    const cells = cellKeeper(() => [cut], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
+    const freezing = cells.freeze("called", true);
+    await isLearning;
+    expect(await cells.wake("called")).toMatchObject({ cold: false });
+    expect(await freezing).toMatchObject({ state: "frozen" });
+    expect(cut.isResting()).toBe(false);
+    expect(did()).not.toContain("page anew");
+  });
+
+  test("lies down again where it does not answer, or the supervisor ends", async () => {
+    const mute = only("mute", () => Promise.reject(new Error("it does not answer")));
+    const keeper = () => cellKeeper(() => [mute], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
+    expect(await keeper().freeze("mute", true)).toMatchObject({ state: "frozen" });
+    expect([did(), mute.isResting()]).toEqual([["page out"], true]);
+
+    const { promise: isLearning, resolve: learns } = Promise.withResolvers<void>();
+    const slow = only("slow", async () => learns());
+    const ending: Child = {
+      ...slow,
+      waitReady: async (ms, signal) => {
+        await slow.waitReady(ms, signal);
+        await orAborted(new Promise(() => {}), signal);
+      },
+    };
+    const cells = cellKeeper(() => [ending], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
+    const freezing = cells.freeze("slow", true);
+    await isLearning;
+    await cells.letGo();
+    expect(ending.isResting()).toBe(true);
+    expect(await freezing).toMatchObject({ state: "frozen" });
+  });
 });

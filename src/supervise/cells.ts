@@ -1,5 +1,4 @@
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
 import { orAborted } from "../core/aborted.ts";
 import type { Clock } from "../core/clock.ts";
@@ -7,6 +6,7 @@ import { IronwrightError, reasonOf } from "../core/errors.ts";
 import { turns } from "../core/turns.ts";
 import type { Child } from "./child.ts";
 import { openDoor, shutDoor } from "./door.ts";
+import { cellMemory } from "./memory.ts";
 import { runNative } from "./native.ts";
 import { isReady } from "./probe.ts";
 import type { ProcessIdentity } from "./process.ts";
@@ -43,10 +43,6 @@ export interface Cells {
 const THAW_TIMEOUT_MS = 15_000;
 const START_TIMEOUT_MS = 60_000;
 const AWAKE_POLL_MS = 20;
-/** How long one cell's memory goes out before the next one's does as well, for whom a stalled disk is no reason to wait. */
-const LONGEST_TURN_MS = 15_000;
-/** Reading ahead is a help, and never a reason to wait for long. */
-const LONGEST_PREFETCH_MS = 10_000;
 /** Of a frozen process: more than that in memory was not pushed out. */
 const LEFT_BYTES = 8 * 2 ** 20;
 /** Nothing but a signal, where nobody is asked whether it is ready. */
@@ -72,8 +68,9 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
   const doing = new Map<string, AbortController>();
   /** Bytes on their way into swap, by cell. */
   const leaving = new Map<string, number>();
-  /** One cell's memory at a time, so that it lies together on the disk: of two at once each is read back in crumbs. */
-  const onTheWayOut = turns();
+  const memory = cellMemory({ dir, clock, log });
+  /** One cell at a time is roused to learn what it needs. */
+  const onStage = turns();
   /** What is to end needs not be out of memory first. */
   const stopping = new Set<string>();
   const lettingGo = new AbortController();
@@ -131,8 +128,11 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     return usageOf(processesOf(members), (await countsOf([place]))[place.name]);
   }
 
-  /** @param woken aborts when somebody waits for the cell: it is asleep then, and most of it still in memory */
-  async function freezeNow(name: string, woken: AbortSignal, encrypted: boolean): Promise<Slept> {
+  /**
+   * @param woken aborts when somebody waits for the cell: it is asleep then, and most of it still in memory
+   * @param learns whether it may be roused once, where it is not known what it needs to answer
+   */
+  async function freezeNow(name: string, woken: AbortSignal, encrypted: boolean, learns: boolean): Promise<Slept> {
     const began = clock.now().getTime();
     const { members, place } = known(name);
     const isFrozen = stateOf(members) === "frozen";
@@ -141,30 +141,73 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
       const reason = await noRoomNow(name, held, encrypted);
       if (reason !== undefined) return stopNow(name, reason);
     }
-    if (!isFrozen) {
-      const { doors, others } = parted(members);
-      await Promise.all(others.map((child) => child.rest("frozen")));
-      for (const door of doors) {
-        const process = door.process();
-        if (process && !(await shutDoor(process, clock))) {
-          openDoor(process);
-          await Promise.all(others.map((child) => child.rouse()));
-          throw new IronwrightError("IRW_CELL", { cell: name, problem: "its door does not let go of etcd; it stays awake" });
-        }
-        await door.rest("frozen");
-      }
-      // who left his parent's session was not reached by its signals
-      const running = await runNative(place.native, ["cgroup", "stop", name]).then(() => undefined, reasonOf);
-      if (running !== undefined) return stopNow(name, running);
-    }
+    const running = isFrozen ? undefined : await layDown(place, members);
+    if (running !== undefined) return stopNow(name, running);
     const cut = AbortSignal.any([woken, lettingGo.signal]);
-    await orAborted(pushOutInTurn(place, members, cut), cut).catch((error: unknown) => {
-      if (!cut.aborted) throw error;
-    });
+    const unlessCut = (work: Promise<void>) =>
+      orAborted(work, cut).catch((error: unknown) => {
+        if (!cut.aborted) throw error;
+      });
+    await unlessCut(memory.pushOut(place, processesOf(members), cut));
+    // it has its room now
+    leaving.delete(name);
+    if (learns && !cut.aborted && (await learn(place, members, cut, woken)))
+      await unlessCut(memory.pushOut(place, processesOf(members), cut, true));
     if (!cut.aborted) out.add(name);
     const slept: Slept = { state: "frozen", ...(await usageNow(members, place)), ms: clock.now().getTime() - began };
     log.info({ cell: name, ...slept }, "frozen");
     return slept;
+  }
+
+  /** @returns why somebody of it runs on, when that is so */
+  async function layDown({ name, native }: CellPlace, members: readonly Child[]): Promise<string | undefined> {
+    const { doors, others } = parted(members);
+    await Promise.all(others.map((child) => child.rest("frozen")));
+    for (const door of doors) {
+      const process = door.process();
+      if (process && !(await shutDoor(process, clock))) {
+        openDoor(process);
+        await Promise.all(others.map((child) => child.rouse()));
+        throw new IronwrightError("IRW_CELL", { cell: name, problem: "its door does not let go of etcd; it stays awake" });
+      }
+      await door.rest("frozen");
+    }
+    // who left his parent's session was not reached by its signals
+    return runNative(native, ["cgroup", "stop", name]).then(() => undefined, reasonOf);
+  }
+
+  /**
+   * Rouses those that callers would wait for, before anybody calls: what comes back until they answer is what they need. One cell at a
+   * time. Who is woken meanwhile goes on from there.
+   * @returns whether it is known since
+   */
+  async function learn(place: CellPlace, members: readonly Child[], cut: AbortSignal, woken: AbortSignal): Promise<boolean> {
+    const first = [...parted(members).doors, ...members.filter(isAsked)];
+    const roused = processesOf(frozenOf(first));
+    if (!members.some(isAsked) || roused.length < first.length || memory.isNoted(place.name, roused)) return false;
+    const learning = onStage(async () => {
+      if (cut.aborted) return false;
+      for (const child of first) await child.rouse();
+      await Promise.all(first.map((child) => child.waitReady(THAW_TIMEOUT_MS, cut)));
+      await memory.note(place, roused, cut);
+      return true;
+    }).catch((error: unknown) => {
+      if (!cut.aborted) log.warn({ cell: place.name, reason: reasonOf(error) }, "what it needs to answer is not known yet");
+      return false;
+    });
+    const lying = learning.then(async (known) => {
+      if (woken.aborted || frozenOf(first).length === first.length) return known;
+      const running = await layDown(place, first);
+      if (running !== undefined) throw new IronwrightError("IRW_CELL", { cell: place.name, problem: running });
+      return known;
+    });
+    // the supervisor does not end in between
+    const settled = lying.then(
+      () => {},
+      () => {},
+    );
+    goingOn.add(settled);
+    return lying.finally(() => goingOn.delete(settled));
   }
 
   async function noRoomNow(name: string, held: number, encrypted: boolean): Promise<string | undefined> {
@@ -172,23 +215,6 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     // before it is looked at: who comes meanwhile counts this one, and who is out by then is counted there
     leaving.set(name, held);
     return encrypted ? noRoomInOurs(held, others, await swap.status()) : noRoomFor(held, others, readFileSync("/proc/meminfo", "utf8"));
-  }
-
-  async function pushOutInTurn(place: CellPlace, members: readonly Child[], cut: AbortSignal): Promise<void> {
-    let out: Promise<void> | undefined;
-    await onTheWayOut(async () => {
-      if (cut.aborted) return;
-      out = pushOut(place, members, cut);
-      const turnIsOver = new AbortController();
-      await Promise.race([out, clock.sleep(LONGEST_TURN_MS, turnIsOver.signal).catch(() => {})]).finally(() => turnIsOver.abort());
-    });
-    await out;
-  }
-
-  async function pushOut({ name, native }: CellPlace, members: readonly Child[], woken: AbortSignal): Promise<void> {
-    const processes = processesOf(members);
-    if (processes.length > 0) await runNative(native, ["page", "out", "--needed", noteOf(name), ...processes.map(ticketOf)], woken);
-    await runNative(native, ["cgroup", "reclaim", name], woken);
   }
 
   /** Ends its children, and whatever else they left in it. */
@@ -233,38 +259,6 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     return { woken: { from, cold: true, reason, ms: took() }, rest };
   }
 
-  /** In vain where it is in memory still, or cannot be: it comes back page by page then. */
-  async function prefetch(
-    { native, name }: CellPlace,
-    processes: readonly ProcessIdentity[],
-    cut: AbortSignal,
-    ...only: string[]
-  ): Promise<void> {
-    if (processes.length === 0) return;
-    const limit = AbortSignal.any([cut, AbortSignal.timeout(LONGEST_PREFETCH_MS)]);
-    await runNative(native, ["page", "in", ...only, ...processes.map(ticketOf)], limit).catch((error: unknown) => {
-      if (!cut.aborted) log.warn({ cell: name, reason: reasonOf(error) }, "its memory is not brought back ahead of need");
-    });
-  }
-
-  /** What it needed to answer is what it will need: it lies together from the next time on, and comes back alone. */
-  async function noteNeeded({ native, name }: CellPlace, processes: readonly ProcessIdentity[], cut: AbortSignal): Promise<void> {
-    try {
-      mkdirSync(notesOf(name), { recursive: true, mode: 0o700 });
-      await runNative(native, ["page", "note", noteOf(name), ...processes.map(ticketOf)], cut);
-    } catch (error) {
-      if (!cut.aborted) log.warn({ cell: name, reason: reasonOf(error) }, "what it needs to answer is not noted");
-    }
-  }
-
-  function notesOf(name: string): string {
-    return join(dir, "needed", name);
-  }
-
-  function noteOf(name: string): string {
-    return join(notesOf(name), "pages");
-  }
-
   /**
    * The door and those that others wait for, until they answer; `rest` is what then goes on, whose memory comes from disk meanwhile.
    * @throws what did not become ready, or an awake probe that does not pass
@@ -276,12 +270,12 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     cut: AbortSignal,
   ): Promise<{ readonly rest: Promise<void> }> {
     const { doors, others } = parted(members);
-    const asked = others.filter((child) => child.spec().ready !== undefined);
+    const asked = others.filter(isAsked);
     const first = [...doors, ...asked];
     const then = others.filter((child) => !asked.includes(child));
     const [thawing, later] = [processesOf(frozenOf(first)), processesOf(frozenOf(then))];
     const wasFrozen = thawing.length + later.length > 0;
-    await prefetch(place, thawing, cut, "--needed", noteOf(place.name));
+    await memory.bringBack(place, thawing, cut, "needed");
     // what ended in its sleep starts from nothing
     const thaws = wasFrozen && frozenOf(first).length === first.length;
     const timeoutMs = thaws ? thawMs : START_TIMEOUT_MS;
@@ -292,13 +286,13 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     for (const door of doors) await door.rouse();
     await Promise.all(asked.map((child) => child.rouse()));
     const unhurried = AbortSignal.any([cut, lettingGo.signal]);
-    const fetched = prefetch(place, [...thawing, ...later], unhurried);
+    const fetched = memory.bringBack(place, [...thawing, ...later], unhurried);
     await Promise.all(first.map(ready));
     // what goes on is ready no sooner than its awake probe passes; what was started, or ended meanwhile and was started anew, may be
     const thawed = new Set(thawing.map(({ pid }) => pid));
     const started = asked.filter((child) => !thawed.has(child.process()?.pid ?? 0));
     await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
-    const noted = out.delete(place.name) && thawing.length > 0 ? noteNeeded(place, thawing, unhurried) : undefined;
+    const noted = out.delete(place.name) && thawing.length > 0 ? memory.note(place, thawing, unhurried) : undefined;
     const goes = Promise.all([fetched, noted]).then(async () => {
       await goOn(place, then, wasFrozen);
       await Promise.all(then.map(ready));
@@ -342,9 +336,11 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     return answered;
   }
 
-  function freeze(name: string, encrypted: boolean): Promise<Slept> {
+  function freeze(name: string, encrypted: boolean, learns: boolean): Promise<Slept> {
     return whileOpen(name, (woken) =>
-      freezeNow(name, waking.has(name) || stopping.has(name) ? AbortSignal.abort() : woken, encrypted).finally(() => leaving.delete(name)),
+      freezeNow(name, waking.has(name) || stopping.has(name) ? AbortSignal.abort() : woken, encrypted, learns).finally(() =>
+        leaving.delete(name),
+      ),
     );
   }
 
@@ -367,7 +363,7 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
       const place = membersOf(name)[0]?.spec().cell;
       return place && statusOf(name, (await countsOf([place]))[name]);
     },
-    freeze,
+    freeze: (name, encrypted) => freeze(name, encrypted, true),
     stop(name) {
       stopping.add(name);
       // who wakes it is heard before
@@ -383,14 +379,17 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
       await runNative(native, ["cgroup", "kill", name]);
       await runNative(native, ["cgroup", "remove", name]);
       out.delete(name);
-      rmSync(notesOf(name), { recursive: true, force: true });
+      memory.forget(name);
     },
     resume() {
       for (const name of names()) {
         const members = membersOf(name);
         const isLeft = (process: ProcessIdentity) => memoryOf(process, "RssAnon") > LEFT_BYTES;
         if (stateOf(members) !== "frozen" || !processesOf(members).some(isLeft)) continue;
-        freeze(name, false).catch((error: unknown) => log.warn({ cell: name, reason: reasonOf(error) }, "its memory stays where it is"));
+        // whoever put it to sleep has been told so already: it is not roused
+        freeze(name, false, false).catch((error: unknown) =>
+          log.warn({ cell: name, reason: reasonOf(error) }, "its memory stays where it is"),
+        );
       }
     },
     async letGo() {
@@ -415,6 +414,11 @@ function frozenOf(members: readonly Child[]): readonly Child[] {
   return members.filter((child) => child.status().state === "frozen");
 }
 
+/** Whether callers wait for it. */
+function isAsked(child: Child): boolean {
+  return child.spec().cell?.holder !== true && child.spec().ready !== undefined;
+}
+
 function parted(members: readonly Child[]): { readonly doors: readonly Child[]; readonly others: readonly Child[] } {
   const isDoor = (child: Child) => child.spec().cell?.holder === true;
   return { doors: members.filter(isDoor), others: members.filter((child) => !isDoor(child)) };
@@ -422,10 +426,6 @@ function parted(members: readonly Child[]): { readonly doors: readonly Child[]; 
 
 function processesOf(members: readonly Child[]): readonly ProcessIdentity[] {
   return members.flatMap((child) => child.process() ?? []);
-}
-
-function ticketOf({ pid, startTicks }: ProcessIdentity): string {
-  return `${pid}:${startTicks}`;
 }
 
 /** Why so many bytes cannot be frozen, or undefined when there is room for them. @param others bytes that go out at the same time */
