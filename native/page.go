@@ -83,10 +83,7 @@ func (m *member) advise(what string, needed []addressRange) (int, error) {
 	case "in":
 		return m.bringBack(pidfd, mappings, needed)
 	case "anew":
-		if _, err := m.bringBack(pidfd, mappings, nil); err != nil {
-			return 0, err
-		}
-		if err := m.giveUpPlaces(mappings); err != nil {
+		if err := m.giveUpPlaces(pidfd, mappings); err != nil {
 			return 0, err
 		}
 	}
@@ -257,14 +254,24 @@ func (m *member) touch(pages []swappedPage) int {
 	return touched
 }
 
-// mostAtOnce is how many pages the kernel lays hold of at once in process_vm_writev(2).
+// mostAtOnce pages the kernel lays hold of in one step of process_vm_writev(2), and more: of a range it would take the first ones alone.
 const mostAtOnce = 512
 
-// giveUpPlaces frees what a process' memory has in swap. A page that is written to gives its place up; here the kernel gets ready to write
-// to each, and then finds nothing that it could write: of the contents nothing changes, whatever the process does meanwhile.
-func (m *member) giveUpPlaces(mappings []mapping) error {
-	ofFiles, others, err := m.swapped(mappings)
+// giveUpPlaces frees what a process' memory has in swap. A page that is there keeps its place, though it was read; one that comes back to be
+// written to gives it up. So all of it goes out, and comes back like that: the kernel gets ready to write to each page, and then finds
+// nothing that it could write. Of the contents nothing changes, whatever the process does meanwhile. Where it cannot be done, places stay.
+func (m *member) giveUpPlaces(pidfd int, mappings []mapping) error {
+	writable := slices.DeleteFunc(slices.Clone(mappings), func(one mapping) bool { return !one.writable })
+	if _, err := pushOut(pidfd, writable, nil); err != nil {
+		return err
+	}
+	ofFiles, others, err := m.swapped(writable)
 	if err != nil {
+		return err
+	}
+	ahead := slices.Clone(others)
+	slices.SortFunc(ahead, func(a, b swappedPage) int { return cmp.Compare(a.slot, b.slot) })
+	if _, err := adviseAll(pidfd, runsOf(ahead), unix.MADV_WILLNEED); err != nil {
 		return err
 	}
 	nothing, err := unix.Mmap(-1, 0, int(pageSize), unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
@@ -277,7 +284,7 @@ func (m *member) giveUpPlaces(mappings []mapping) error {
 			local := []unix.Iovec{{Base: &nothing[0], Len: 1}}
 			remote := []unix.RemoteIovec{{Base: uintptr(part.from), Len: int(part.to - part.from)}}
 			if _, err := unix.ProcessVMWritev(m.pid, local, remote, 0); err != unix.EFAULT {
-				return ifGone(err)
+				return nil
 			}
 		}
 	}

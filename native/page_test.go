@@ -82,21 +82,23 @@ func TestRunsOfPages(t *testing.T) {
 	}
 }
 
-func TestPageOutAndInByASwapOfOurs(t *testing.T) {
+// ownSwap is a swap file of the test's, which is gone with it.
+func ownSwap(t *testing.T, bytes int64) {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("swap is root's")
 	}
 	file := filepath.Join(t.TempDir(), "swap")
-	if output, err := native("swap", "on", "plain", file, "67108864").CombinedOutput(); err != nil {
+	if output, err := native("swap", "on", "plain", file, strconv.FormatInt(bytes, 10)).CombinedOutput(); err != nil {
 		if strings.Contains(string(output), "operation not permitted") || strings.Contains(string(output), "invalid argument") {
 			t.Skipf("no swap file can be used here: %s", output)
 		}
 		t.Fatalf("%v %s", err, output)
 	}
-	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 || info.Size() != 64<<20 {
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 || info.Size() != bytes {
 		t.Errorf("%v %v", info, err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if output, err := native("swap", "off", file).CombinedOutput(); err != nil {
 			t.Errorf("%v %s", err, output)
 		}
@@ -106,15 +108,18 @@ func TestPageOutAndInByASwapOfOurs(t *testing.T) {
 		if _, err := os.Stat(file); err == nil {
 			t.Error("the file stays")
 		}
-	}()
+	})
+}
+
+func TestPageOutAndInByASwapOfOurs(t *testing.T) {
+	ownSwap(t, 64<<20)
 	sleeper := start(t, exec.Command("/bin/sh", "-c", "exec sleep 600"))
 	pid, _, _ := strings.Cut(sleeper, ":")
-	before := statusKiB(t, pid, "RssAnon")
 	if output, err := native("page", "out", sleeper, "4194305:1", pid+":1").CombinedOutput(); err != nil || strings.TrimSpace(string(output)) == "0" {
 		t.Fatalf("%v %s", err, output)
 	}
-	if anon, swapped := statusKiB(t, pid, "RssAnon"), statusKiB(t, pid, "VmSwap"); anon >= before || swapped == 0 {
-		t.Errorf("%d KiB of %d are still there, %d in swap", anon, before, swapped)
+	if anon, swapped := statusKiB(t, pid, "RssAnon"), statusKiB(t, pid, "VmSwap"); swapped == 0 {
+		t.Errorf("%d KiB are still there, %d in swap", anon, swapped)
 	}
 	n, _ := strconv.Atoi(pid)
 	here := &member{pid: n}
@@ -179,6 +184,16 @@ func holdMemory() {
 	}
 	fmt.Println(uintptr(unsafe.Pointer(&memory[0])))
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		if lines.Text() == "needs" {
+			sum := 0
+			for i := range heldPages {
+				if page := i * int(pageSize); isNeeded(uint64(uintptr(unsafe.Pointer(&memory[page])))) {
+					sum += int(memory[page])
+				}
+			}
+			fmt.Println(sum)
+			continue
+		}
 		whole := true
 		for i := range memory {
 			whole = whole && memory[i] == byte(i*7+i/int(pageSize))
@@ -187,18 +202,11 @@ func holdMemory() {
 	}
 }
 
+// isNeeded: every fourth page is.
+func isNeeded(at uint64) bool { return at/pageSize%4 == 0 }
+
 func TestWhatIsNeededLiesTogetherAnew(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("swap is root's")
-	}
-	file := filepath.Join(t.TempDir(), "swap")
-	if output, err := native("swap", "on", "plain", file, "134217728").CombinedOutput(); err != nil {
-		if strings.Contains(string(output), "operation not permitted") || strings.Contains(string(output), "invalid argument") {
-			t.Skipf("no swap file can be used here: %s", output)
-		}
-		t.Fatalf("%v %s", err, output)
-	}
-	defer native("swap", "off", file).Run()
+	ownSwap(t, 128<<20)
 	holder := exec.Command(os.Args[0])
 	holder.Env = []string{"IRONWRIGHT_HOLDS_MEMORY=1"}
 	holder.Stderr = os.Stderr
@@ -219,18 +227,22 @@ func TestWhatIsNeededLiesTogetherAnew(t *testing.T) {
 	ticket := fmt.Sprintf("%d:%s", holder.Process.Pid, startTicksOf(string(stat)))
 	member := &member{pid: holder.Process.Pid}
 	all := []mapping{{addressRange: addressRange{base, base + heldPages*pageSize}, writable: true}}
-	// every fourth page is needed: where they lie, and in how many pieces
+	// where what is needed lies, and in how many pieces, of each swap there is
 	needed := func() (pages []swappedPage, pieces int) {
 		_, swapped, err := member.swapped(all)
 		if err != nil {
 			t.Fatal(err)
 		}
+		var slots []uint64
 		for _, page := range swapped {
-			if page.at/pageSize%4 == 0 {
-				if last := len(pages) - 1; last < 0 || pages[last].slot+1 != page.slot {
-					pieces++
-				}
-				pages = append(pages, page)
+			if isNeeded(page.at) {
+				pages, slots = append(pages, page), append(slots, page.slot)
+			}
+		}
+		slices.Sort(slots)
+		for i, slot := range slots {
+			if i == 0 || slots[i-1]+1 != slot {
+				pieces++
 			}
 		}
 		return pages, pieces
@@ -241,18 +253,22 @@ func TestWhatIsNeededLiesTogetherAnew(t *testing.T) {
 			t.Fatalf("%v %s", err, output)
 		}
 	}
-	eventuallyOut := func(args ...string) int {
+	// again and again, for others swap too: who lays hold of a page just then keeps its place for it
+	eventually := func(done func(pages, pieces int) bool, args ...string) int {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		for deadline := time.Now().Add(20 * time.Second); ; {
 			pageTo(args...)
-			if pages, pieces := needed(); len(pages) == heldPages/4 {
+			pages, pieces := needed()
+			if done(len(pages), pieces) {
 				return pieces
 			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%v: %d pages in %d pieces", args, len(pages), pieces)
+			}
 		}
-		t.Fatal("it does not go out")
-		return 0
 	}
-	scattered := eventuallyOut("out")
+	isOut := func(pages, _ int) bool { return pages == heldPages/4 }
+	scattered := eventually(isOut, "out")
 	pages, _ := needed()
 	text := ticket
 	for _, run := range runsOf(pages) {
@@ -262,13 +278,14 @@ func TestWhatIsNeededLiesTogetherAnew(t *testing.T) {
 	if err := os.WriteFile(note, []byte(text+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	pageTo("in")
-	if again := eventuallyOut("out", "--needed", note); again < scattered/2 {
-		t.Logf("this kernel moves them by itself: %d pieces, %d before", again, scattered)
+	// read, as by one who goes on, it keeps its place
+	if fmt.Fprintln(asks, "needs"); next() == "" {
+		t.Fatal("it does not read")
 	}
-	if together := eventuallyOut("anew", "--needed", note); together > scattered/4 {
-		t.Errorf("in %d pieces, and in %d before", together, scattered)
+	if pages, _ := needed(); len(pages) > 0 {
+		t.Errorf("%d are in swap alone", len(pages))
 	}
+	eventually(func(pages, pieces int) bool { return isOut(pages, pieces) && pieces <= scattered/4 }, "anew", "--needed", note)
 	if fmt.Fprintln(asks, "?"); next() != "true" {
 		t.Error("what it holds has changed")
 	}

@@ -15,6 +15,7 @@ const NATIVE = `#!/bin/sh
 cd "$(dirname "$0")"
 echo "$1 $2" >> did
 if [ "$1 $2" = "page note" ]; then echo "$4 1000-2000" > "$3"; fi
+if [ -e "fails $1 $2" ]; then echo "it does not $2" >&2; exit 1; fi
 if [ "$1 $2" = "page out" ]; then
   echo began >> went
   for i in $(seq 500); do [ -e hold ] || break; sleep 0.02; done
@@ -58,6 +59,17 @@ function only(name: string, answers?: () => Promise<void>): Child {
     waitReady: answers ?? (async () => {}),
   };
   return child as Child;
+}
+
+/** Does not answer before it is cut short; and says when it is asked. */
+function hanging(name: string, asked: () => void): Child {
+  return {
+    ...only(name, async () => {}),
+    async waitReady(_ms, signal) {
+      asked();
+      await orAborted(new Promise(() => {}), signal);
+    },
+  };
 }
 
 test("memory goes out of one cell at a time, and who is woken while he waits for his turn waits no longer", async () => {
@@ -168,17 +180,8 @@ describe("who goes to sleep for the first time", () => {
   test("goes on from there when somebody calls meanwhile", async () => {
     const { promise: isLearning, resolve: learns } = Promise.withResolvers<void>();
     let calls = 0;
-    const child = only("called", async () => {
-      calls += 1;
-      if (calls > 1) return;
-      learns();
-      // until it is cut short
-      await new Promise<void>((_, reject) => setTimeout(reject, 60_000).unref());
-    });
-    const cut: Child = {
-      ...child,
-      waitReady: (ms, signal) => orAborted(child.waitReady(ms, signal), signal),
-    };
+    const slow = hanging("called", learns);
+    const cut: Child = { ...slow, waitReady: (ms, signal) => (++calls === 1 ? slow.waitReady(ms, signal) : Promise.resolve()) };
     const cells = cellKeeper(() => [cut], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
     const freezing = cells.freeze("called", true);
     await isLearning;
@@ -188,6 +191,36 @@ describe("who goes to sleep for the first time", () => {
     expect(did()).not.toContain("page anew");
   });
 
+  test("waits for no other that is roused, once somebody calls; nor does he who calls", async () => {
+    const onStage = Promise.withResolvers<void>();
+    const slow = hanging("on-stage", onStage.resolve);
+    const next = only("next", async () => {});
+    const cells = cellKeeper(() => [slow, next], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
+    const first = cells.freeze("on-stage", true);
+    await onStage.promise;
+    const second = cells.freeze("next", true);
+    await vi.waitFor(() => expect(did().filter((line) => line === "page out")).toHaveLength(2), WAIT);
+    expect(await cells.wake("next")).toMatchObject({ from: "frozen", cold: false });
+    expect(await second).toMatchObject({ state: "frozen" });
+    expect(next.isResting()).toBe(false);
+    expect(await cells.stop("on-stage")).toMatchObject({ state: "stopped" });
+    expect(await first).toMatchObject({ state: "frozen" });
+  });
+
+  test("is stopped where not all of it lies down again, and out all the same where it cannot lie together", async () => {
+    const restless = only("restless", async () => writeFileSync(join(dir, "fails cgroup stop"), ""));
+    const cells = cellKeeper(() => [restless], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
+    expect(await cells.freeze("restless", true)).toMatchObject({ state: "stopped", reason: "it does not stop" });
+    rmSync(join(dir, "fails cgroup stop"));
+
+    writeFileSync(join(dir, "fails page anew"), "");
+    const apart = only("apart", async () => {});
+    const others = cellKeeper(() => [apart], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
+    expect(await others.freeze("apart", true)).toMatchObject({ state: "frozen" });
+    expect(did().slice(-2)).toEqual(["page anew", "page out"]);
+    rmSync(join(dir, "fails page anew"));
+  });
+
   test("lies down again where it does not answer, or the supervisor ends", async () => {
     const mute = only("mute", () => Promise.reject(new Error("it does not answer")));
     const keeper = () => cellKeeper(() => [mute], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
@@ -195,14 +228,7 @@ describe("who goes to sleep for the first time", () => {
     expect([did(), mute.isResting()]).toEqual([["page out"], true]);
 
     const { promise: isLearning, resolve: learns } = Promise.withResolvers<void>();
-    const slow = only("slow", async () => learns());
-    const ending: Child = {
-      ...slow,
-      waitReady: async (ms, signal) => {
-        await slow.waitReady(ms, signal);
-        await orAborted(new Promise(() => {}), signal);
-      },
-    };
+    const ending = hanging("slow", learns);
     const cells = cellKeeper(() => [ending], { dir, clock: systemClock, log: createLog("silent"), swap: ROOMY });
     const freezing = cells.freeze("slow", true);
     await isLearning;

@@ -149,10 +149,11 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
         if (!cut.aborted) throw error;
       });
     await unlessCut(memory.pushOut(place, processesOf(members), cut));
-    // it has its room now
-    leaving.delete(name);
-    if (learns && !cut.aborted && (await learn(place, members, cut, woken)))
-      await unlessCut(memory.pushOut(place, processesOf(members), cut, true));
+    if (learns && !cut.aborted) {
+      const { known, running } = await learn(place, members, cut);
+      if (running !== undefined) return stopNow(name, running);
+      if (!cut.aborted && known) await unlessCut(memory.pushOutAnew(place, processesOf(members), cut));
+    }
     if (!cut.aborted) out.add(name);
     const slept: Slept = { state: "frozen", ...(await usageNow(members, place)), ms: clock.now().getTime() - began };
     log.info({ cell: name, ...slept }, "frozen");
@@ -178,36 +179,45 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
 
   /**
    * Rouses those that callers would wait for, before anybody calls: what comes back until they answer is what they need. One cell at a
-   * time. Who is woken meanwhile goes on from there.
-   * @returns whether it is known since
+   * time. Who is woken meanwhile goes on from there; else they lie down again.
+   * @returns whether something is known now that was not, and why somebody of it runs on, when that is so
    */
-  async function learn(place: CellPlace, members: readonly Child[], cut: AbortSignal, woken: AbortSignal): Promise<boolean> {
-    const first = [...parted(members).doors, ...members.filter(isAsked)];
+  async function learn(
+    place: CellPlace,
+    members: readonly Child[],
+    cut: AbortSignal,
+  ): Promise<{ readonly known: boolean; readonly running?: string | undefined }> {
+    const first = firstOf(members);
     const roused = processesOf(frozenOf(first));
-    if (!members.some(isAsked) || roused.length < first.length || memory.isNoted(place.name, roused)) return false;
-    const learning = onStage(async () => {
-      if (cut.aborted) return false;
-      for (const child of first) await child.rouse();
-      await Promise.all(first.map((child) => child.waitReady(THAW_TIMEOUT_MS, cut)));
-      await memory.note(place, roused, cut);
-      return true;
-    }).catch((error: unknown) => {
-      if (!cut.aborted) log.warn({ cell: place.name, reason: reasonOf(error) }, "what it needs to answer is not known yet");
-      return false;
+    if (!members.some(isAsked) || roused.length < first.length || memory.isNoted(place.name, roused)) return { known: false };
+    const turn = Promise.withResolvers<void>();
+    const over = Promise.withResolvers<void>();
+    void onStage(() => {
+      turn.resolve();
+      return over.promise;
     });
-    const lying = learning.then(async (known) => {
-      if (woken.aborted || frozenOf(first).length === first.length) return known;
-      const running = await layDown(place, first);
-      if (running !== undefined) throw new IronwrightError("IRW_CELL", { cell: place.name, problem: running });
-      return known;
-    });
+    const lying = (async () => {
+      try {
+        await orAborted(turn.promise, cut);
+        for (const child of first) await child.rouse();
+        await Promise.all(first.map((child) => child.waitReady(THAW_TIMEOUT_MS, cut)));
+        await memory.note(place, roused, cut);
+      } catch (error) {
+        if (!cut.aborted) log.warn({ cell: place.name, reason: reasonOf(error) }, "what it needs to answer is not known yet");
+      } finally {
+        over.resolve();
+      }
+      const isUp = frozenOf(first).length < first.length;
+      return isUp && !waking.has(place.name) ? await layDown(place, members) : undefined;
+    })();
     // the supervisor does not end in between
     const settled = lying.then(
       () => {},
       () => {},
     );
     goingOn.add(settled);
-    return lying.finally(() => goingOn.delete(settled));
+    const running = await lying.finally(() => goingOn.delete(settled));
+    return { known: memory.isNoted(place.name, roused), running };
   }
 
   async function noRoomNow(name: string, held: number, encrypted: boolean): Promise<string | undefined> {
@@ -269,15 +279,16 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     thawMs: number,
     cut: AbortSignal,
   ): Promise<{ readonly rest: Promise<void> }> {
-    const { doors, others } = parted(members);
-    const asked = others.filter(isAsked);
-    const first = [...doors, ...asked];
-    const then = others.filter((child) => !asked.includes(child));
+    const first = firstOf(members);
+    const [doors, asked] = [first.filter((child) => !isAsked(child)), first.filter(isAsked)];
+    const then = members.filter((child) => !first.includes(child));
     const [thawing, later] = [processesOf(frozenOf(first)), processesOf(frozenOf(then))];
     const wasFrozen = thawing.length + later.length > 0;
+    // of a sleeper that is roused to learn what it needs, they go on already
+    const goOnWhereTheyWere = wasFrozen ? processesOf(first) : [];
     await memory.bringBack(place, thawing, cut, "needed");
     // what ended in its sleep starts from nothing
-    const thaws = wasFrozen && frozenOf(first).length === first.length;
+    const thaws = wasFrozen && goOnWhereTheyWere.length === first.length;
     const timeoutMs = thaws ? thawMs : START_TIMEOUT_MS;
     // a slow disk is no fault of theirs: their time begins when they can go on
     const until = clock.now().getTime() + timeoutMs;
@@ -289,7 +300,7 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     const fetched = memory.bringBack(place, [...thawing, ...later], unhurried);
     await Promise.all(first.map(ready));
     // what goes on is ready no sooner than its awake probe passes; what was started, or ended meanwhile and was started anew, may be
-    const thawed = new Set(thawing.map(({ pid }) => pid));
+    const thawed = new Set(goOnWhereTheyWere.map(({ pid }) => pid));
     const started = asked.filter((child) => !thawed.has(child.process()?.pid ?? 0));
     await Promise.all(started.map((child) => answers(child.spec(), limit, cut)));
     const noted = out.delete(place.name) && thawing.length > 0 ? memory.note(place, thawing, unhurried) : undefined;
@@ -412,6 +423,11 @@ function stateOf(members: readonly Child[]): CellStatus["state"] {
 
 function frozenOf(members: readonly Child[]): readonly Child[] {
   return members.filter((child) => child.status().state === "frozen");
+}
+
+/** The door and those that callers wait for. */
+function firstOf(members: readonly Child[]): readonly Child[] {
+  return [...parted(members).doors, ...members.filter(isAsked)];
 }
 
 /** Whether callers wait for it. */

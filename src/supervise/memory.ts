@@ -10,11 +10,10 @@ import type { CellPlace } from "./supervisor.ts";
 
 /** Moves the memory of cells out to swap and back; knows which of it each needs to answer. */
 export interface CellMemory {
-  /**
-   * Pushes it out, one cell's after the other, and who stalls holds up the next for a while only.
-   * @param anew what is out already too, so that what is needed lies together
-   */
-  pushOut(place: CellPlace, processes: readonly ProcessIdentity[], cut: AbortSignal, anew?: boolean): Promise<void>;
+  /** Pushes it out, one cell's after the other, and who stalls holds up the next for a while only. */
+  pushOut(place: CellPlace, processes: readonly ProcessIdentity[], cut: AbortSignal): Promise<void>;
+  /** What is out already too, so that what is needed lies together: a help, and without it no less is out. */
+  pushOutAnew(place: CellPlace, processes: readonly ProcessIdentity[], cut: AbortSignal): Promise<void>;
   /** Brings it back ahead of need; in vain where it is in memory still, or cannot be: it comes back page by page then. */
   bringBack(place: CellPlace, processes: readonly ProcessIdentity[], cut: AbortSignal, only?: "needed"): Promise<void>;
   /** What of it is there is what they needed to answer: it lies together from the next time on, and comes back alone. */
@@ -42,27 +41,37 @@ export function cellMemory({ dir, clock, log }: { readonly dir: string; readonly
     return join(notesOf(name), "pages");
   }
 
-  async function pushOutNow(
+  async function inTurn(
     { name, native }: CellPlace,
+    verb: "out" | "anew",
     processes: readonly ProcessIdentity[],
     cut: AbortSignal,
-    anew: boolean,
   ): Promise<void> {
-    const how = ["page", anew ? "anew" : "out", "--needed", noteOf(name)];
-    if (processes.length > 0) await runNative(native, [...how, ...processes.map(ticketOf)], cut);
-    await runNative(native, ["cgroup", "reclaim", name], cut);
+    let out: Promise<void> | undefined;
+    const push = async () => {
+      if (processes.length > 0) await runNative(native, ["page", verb, "--needed", noteOf(name), ...processes.map(ticketOf)], cut);
+      await runNative(native, ["cgroup", "reclaim", name], cut);
+    };
+    await onTheWayOut(async () => {
+      if (cut.aborted) return;
+      out = push();
+      const turnIsOver = new AbortController();
+      await Promise.race([out, clock.sleep(LONGEST_TURN_MS, turnIsOver.signal).catch(() => {})]).finally(() => turnIsOver.abort());
+    });
+    await out;
   }
 
   return {
-    async pushOut(place, processes, cut, anew = false) {
-      let out: Promise<void> | undefined;
-      await onTheWayOut(async () => {
+    pushOut: (place, processes, cut) => inTurn(place, "out", processes, cut),
+
+    async pushOutAnew(place, processes, cut) {
+      try {
+        await inTurn(place, "anew", processes, cut);
+      } catch (error) {
         if (cut.aborted) return;
-        out = pushOutNow(place, processes, cut, anew);
-        const turnIsOver = new AbortController();
-        await Promise.race([out, clock.sleep(LONGEST_TURN_MS, turnIsOver.signal).catch(() => {})]).finally(() => turnIsOver.abort());
-      });
-      await out;
+        log.warn({ cell: place.name, reason: reasonOf(error) }, "what it needs to answer does not lie together");
+        await inTurn(place, "out", processes, cut);
+      }
     },
 
     async bringBack({ native, name }, processes, cut, only) {

@@ -59,9 +59,10 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
     return supervisor.list(PARTS.map((part) => childName(id, part)));
   }
 
+  /** Also where a supervisor that was killed had put down, or roused, a part of it. */
   async function sleeps(id: string): Promise<boolean> {
-    const state = (await supervisor.cell(cellName(id)))?.state;
-    return state === "frozen" || state === "stopped";
+    const cell = await supervisor.cell(cellName(id));
+    return cell?.children.some(({ state }) => state === "frozen" || state === "stopped") ?? false;
   }
 
   return {

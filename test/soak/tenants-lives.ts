@@ -27,7 +27,10 @@ const DEADLINE_MS = 120_000;
 /** A fault falls when a step is reached, or up to so long after. */
 const WITHIN_MS = 500;
 
-const world = await openSoak({ ports: PORTS, uid: UIDS.from, seed });
+/** Not a day ahead: what is issued then is good a day later for everybody else, and there is no control plane before. */
+const LEAPS_MS = [-30 * 60_000, 30 * 60_000];
+
+const world = await openSoak({ ports: PORTS, uid: UIDS.from, seed, leapsMs: LEAPS_MS });
 const { host, random, pick } = world;
 let id = "";
 const ids: string[] = [];

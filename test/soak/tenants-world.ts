@@ -32,9 +32,13 @@ export interface SoakOptions {
   /** The first user, the gateway's. */
   readonly uid: number;
   readonly seed: number;
+  /** How far the daemon's clock may leap. */
+  readonly leapsMs?: readonly number[];
 }
 
-export async function openSoak({ ports, uid, seed }: SoakOptions): Promise<SoakWorld> {
+const LEAPS_MS = [-30 * 60_000, 60 * 60_000, 26 * 60 * 60_000];
+
+export async function openSoak({ ports, uid, seed, leapsMs = LEAPS_MS }: SoakOptions): Promise<SoakWorld> {
   const host = await withHost({ logLevel: "error" });
   let supervisor = host.supervisor;
   const random = numbers(seed);
@@ -132,7 +136,7 @@ export async function openSoak({ ports, uid, seed }: SoakOptions): Promise<SoakW
         return true;
       },
       async "clock jump"() {
-        tell({ aheadMs: pick([-30 * 60_000, 60 * 60_000, 26 * 60 * 60_000]) });
+        tell({ aheadMs: pick(leapsMs) });
         return true;
       },
     }),

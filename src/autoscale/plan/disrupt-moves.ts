@@ -72,6 +72,7 @@ export class Outlook {
     const tried = this.plan({
       ...world,
       ...supply,
+      machines: [...supply.machines, ...this.heldInWindows(supply)],
       // where nothing can be claimed, what others hold does not matter
       tenants: supply === NO_SUPPLY ? [own] : world.tenants.map((one) => (one === tenant ? own : idle(one))),
     });
@@ -80,6 +81,14 @@ export class Outlook {
     // a machine that is not free yet is no place either
     if (expected.size > 0 || tried.claims.some((claim) => claim.awaiting)) return undefined;
     return tried;
+  }
+
+  /** Where there are windows, they count on machines that are held too: what runs there is known to end, and nothing longer may join it. */
+  private heldInWindows(supply: Supply): readonly MachineSupply[] {
+    const { windows = [], machines } = this.world;
+    if (windows.length === 0) return [];
+    const free = new Set(supply.machines.map((one) => one.name));
+    return machines.filter((one) => one.unavailable !== undefined && !free.has(one.name));
   }
 
   /** From here on it is as if a decision had been carried out. @param placements where its pods move to, as far as others must leave it free */
@@ -127,5 +136,6 @@ function alone(pod: PendingPod): PendingPod {
 }
 
 function asPending(pod: RunningPod): PendingPod {
-  return { key: pod.key, since: "", priority: pod.priority, labels: pod.labels, needs: pod.needs };
+  const { key, priority, labels, needs, maxRuntimeS } = pod;
+  return { key, since: "", priority, labels, needs, ...(maxRuntimeS === undefined ? {} : { maxRuntimeS }) };
 }

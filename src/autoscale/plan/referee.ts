@@ -27,7 +27,7 @@ export interface Referee {
    * A tenant gets a machine.
    * @param maxRuntimeS after which what it is for has ended
    * @param former who had it until now and must give it up
-   * @returns the same where it gets the machine only because of that: nothing longer may run there
+   * @returns where a window counts on the machine after that, how long at most what runs there may
    */
   opened(cluster: Cluster, machine: MachineSupply, maxRuntimeS?: number, former?: Former): number | undefined;
   /** The last one that was opened is not opened after all. */

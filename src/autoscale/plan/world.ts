@@ -270,6 +270,8 @@ export interface RunningPod {
   readonly bare?: boolean;
   /** When it is known to end at the latest: its machine may be counted on after that. */
   readonly endsInS?: number;
+  /** Evicted and begun anew it has ended after so long. */
+  readonly maxRuntimeS?: number;
 }
 
 export interface PendingPod {

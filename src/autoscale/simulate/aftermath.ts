@@ -95,7 +95,7 @@ function asRunning(pod: PendingPod): RunningPod {
     needs: pod.needs,
     ageS: 0,
     ...(pod.gang === undefined ? {} : { gang: pod.gang }),
-    ...(pod.maxRuntimeS === undefined ? {} : { endsInS: pod.maxRuntimeS }),
+    ...(pod.maxRuntimeS === undefined ? {} : { endsInS: pod.maxRuntimeS, maxRuntimeS: pod.maxRuntimeS }),
   };
 }
 
@@ -107,5 +107,6 @@ function asPending(pod: RunningPod): PendingPod {
     labels: pod.labels,
     needs: pod.needs,
     ...(pod.gang === undefined ? {} : { gang: pod.gang }),
+    ...(pod.maxRuntimeS === undefined ? {} : { maxRuntimeS: pod.maxRuntimeS }),
   };
 }

@@ -21,6 +21,7 @@ const kind = fc.record({
   level: fc.constantFrom(ZONE, HOST),
   of: apps,
   zone: zones,
+  short: fc.boolean(),
 });
 
 type Kind = typeof kind extends fc.Arbitrary<infer T> ? T : never;
@@ -54,12 +55,17 @@ const worlds: fc.Arbitrary<World> = fc
     kinds: fc.array(kind, { minLength: 1, maxLength: 5 }),
     gone: fc.array(fc.boolean(), { minLength: 25, maxLength: 25 }),
     dear: fc.boolean(),
+    window: fc.boolean(),
   })
-  .map(({ nodes, free, kinds, gone, dear }): World => {
+  .map(({ nodes, free, kinds, gone, dear, window }): World => {
     const age = { ageS: 3_600, quietForS: 3_600, emptyForS: 3_600, ...(dear ? { cost: 3 } : {}) };
     const disruption = { policy: "WhenEmptyOrUnderutilized" as const, consolidateAfterS: 0, budgets: [{ nodes: "100%" }] };
     const once: World = {
       now: 0,
+      policy: { turnaroundS: 600 },
+      ...(window
+        ? { windows: [{ name: "w", tenant: "acme.b", selector: { [ZONE]: "a" }, count: 2, startsInS: 3_600, endsInS: 7_200 }] }
+        : {}),
       machines: [
         ...nodes.map((zone, n) => machine(`n${n}`, SIZE, { nodeLabels: { [HOST]: `n${n}`, [ZONE]: zone }, unavailable: "in use" })),
         ...free.map((zone, n) => machine(`free${n}`, SIZE, { nodeLabels: { [HOST]: `free${n}`, [ZONE]: zone }, unavailable: "not yet" })),
@@ -71,7 +77,9 @@ const worlds: fc.Arbitrary<World> = fc
             node(`n${n}`, SIZE, { pool: "p", machine: `n${n}`, labels: { [HOST]: `n${n}`, [ZONE]: zone }, pods: [], ...age }),
           ),
           pods: kinds.flatMap((one, k) =>
-            Array.from({ length: one.count }, (_, n) => pod(`${k}-${n}`, { cpu: one.cpu }, wants(one), { labels: { app: one.app } })),
+            Array.from({ length: one.count }, (_, n) =>
+              pod(`${k}-${n}`, { cpu: one.cpu }, wants(one), { labels: { app: one.app }, ...(one.short ? { maxRuntimeS: 1_000 } : {}) }),
+            ),
           ),
         }),
       ],

@@ -244,7 +244,7 @@ class Mapping {
       priority: pod.prio ?? 0,
       needs,
       ageS,
-      ...(pod.maxRuntimeS === undefined ? {} : { endsInS: Math.max(0, pod.maxRuntimeS - ageS) }),
+      ...(pod.maxRuntimeS === undefined ? {} : { endsInS: Math.max(0, pod.maxRuntimeS - ageS), maxRuntimeS: pod.maxRuntimeS }),
       ...(pod.gang === undefined ? {} : { gang: pod.gang }),
       ...(blockedBy === undefined ? {} : { blockedBy }),
       ...(isProtected(pod.annotations, ageS) ? { doNotDisrupt: true } : {}),
