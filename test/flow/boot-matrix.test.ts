@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { type Peers, peers } from "../bench/peers.ts";
 import { perfdhcp } from "./boot-clients.ts";
-import { firmwareRow, longRow, roadRows, row, tellRows } from "./boot-matrix-rows.ts";
+import { firmwareRow, longRow, roadRows, row, tellRows, travel } from "./boot-matrix-rows.ts";
 import { createMatrixWorld, type MatrixWorld, ROUTER, SERVER, type TestMachine } from "./boot-matrix-world.ts";
 import { artifacts } from "./boot-process.ts";
 
@@ -14,6 +14,9 @@ import { artifacts } from "./boot-process.ts";
  */
 /** Of the 16 s that iPXE waits, at least; the rest is what machines differ by. */
 const SAVED_S = 5;
+/** The DHCP server that a site keeps. */
+const SITE = "10.77.0.2";
+const SECURE = "OVMF with Secure Boot, shim and GRUB";
 let foreign: Peers;
 
 beforeAll(async () => {
@@ -120,7 +123,7 @@ describe("alone on the network", () => {
       "PXE ROM, undionly.kpxe": "kernel",
       "OVMF PXE, snponly.efi": "kernel",
       "OVMF HTTP Boot, snponly.efi": "kernel",
-      "OVMF with Secure Boot, shim and GRUB": "kernel",
+      [SECURE]: "kernel",
     });
     firmwareRow("OVMF with Secure Boot, iPXE", network, async () => {
       const { console } = await world.boot(await world.machine("unsigned"), "uefi-secure", /Security Violation|Access Denied/);
@@ -202,17 +205,22 @@ describe.each([
   roadRows(relay, () => world, relay === "isc-dhcp-relay" ? { ...quick, "OVMF PXE, snponly.efi": "kernel" } : quick, { bridge: "far0" });
 });
 
+/** A site's own DHCP server, and a boot plane that gives no addresses. */
+async function createSite(name: string, ...more: string[]): Promise<MatrixWorld> {
+  const world = await createMatrixWorld(name, foreign, { mode: "auto-proxy", pool: undefined, router: undefined });
+  const site = world.network.plug("site", [{ name: "eth0", bridge: "prov0", address: `${SITE}/24` }]);
+  const options = ["-k", "-p", "0", "-C", "/dev/null", "-u", "root", "-x", "", "-i", "eth0", "--no-ping", ...more];
+  const leases = ["--dhcp-range=10.77.0.100,10.77.0.199,1h", `--dhcp-leasefile=${join(world.directory, "dnsmasq.leases")}`];
+  world.network.start(site, [foreign.program("dnsmasq"), ...options, ...leases], foreign.env);
+  return world;
+}
+
 describe("beside the site's own DHCP server", () => {
   let world: MatrixWorld;
   const network = "ProxyDHCP beside dnsmasq";
-  const SITE = "10.77.0.2";
 
   beforeAll(async () => {
-    world = await createMatrixWorld("p", foreign, { mode: "auto-proxy", pool: undefined, router: undefined });
-    const site = world.network.plug("site", [{ name: "eth0", bridge: "prov0", address: `${SITE}/24` }]);
-    const options = ["-k", "-p", "0", "-C", "/dev/null", "-u", "root", "-x", "", "-i", "eth0", "--no-ping"];
-    const leases = ["--dhcp-range=10.77.0.100,10.77.0.199,1h", `--dhcp-leasefile=${join(world.directory, "dnsmasq.leases")}`];
-    world.network.start(site, [foreign.program("dnsmasq"), ...options, ...leases], foreign.env);
+    world = await createSite("p");
   });
   afterAll(() => world.end());
 
@@ -232,6 +240,7 @@ describe("beside the site's own DHCP server", () => {
     () => world,
     { "SeaBIOS, iPXE ROM": "kernel", "OVMF PXE, snponly.efi": "kernel", "OVMF HTTP Boot, snponly.efi": "kernel" },
     {
+      except: SECURE,
       // a ProxyDHCP server offers on port 67, with all that is needed; what it acknowledges was asked on 4011
       async also(machine) {
         const answers = (await world.timeline(machine)).filter(({ stage, sign }) => stage === "dhcp" && sign?.what === "leased");
@@ -239,6 +248,18 @@ describe("beside the site's own DHCP server", () => {
       },
     },
   );
+  // GRUB reads no ProxyDHCP offer: it asks whom the DHCP server's answer names as next server, by default itself
+  longRow(SECURE, network, async () => {
+    const machine = await world.machine("secure", { secureBoot: "required" });
+    await world.boot(machine, "uefi-secure", /Welcome to GRUB/);
+    expect(await world.plane.call("lastSeen", machine.name)).toMatch(/^fetched grubx64\.efi .* next-server/);
+    return "GRUB asks dnsmasq for its configuration; the timeline says so";
+  });
+  longRow(SECURE, `${network}, which names us`, async () => {
+    const naming = await createSite("n", `--dhcp-boot=,,${SERVER}`);
+    const { says } = await travel(naming, SECURE, "hello").finally(() => naming.end());
+    return says;
+  });
   // nobody answers a stranger's router solicitation, which costs it 16 s
   longRow("SeaBIOS, iPXE ROM, an unknown machine", network, async () => {
     const unknown = { name: "unknown", mac: "52:54:00:77:99:99", nonce: "", url: "" };
