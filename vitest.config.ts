@@ -53,6 +53,8 @@ export default defineConfig({
           include: PAIRED,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // of one file, beside one of another
+          maxConcurrency: 2,
           sequence: { groupOrder: 2 },
         },
       },

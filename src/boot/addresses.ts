@@ -26,7 +26,7 @@ export interface Pool {
 
 /**
  * The addresses of one subnet: who holds which, and until when. Each call takes the same time whether ten leases are known or
- * 100,000, and memory grows with the leases, not with the pools.
+ * 100,000, and memory grows with the leases; a pool's own is a bit for each of its addresses.
  */
 export interface AddressBook {
   /** The address this client holds or is to hold; undefined when nothing is free. Kept free for it for a minute. */
@@ -87,6 +87,7 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
   const excluded = new Set([network.own, ...(options.excluded ?? [])]);
   const pools = options.pools.map((pool) => ({ ...pool, free: createFreeSet(pool.from, pool.to), expiries: createCalendar() }));
   const byClient = new Map<string, Lease>();
+  /** Of clients that are not `mac:` and their MAC. */
   const byMac = new Map<string, Lease>();
   const offers = new Map<number, Offer>();
   const offerOf = new Map<string, Offer>();
@@ -108,7 +109,7 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
     settle(lease.address);
     if (lease.client === DECLINED) return;
     byClient.set(lease.client, lease);
-    byMac.set(lease.mac, lease);
+    if (!lease.client.startsWith("mac:")) byMac.set(lease.mac, lease);
   }
 
   function unindex(lease: Lease): void {
@@ -303,7 +304,7 @@ export function createAddressBook(options: AddressBookOptions): AddressBook {
       const lease = leases.get(address);
       return lease && lease.client !== DECLINED ? lease.mac : undefined;
     },
-    addressOf: (mac) => byMac.get(mac)?.address,
+    addressOf: (mac) => (byClient.get(`mac:${mac}`) ?? byMac.get(mac))?.address,
     *leases() {
       for (const lease of leases.values()) if (isOn(network, lease.address)) yield lease;
     },

@@ -1,6 +1,6 @@
 /**
- * Which whole numbers of a range are free. Taking, giving back and finding one take the same time however many there are;
- * memory grows with how many are taken, not with the range: a shuffle (Fisher and Yates) of which only the moved places are kept.
+ * Which whole numbers of a range are free. Taking, giving back and finding one take the same time however many there are. A number
+ * is a bit, set when it is taken; above each 32 of them is one that is set when all are.
  */
 export interface FreeSet {
   readonly count: number;
@@ -12,57 +12,87 @@ export interface FreeSet {
   any(seed: number): number | undefined;
 }
 
+const FULL = 0xffff_ffff;
+
 /** @param from first number, `to` the last one; all are free */
 export function createFreeSet(from: number, to: number): FreeSet {
   const size = to - from + 1;
-  /** Places 0 … count-1 hold what is free. */
   let count = size;
-  const values = new Map<number, number>();
-  const places = new Map<number, number>();
-  const inRange = (value: number) => value >= from && value <= to;
-  const valueAt = (place: number) => values.get(place) ?? place;
-  const placeOf = (offset: number) => places.get(offset) ?? offset;
+  const levels = levelsOf(size);
 
-  function set(place: number, offset: number): void {
-    if (place === offset) {
-      values.delete(place);
-      places.delete(offset);
-    } else {
-      values.set(place, offset);
-      places.set(offset, place);
-    }
+  const word = (level: number, at: number) => levels[level]?.[at] ?? FULL;
+
+  function isTaken(offset: number): boolean {
+    return ((word(0, offset >>> 5) >>> (offset & 31)) & 1) === 1;
   }
 
-  function swap(a: number, b: number): void {
-    const [left, right] = [valueAt(a), valueAt(b)];
-    set(a, right);
-    set(b, left);
+  /** The first free one from there on. */
+  function next(offset: number): number | undefined {
+    let at = offset;
+    for (let level = 0; level < levels.length; level++) {
+      const free = ~word(level, at >>> 5) & (FULL << (at & 31));
+      if (free !== 0) return lowest(level, (at & ~31) + trailingZeros(free));
+      at = (at >>> 5) + 1;
+    }
+    return undefined;
+  }
+
+  /** The first free number below a place where there is one. */
+  function lowest(level: number, place: number): number {
+    let at = place;
+    for (let below = level - 1; below >= 0; below--) at = at * 32 + trailingZeros(~word(below, at));
+    return at;
   }
 
   return {
     get count() {
       return count;
     },
-    has: (value) => inRange(value) && placeOf(value - from) < count,
+    has: (value) => value >= from && value <= to && !isTaken(value - from),
     take(value) {
-      if (!inRange(value)) return false;
-      const place = placeOf(value - from);
-      if (place >= count) return false;
+      if (value < from || value > to || isTaken(value - from)) return false;
       count -= 1;
-      swap(place, count);
+      let at = value - from;
+      for (const words of levels) {
+        const taken = ((words[at >>> 5] ?? 0) | (1 << (at & 31))) >>> 0;
+        words[at >>> 5] = taken;
+        if (taken !== FULL) break;
+        at >>>= 5;
+      }
       return true;
     },
     giveBack(value) {
-      if (!inRange(value)) return;
-      const place = placeOf(value - from);
-      if (place < count) return;
-      swap(place, count);
+      if (value < from || value > to || !isTaken(value - from)) return;
       count += 1;
+      let at = value - from;
+      for (const words of levels) {
+        const before = words[at >>> 5] ?? 0;
+        words[at >>> 5] = before & ~(1 << (at & 31));
+        if (before !== FULL) break;
+        at >>>= 5;
+      }
     },
     any(seed) {
       if (count === 0) return undefined;
-      const own = seed % size;
-      return from + (placeOf(own) < count ? own : valueAt(seed % count));
+      const offset = next(seed % size) ?? next(0);
+      return offset === undefined ? undefined : from + offset;
     },
   };
+}
+
+/** The lowest level first; in each, what the last word has beyond the range is taken. */
+function levelsOf(size: number): Uint32Array[] {
+  const levels: Uint32Array[] = [];
+  let bits = size;
+  do {
+    const words = new Uint32Array(Math.ceil(bits / 32));
+    if (bits % 32 !== 0) words[words.length - 1] = FULL << (bits % 32);
+    levels.push(words);
+    bits = words.length;
+  } while (bits > 1);
+  return levels;
+}
+
+function trailingZeros(bits: number): number {
+  return 31 - Math.clz32(bits & -bits);
 }

@@ -53,6 +53,11 @@ const rows: readonly (readonly [string, readonly BootEvent[], RegExp])[] = [
     /^its fetch of snponly\.efi broke off 9 s ago: large packets are lost \(MTU\)/,
   ],
   [
+    "GRUB beside a DHCP server that names itself",
+    [offered(70, { file: "shimx64.efi" }), seen(60, "tftp", { what: "fetched", file: "grubx64.efi" })],
+    /^fetched grubx64\.efi 60 s ago and never asked for its configuration here: a DHCP server that stays must name the boot plane as its next-server/,
+  ],
+  [
     "a program that never came back",
     [leased(70), program(60)],
     /^fetched snponly\.efi 60 s ago and never came back: Secure Boot refuses it, iPXE has no driver/,

@@ -97,6 +97,9 @@ function ofProgram(stage: "tftp" | "program", sign: Sign | undefined, when: stri
   const file = sign?.file ?? "its boot program";
   switch (sign?.what) {
     case "fetched":
+      // Debian 12's GRUB takes its server from the DHCP answer, not from the ProxyDHCP offer that its shim came by
+      if (/^grub[a-z0-9]+\.efi$/.test(file))
+        return `fetched ${file} ${when} and never asked for its configuration here: a DHCP server that stays must name the boot plane as its next-server (siaddr), or Secure Boot refuses GRUB`;
       return `fetched ${file} ${when} and never came back: Secure Boot refuses it, iPXE has no driver for the NIC, or the link is down until the switch port forwards`;
     case "sized":
       return `asked for the size of ${file} ${when} and never fetched it: the answer is lost (filter on UDP), or the firmware has no room for it`;

@@ -4,7 +4,6 @@ import type { BootRecord } from "../../src/boot/index.ts";
 import { paperServers } from "../../src/rack/index.ts";
 import { LEASED, layPaperWire, RELAY, startPaperRack } from "../flow/paper-rack.ts";
 import { type BootPart, type BootPartOptions, percentile } from "./boot-part.ts";
-import { restartsOfServe } from "./boot-restart.ts";
 import { cpuSecondsOfAll, layWire, residentBytes, startBootProcess, type Wire, type WiredBootProcess } from "./wire.ts";
 
 const AT = {
@@ -18,7 +17,6 @@ const SERVERS = 1000;
 /** As many as one daemon shall look after. */
 const MANY = 5000;
 const KILLS = 10;
-const LEASES = 100_000;
 const patienceMs = 1000;
 
 /** Many SIMULATED servers at once, and a boot plane that is killed: how long they wait. */
@@ -55,24 +53,6 @@ export async function benchPaper({ quick, say }: BootPartOptions): Promise<BootP
     await server.end();
     figures["answering again after SIGKILL p99 s"] = round(percentile(silences, 0.99));
     say(`answering again after SIGKILL: ${silences.map((one) => one.toFixed(2)).join(", ")} s`);
-
-    const restarts = await restartsOfServe(wire, AT, quick ? 2 : KILLS);
-    const [again, pauses] = [restarts.map(({ silence }) => silence), restarts.map(({ pause }) => pause)];
-    figures["ironwright serve answering again after SIGKILL p50 s"] = round(percentile(again, 0.5));
-    figures["ironwright serve answering again after SIGKILL p99 s"] = round(percentile(again, 0.99));
-    figures["ironwright serve CPU s to its first answer"] = round(
-      percentile(
-        restarts.map(({ cpu }) => cpu),
-        0.5,
-      ),
-    );
-    figures["ironwright serve longest pause while the rest is loaded s"] = round(Math.max(...pauses));
-    say(`ironwright serve after SIGKILL: ${again.map((one) => one.toFixed(2)).join(", ")} s`);
-
-    const laden = (await restartsOfServe(wire, AT, quick ? 2 : KILLS, LEASES)).map(({ silence }) => silence);
-    figures[`ironwright serve with ${LEASES} leases answering again after SIGKILL p50 s`] = round(percentile(laden, 0.5));
-    figures[`ironwright serve with ${LEASES} leases answering again after SIGKILL p99 s`] = round(percentile(laden, 0.99));
-    say(`with ${LEASES} leases: ${laden.map((one) => one.toFixed(2)).join(", ")} s`);
 
     const many = quick ? 500 : MANY;
     // behind a router, as so many are: on one cable the kernel knows 1,024 neighbours unless told otherwise

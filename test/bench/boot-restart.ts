@@ -10,13 +10,15 @@ import type { BootInterface } from "../../src/boot/index.ts";
 import { openLeaseLog } from "../../src/boot/lease-log.ts";
 import { connectSupervisor } from "../../src/supervise/index.ts";
 import { parseIpv4 } from "../../src/wire/index.ts";
-import { cpuSeconds, type Wire } from "./wire.ts";
+import { layPaperWire } from "../flow/paper-rack.ts";
+import { type BootPart, type BootPartOptions, percentile } from "./boot-part.ts";
+import { cpuSeconds, layWire, type Wire } from "./wire.ts";
 
 const unit = fileURLToPath(new URL("../../deploy/systemd/ironwright.service", import.meta.url));
 const launcher = fileURLToPath(new URL("../../bin/ironwright", import.meta.url));
 const asker = fileURLToPath(new URL("./dhcp-asker.ts", import.meta.url));
 
-export interface Restart {
+interface Restart {
   /** From SIGKILL to the first answer. */
   readonly silence: number;
   /** The longest that nobody was answered after that, while the rest of the daemon was loaded. */
@@ -34,11 +36,51 @@ interface Gap {
 /** A network behind a relay, with room for a hundred thousand leases. */
 const FAR = { network: "10.96.0.0/14", pool: { from: "10.96.0.10", to: "10.99.255.250" } };
 
+const AT = {
+  name: "prov0",
+  address: "10.77.0.1/16",
+  pool: { from: "10.77.16.0", to: "10.77.63.255" },
+  mode: "reservation",
+  routerAdvertisements: false,
+} as const;
+const KILLS = 10;
+const LEASES = 100_000;
+
+/** The daemon itself, killed and started again: with nothing on its disk, and with many leases. */
+export async function benchRestart({ quick, say }: BootPartOptions): Promise<BootPart> {
+  const wire = layPaperWire("iw-bench-restart", layWire);
+  const figures: Record<string, number> = {};
+  try {
+    for (const [name, leases] of [
+      ["ironwright serve", 0],
+      [`ironwright serve with ${LEASES} leases`, LEASES],
+    ] as const) {
+      const restarts = await restartsOfServe(wire, AT, quick ? 2 : KILLS, leases);
+      const all = (of: (restart: Restart) => number) => restarts.map(of);
+      const silences = all(({ silence }) => silence);
+      figures[`${name} answering again after SIGKILL p50 s`] = round(percentile(silences, 0.5));
+      figures[`${name} answering again after SIGKILL p99 s`] = round(percentile(silences, 0.99));
+      figures[`${name} CPU s to its first answer p50`] = round(
+        percentile(
+          all(({ cpu }) => cpu),
+          0.5,
+        ),
+      );
+      figures[`${name} longest pause while the rest is loaded s`] = round(Math.max(...all(({ pause }) => pause)));
+      say(`${name} after SIGKILL: ${silences.map((one) => one.toFixed(2)).join(", ")} s`);
+    }
+  } finally {
+    wire.remove();
+  }
+  const table = [["ironwright serve", "figure"], ...Object.entries(figures).map(([name, value]) => [name, String(value)])];
+  return { ratios: {}, figures, table };
+}
+
 /**
  * `ironwright serve`, killed and started again as systemd does: how long nobody was answered, in seconds.
  * @param leases it finds so many on its disk each time
  */
-export async function restartsOfServe(wire: Wire, at: BootInterface, kills: number, leases = 0): Promise<Restart[]> {
+async function restartsOfServe(wire: Wire, at: BootInterface, kills: number, leases: number): Promise<Restart[]> {
   const dataDir = join(wire.directory, `daemon-${leases}`);
   if (leases > 0) await leaveLeases(join(dataDir, "leases"), leases);
   const env = { ...(process.env as Record<string, string>), NODE_COMPILE_CACHE: join(wire.directory, "code") };
@@ -110,4 +152,8 @@ async function leaveLeases(directory: string, count: number): Promise<void> {
   }
   await log.flush();
   await log.close();
+}
+
+function round(value: number): number {
+  return Number(value.toFixed(3));
 }

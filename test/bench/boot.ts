@@ -5,11 +5,13 @@ import { benchDhcp } from "./boot-dhcp.ts";
 import { benchHttp } from "./boot-http.ts";
 import { benchPaper } from "./boot-paper.ts";
 import { aligned, type BootPart, type BootPartOptions } from "./boot-part.ts";
+import { benchRestart } from "./boot-restart.ts";
 import { benchTftp } from "./boot-tftp.ts";
 
 const parts: Readonly<Record<string, (options: BootPartOptions) => Promise<BootPart>>> = {
   dhcp: benchDhcp,
   paper: benchPaper,
+  restart: benchRestart,
   tftp: benchTftp,
   http: benchHttp,
 };
@@ -30,7 +32,6 @@ for (const [name, part] of Object.entries(parts)) {
   Object.assign(figures, result.figures);
   console.log(`\n${aligned(result.table)}`);
 }
-console.log(
-  `\n${aligned([["ours over the best peer", "ratio"], ...Object.entries(ratios).map(([name, ratio]) => [name, ratio.toFixed(2)])])}`,
-);
+const judged = Object.entries(ratios).map(([name, ratio]) => [name, ratio.toFixed(2)]);
+if (judged.length > 0) console.log(`\n${aligned([["ours over the best peer", "ratio"], ...judged])}`);
 if (values.json) writeFileSync(values.json, `${JSON.stringify({ ratios, figures }, null, 2)}\n`);

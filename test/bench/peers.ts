@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -83,11 +83,22 @@ async function download(context: Context, name: string): Promise<string> {
   });
 }
 
-/** `name=version` of the package and of all it needs that is not installed here. */
+/** Where Debian keeps what is installed, and what may be. */
+const APT_STATE = ["/var/lib/dpkg/status", "/var/lib/apt/lists"];
+
+/**
+ * `name=version` of the package and of all it needs that is not installed here. apt takes two seconds to say so, and says the same
+ * until its state is another.
+ */
 async function wanted(context: Context, name: string): Promise<string[]> {
-  const simulated = await context.run("apt-get", ["install", "-s", "-q", "--reinstall", "--no-install-recommends", name], { env: PLAIN });
-  const versions = [...simulated.matchAll(/^Inst (\S+) (?:\[\S+\] )?\((\S+) /gm)].map(([, one, version]) => `${one}=${version}`);
-  return versions.sort();
+  const state = APT_STATE.map((path) => String(statSync(path, { throwIfNoEntry: false })?.mtimeMs));
+  const key = context.keyOf(["versions 1", name, ...state]);
+  const kept = await context.cache({ part: "peer-versions", key, label: `what ${name} needs of Debian` }, async (dir) => {
+    const simulated = await context.run("apt-get", ["install", "-s", "-q", "--reinstall", "--no-install-recommends", name], { env: PLAIN });
+    const versions = [...simulated.matchAll(/^Inst (\S+) (?:\[\S+\] )?\((\S+) /gm)].map(([, one, version]) => `${one}=${version}`);
+    writeFileSync(join(dir, "versions"), versions.sort().join(" "));
+  });
+  return readFileSync(join(kept, "versions"), "utf8").split(" ").filter(Boolean);
 }
 
 /** The folder itself and those of the architecture (`x86_64-linux-gnu`). */

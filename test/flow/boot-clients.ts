@@ -8,6 +8,8 @@ export interface Lease {
   readonly address: string;
   readonly bootFile: string;
   readonly nextServer: string;
+  /** Who gave the address: option 54. */
+  readonly server: string;
   readonly hostname: string;
   readonly router: string;
 }
@@ -37,15 +39,15 @@ export function dhcpClients(
     chmodSync(path, 0o755);
     return path;
   };
-  const udhcpcScript = script("udhcpc.sh", '[ "$1" = bound ] && echo "lease|$ip|$boot_file|$siaddr|$hostname|$router"');
+  const udhcpcScript = script("udhcpc.sh", '[ "$1" = bound ] && echo "lease|$ip|$boot_file|$siaddr|$serverid|$hostname|$router"');
   const out = join(directory, "lease");
   const dhclientScript = script(
     "dhclient.sh",
-    `case $reason in BOUND|RENEW|REBIND|REBOOT) echo "lease|$new_ip_address|\${new_filename:-$new_bootfile_name}|$new_next_server|$new_host_name|$new_routers" > ${out} ;; esac`,
+    `case $reason in BOUND|RENEW|REBIND|REBOOT) echo "lease|$new_ip_address|\${new_filename:-$new_bootfile_name}|$new_next_server|$new_dhcp_server_identifier|$new_host_name|$new_routers" > ${out} ;; esac`,
   );
   const dhcpcdScript = script(
     "dhcpcd.sh",
-    `case $reason in BOUND|RENEW|REBIND|REBOOT) echo "lease|$new_ip_address|\${new_filename:-$new_bootfile_name}|$new_dhcp_server_identifier|$new_host_name|$new_routers" > ${out} ;; esac`,
+    `case $reason in BOUND|RENEW|REBIND|REBOOT) echo "lease|$new_ip_address|\${new_filename:-$new_bootfile_name}||$new_dhcp_server_identifier|$new_host_name|$new_routers" > ${out} ;; esac`,
   );
   let runs = 0;
   const foreign = (): Peers => {
@@ -148,8 +150,8 @@ export async function perfdhcp(
 function leaseIn(said: string): Lease {
   const line = said.split("\n").find((one) => one.startsWith("lease|"));
   if (line === undefined) throw new Error(`no lease: ${said}`);
-  const [, address = "", bootFile = "", nextServer = "", hostname = "", router = ""] = line.split("|");
-  return { address, bootFile, nextServer, hostname, router };
+  const [, address = "", bootFile = "", nextServer = "", server = "", hostname = "", router = ""] = line.split("|");
+  return { address, bootFile, nextServer, server, hostname, router };
 }
 
 function word(value: number): string {

@@ -63,8 +63,10 @@ export async function createMatrixWorld(name: string, peers?: Peers, change: Par
   const assets = { pxeDir: artifacts.pxe, ...artifacts.installer };
   const start = () => startBootPlane(network.namespace, { interfaces: [at], httpPort: 8080, dataDir: directory }, assets);
   let plane = await start();
-  const advertise = (bridge: string) =>
+  const advertise = (bridge: string) => {
+    if (!at.routerAdvertisements) return;
     network.start(network.namespace, [artifacts.native, "advertise", "--interface", bridge, "--allow", netbootingFile(directory)]);
+  };
   advertise("prov0");
   const servers = new Set<VirtualServer>();
 
@@ -136,26 +138,4 @@ export async function createMatrixWorld(name: string, peers?: Peers, change: Par
       rmSync(directory, { recursive: true });
     },
   };
-}
-
-/** One line of the table: who booted how, and what came of it. */
-export interface Row {
-  readonly client: string;
-  readonly network: string;
-  readonly result: string;
-  readonly seconds: number;
-}
-
-export function printed(rows: readonly Row[]): string {
-  const lines = rows.map(({ client, network, result, seconds }) => [client, network, result, `${seconds.toFixed(1)} s`]);
-  const all = [["client", "network", "result", "took"], ...lines];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
-  return all
-    .map((line) =>
-      line
-        .map((cell, at) => cell.padEnd(widths[at] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
 }

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import type { FuzzResult } from "../fuzz/boot.ts";
@@ -94,9 +95,9 @@ function line(): string {
   return `  ${sofar} of ${inputs} (${Math.round(sofar / seconds)} a second, ${done.length} of ${portions} portions)`;
 }
 
-/** The firmware of all networks, to the installer's hello. */
+/** `npm run soak -- boot-matrix` */
 function runMatrix(): "passed" | "failed" {
-  const vitest = ["node_modules/vitest/vitest.mjs", "run", "--project", "flow", "test/flow/boot-matrix.test.ts"];
-  const { status } = spawnSync(process.execPath, vitest, { stdio: "inherit", env: { ...process.env, IRONWRIGHT_SOAK: "1" } });
+  const program = fileURLToPath(new URL("boot-matrix.ts", import.meta.url));
+  const { status } = spawnSync(process.execPath, [program], { stdio: "inherit" });
   return status === 0 ? "passed" : "failed";
 }

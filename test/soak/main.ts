@@ -7,6 +7,10 @@ const soaks: Readonly<Record<string, { readonly file: string; readonly says: str
     file: "boot.ts",
     says: "a hundred million fuzzed datagrams, then the whole boot matrix: [--inputs N] [--seed N] [--workers N] [--no-matrix]",
   },
+  "boot-matrix": {
+    file: "boot-matrix.ts",
+    says: "the boot matrix with the rows that take too long for `npm test`, every firmware to the installer's hello: [--rows PATTERN]",
+  },
   certificates: {
     file: "certificates.ts",
     says: "a control plane frozen until its certificates have ended, and how soon it works again: [--frozen SECONDS]",
