@@ -4,6 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 export interface Process {
   readonly pid: number;
   readonly parent: number;
+  /** The real one. */
+  readonly uid: number;
   readonly command: string;
 }
 
@@ -18,10 +20,11 @@ export function runningProcesses(): readonly Process[] {
 /** Undefined when it is gone. */
 export function processOf(pid: number): Process | undefined {
   try {
-    const parent = /^PPid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const [parent, uid] = [/^PPid:\t(\d+)/m, /^Uid:\t(\d+)/m].map((field) => Number(field.exec(status)?.[1])) as [number, number];
     // proc_pid_cmdline(5): each word ends with a zero, and a title is padded with them
     const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
-    return { pid, parent: Number(parent), command };
+    return { pid, parent, uid, command };
   } catch {
     return undefined;
   }

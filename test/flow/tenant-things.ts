@@ -5,6 +5,7 @@ import type { Supervisor } from "../../src/supervise/index.ts";
 import { connectEtcd, type Etcd } from "../../src/tenant/etcd.ts";
 import { gatewayClient, gatewayDir, gatewaySocket } from "../../src/tenant/gateway/client.ts";
 import { shardEtcd } from "../../src/tenant/shard.ts";
+import { runningProcesses } from "../processes.ts";
 import { groupsOfCells } from "./cell-groups.ts";
 
 interface NumberRange {
@@ -34,7 +35,9 @@ export async function tenantsThings(
   const gateway = gatewayDir(dir);
   return {
     children: (await supervisor.list()).map((child) => child.name),
-    "processes of tenants' users": processes(uids),
+    "processes of tenants' users": runningProcesses()
+      .filter(({ uid }) => uid > uids.from && uid <= uids.to)
+      .map(({ pid }) => String(pid)),
     cells: (await supervisor.cells()).map((cell) => cell.name),
     cgroups: groupsOfCells()
       .flatMap(directories)
@@ -71,18 +74,6 @@ function listening({ from, to }: NumberRange): string[] {
     .flatMap((line) => / [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:0000 0A /.exec(line)?.[1] ?? [])
     .map((hex) => Number.parseInt(hex, 16));
   return ports.filter((port) => port >= from && port <= to).map(String);
-}
-
-function processes({ from, to }: NumberRange): string[] {
-  return readdirSync("/proc").filter((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
-    try {
-      const uid = Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-      return uid > from && uid <= to;
-    } catch {
-      return false;
-    }
-  });
 }
 
 function directories(dir: string): string[] {

@@ -19,7 +19,7 @@ try {
   const { supervisor } = host;
   tenants = controllerOf(
     host,
-    { from: 21_521, to: 21_529 },
+    { from: 21_551, to: 21_559 },
     {
       // it ends while the control plane is frozen
       keyTimes: { ...KEY_TIMES, lives: { ...KEY_TIMES.lives, leafMs: frozenMs } },
