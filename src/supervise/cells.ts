@@ -150,9 +150,9 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
       });
     await unlessCut(memory.pushOut(place, processesOf(members), cut));
     if (learns && !cut.aborted) {
-      const { known, running } = await learn(place, members, cut);
-      if (running !== undefined) return stopNow(name, running);
-      if (!cut.aborted && known) await unlessCut(memory.pushOutAnew(place, processesOf(members), cut));
+      const learned = await learn(place, members, cut);
+      if (learned.running !== undefined) return stopNow(name, learned.running);
+      if (learned.known && !cut.aborted) await unlessCut(memory.pushOutAnew(place, processesOf(members), cut));
     }
     if (!cut.aborted) out.add(name);
     const slept: Slept = { state: "frozen", ...(await usageNow(members, place)), ms: clock.now().getTime() - began };

@@ -300,6 +300,11 @@ export function tenantController(options: TenantOptions): TenantController {
     });
     await stage(cluster, "DatastoreFull", signal, () => closeWhenFull(key, plane));
     await tenantSecrets(kube, plane.ref, cluster.metadata.uid ?? "").writeKubeconfig(peoplesKubeconfig(plane, peoples));
+    await stage(cluster, "ControlPlaneReady", signal, async () => {
+      await runtime.goesOn(plane.id, signal);
+      const ailment = await runtime.ailment(plane.id);
+      if (ailment) throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(plane.ref), reason: ailment });
+    });
     await reportReady(cluster, { plane, kept, sleep: turned(judged.status, "awake", clock.now(), judged.decision.why) });
     if (!ready.has(key)) {
       ready.set(key, plane.ref);
@@ -308,14 +313,12 @@ export function tenantController(options: TenantOptions): TenantController {
     return { afterMs: kept.afterMs };
   }
 
-  /** Its datastore lets it in, its processes run, and people and nodes come through. */
+  /** Its datastore lets it in, it answers, and people and nodes come through. */
   async function started(cluster: VirtualCluster, spec: TenantSpec, signal: AbortSignal) {
     const { plane, report: kept } = await admitted(cluster, spec, signal);
     return stage(cluster, "ControlPlaneReady", signal, async () => {
       await runtime.ensure(plane, signal);
       await way.prepare(plane, await admissions.read(plane.ref), signal);
-      const ailment = await runtime.ailment(plane.id);
-      if (ailment) throw new IronwrightError("IRW_TENANT_NOT_READY", { tenant: tenantText(plane.ref), reason: ailment });
       return { plane, kept };
     });
   }

@@ -110,6 +110,11 @@ export function processRuntime({ supervisor, kubeBin, dir, isolation }: ProcessR
       for (const spec of childSpecs(plane, place, home, isolation)) await supervisor.ensure(spec);
     },
 
+    async goesOn(id, signal) {
+      const asleep = (await childrenOf(id)).filter(({ state }) => state === "frozen");
+      await Promise.all(asleep.map(({ name }) => supervisor.waitReady(name, { timeoutMs: READY_TIMEOUT_MS, signal })));
+    },
+
     dial: (plane) => placeOf(plane).place.dial,
 
     async ailment(id) {

@@ -70,6 +70,11 @@ export interface Runtime {
   dial(plane: ControlPlane): Dial;
   /** What of it ended by itself not long ago and runs again, with its last words. */
   restarts(id: string): Promise<string | undefined>;
+  /**
+   * Resolves when all of it goes on that was asleep: a waking resolves a moment before, when it answers.
+   * @throws IRW_CHILD_NOT_READY
+   */
+  goesOn(id: string, signal: AbortSignal): Promise<void>;
   /** Why it does not run whole, or undefined when it does. */
   ailment(id: string): Promise<string | undefined>;
   /**

@@ -90,6 +90,14 @@ describe.runIf(isRoot)("a tenant's control plane", () => {
     expect(slept.residentBytes).toBeLessThan(4 * MIB);
     expect(slept.chargedBytes).toBeLessThan(24 * MIB);
     for (const child of before?.children ?? []) expect(statusField(child.pid ?? 0, "State")).toMatch(/^T/);
+    // what it needs to answer is known before anybody calls, and is the lesser part of it
+    const needed = readFileSync(join(host.dir, "needed", cell, "pages"), "utf8")
+      .trim()
+      .split("\n");
+    const apiserver = before?.children.find((child) => child.name.endsWith("kube-apiserver"))?.pid ?? 0;
+    expect(needed.map((line) => Number(line.split(":", 1)[0])).sort()).toEqual([door, apiserver].sort());
+    expect(bytesOf(needed)).toBeGreaterThan(4 * MIB);
+    expect(bytesOf(needed)).toBeLessThan(slept.swappedBytes / 2);
 
     const woken = await host.supervisor.wakeCell(cell);
     expect(woken).toMatchObject({ from: "frozen", cold: false });
@@ -146,6 +154,17 @@ describe.runIf(isRoot)("a tenant's control plane", () => {
 /** Connections to etcd's port in the cell's network, proc_net(5): 2379 is 094B, 01 is established. */
 function etcdConnections(pid: number): number {
   return readFileSync(`/proc/${pid}/net/tcp`, "utf8").match(/^ *\d+: [0-9A-F]{8}:094B [0-9A-F]{8}:[0-9A-F]{4} 01 /gm)?.length ?? 0;
+}
+
+function lengthOf(range: string): number {
+  const [from = 0, to = 0] = range.split("-").map((text) => Number.parseInt(text, 16));
+  return to - from;
+}
+
+/** A note of the supervisor's: PID:STARTTICKS and ranges in hexadecimal, a line a process. */
+function bytesOf(lines: readonly string[]): number {
+  const ranges = lines.flatMap((line) => line.split(" ").slice(1));
+  return ranges.reduce((sum, range) => sum + lengthOf(range), 0);
 }
 
 function deployment(name: string): object {
