@@ -130,7 +130,7 @@ func (m *member) bringBack(pidfd int, mappings []mapping, needed []addressRange)
 	for pages := range slices.Chunk(ofFiles, touchAtOnce) {
 		work = append(work, func() (int, error) { return m.touch(pages), nil })
 	}
-	slices.SortFunc(others, func(a, b swappedPage) int { return cmp.Compare(a.slot, b.slot) })
+	slices.SortFunc(others, bySlot)
 	for pages := range slices.Chunk(others, adviseAtOnce) {
 		work = append(work, func() (int, error) { return adviseAll(pidfd, runsOf(pages), unix.MADV_WILLNEED) })
 	}
@@ -156,6 +156,9 @@ func (m *member) bringBack(pidfd int, mappings []mapping, needed []addressRange)
 
 // swappedPage is one page in swap, and where there.
 type swappedPage struct{ at, slot uint64 }
+
+// bySlot: what fell asleep together lies together.
+func bySlot(a, b swappedPage) int { return cmp.Compare(a.slot, b.slot) }
 
 // mostLooked is how much of a process' address space is looked at, and mostInSwap how many of its pages count. Its owner may map what he
 // likes, of which there is nothing, and this runs as root and beyond the limits of his cell.
@@ -269,9 +272,9 @@ func (m *member) giveUpPlaces(pidfd int, mappings []mapping) error {
 	if err != nil {
 		return err
 	}
-	ahead := slices.Clone(others)
-	slices.SortFunc(ahead, func(a, b swappedPage) int { return cmp.Compare(a.slot, b.slot) })
-	if _, err := adviseAll(pidfd, runsOf(ahead), unix.MADV_WILLNEED); err != nil {
+	slices.SortFunc(others, bySlot)
+	runs := runsOf(others)
+	if _, err := adviseAll(pidfd, runs, unix.MADV_WILLNEED); err != nil {
 		return err
 	}
 	nothing, err := unix.Mmap(-1, 0, int(pageSize), unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
@@ -279,7 +282,7 @@ func (m *member) giveUpPlaces(pidfd int, mappings []mapping) error {
 		return err
 	}
 	defer unix.Munmap(nothing)
-	for _, run := range append(runsOf(ofFiles), runsOf(others)...) {
+	for _, run := range append(runsOf(ofFiles), runs...) {
 		for _, part := range run.parts(mostAtOnce * pageSize) {
 			local := []unix.Iovec{{Base: &nothing[0], Len: 1}}
 			remote := []unix.RemoteIovec{{Base: uintptr(part.from), Len: int(part.to - part.from)}}

@@ -21,10 +21,10 @@ export function runningProcesses(): readonly Process[] {
 export function processOf(pid: number): Process | undefined {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    const [parent, uid] = [/^PPid:\t(\d+)/m, /^Uid:\t(\d+)/m].map((field) => Number(field.exec(status)?.[1])) as [number, number];
+    const numberOf = (field: string) => Number(new RegExp(`^${field}:\t(\\d+)`, "m").exec(status)?.[1]);
     // proc_pid_cmdline(5): each word ends with a zero, and a title is padded with them
     const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
-    return { pid, parent, uid, command };
+    return { pid, parent: numberOf("PPid"), uid: numberOf("Uid"), command };
   } catch {
     return undefined;
   }

@@ -187,7 +187,7 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     members: readonly Child[],
     cut: AbortSignal,
   ): Promise<{ readonly known: boolean; readonly running?: string | undefined }> {
-    const first = firstOf(members);
+    const first = [...members.filter(isDoor), ...members.filter(isAsked)];
     const roused = processesOf(frozenOf(first));
     if (!members.some(isAsked) || roused.length < first.length || memory.isNoted(place.name, roused)) return { known: false };
     const turn = Promise.withResolvers<void>();
@@ -279,8 +279,8 @@ export function cellKeeper(children: () => Iterable<Child>, { dir, clock, log, s
     thawMs: number,
     cut: AbortSignal,
   ): Promise<{ readonly rest: Promise<void> }> {
-    const first = firstOf(members);
-    const [doors, asked] = [first.filter((child) => !isAsked(child)), first.filter(isAsked)];
+    const [doors, asked] = [members.filter(isDoor), members.filter(isAsked)];
+    const first = [...doors, ...asked];
     const then = members.filter((child) => !first.includes(child));
     const [thawing, later] = [processesOf(frozenOf(first)), processesOf(frozenOf(then))];
     const wasFrozen = thawing.length + later.length > 0;
@@ -425,18 +425,16 @@ function frozenOf(members: readonly Child[]): readonly Child[] {
   return members.filter((child) => child.status().state === "frozen");
 }
 
-/** The door and those that callers wait for. */
-function firstOf(members: readonly Child[]): readonly Child[] {
-  return [...parted(members).doors, ...members.filter(isAsked)];
+function isDoor(child: Child): boolean {
+  return child.spec().cell?.holder === true;
 }
 
 /** Whether callers wait for it. */
 function isAsked(child: Child): boolean {
-  return child.spec().cell?.holder !== true && child.spec().ready !== undefined;
+  return !isDoor(child) && child.spec().ready !== undefined;
 }
 
 function parted(members: readonly Child[]): { readonly doors: readonly Child[]; readonly others: readonly Child[] } {
-  const isDoor = (child: Child) => child.spec().cell?.holder === true;
   return { doors: members.filter(isDoor), others: members.filter((child) => !isDoor(child)) };
 }
 

@@ -2,17 +2,10 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import type { BootRecord } from "../../src/boot/index.ts";
 import { paperServers } from "../../src/rack/index.ts";
-import { LEASED, layPaperWire, RELAY, startPaperRack } from "../flow/paper-rack.ts";
+import { LEASED, layPaperWire, PAPER_INTERFACE, RELAY, startPaperRack } from "../flow/paper-rack.ts";
 import { type BootPart, type BootPartOptions, percentile } from "./boot-part.ts";
 import { cpuSecondsOfAll, layWire, residentBytes, startBootProcess, type Wire, type WiredBootProcess } from "./wire.ts";
 
-const AT = {
-  name: "prov0",
-  address: "10.77.0.1/16",
-  pool: { from: "10.77.16.0", to: "10.77.63.255" },
-  mode: "reservation",
-  routerAdvertisements: false,
-} as const;
 const SERVERS = 1000;
 /** As many as one daemon shall look after. */
 const MANY = 5000;
@@ -46,7 +39,7 @@ export async function benchPaper({ quick, say }: BootPartOptions): Promise<BootP
       const killed = performance.now();
       // one client that asks without a pause: its first answer ends the silence
       const asking = startPaperRack(wire, { count: 1, patienceMs: 20, seed: 3 + kill, leaseOnly: true, tries: 200 });
-      server = await startBootProcess(wire, { interfaces: [AT] });
+      server = await startBootProcess(wire, { interfaces: [PAPER_INTERFACE] });
       await asking;
       silences.push((performance.now() - killed) / 1000);
     }
@@ -77,7 +70,7 @@ export async function benchPaper({ quick, say }: BootPartOptions): Promise<BootP
 }
 
 async function begin(wire: Wire, count: number, dataDir = wire.directory): Promise<WiredBootProcess> {
-  const server = await startBootProcess(wire, { interfaces: [AT], dataDir });
+  const server = await startBootProcess(wire, { interfaces: [PAPER_INTERFACE], dataDir });
   for (const { name, mac } of paperServers(count)) {
     const nonce = `${name}-nonce-0123456789abcdef`.slice(0, 40);
     const intent = { boot: "installer", nonce, authorizedKey: "ssh-ed25519 AAAAC3Nz", kernelArguments: [] } as const;

@@ -10,7 +10,7 @@ import type { BootInterface } from "../../src/boot/index.ts";
 import { openLeaseLog } from "../../src/boot/lease-log.ts";
 import { connectSupervisor } from "../../src/supervise/index.ts";
 import { parseIpv4 } from "../../src/wire/index.ts";
-import { layPaperWire } from "../flow/paper-rack.ts";
+import { layPaperWire, PAPER_INTERFACE } from "../flow/paper-rack.ts";
 import { type BootPart, type BootPartOptions, percentile } from "./boot-part.ts";
 import { cpuSeconds, layWire, type Wire } from "./wire.ts";
 
@@ -36,13 +36,6 @@ interface Gap {
 /** A network behind a relay, with room for a hundred thousand leases. */
 const FAR = { network: "10.96.0.0/14", pool: { from: "10.96.0.10", to: "10.99.255.250" } };
 
-const AT = {
-  name: "prov0",
-  address: "10.77.0.1/16",
-  pool: { from: "10.77.16.0", to: "10.77.63.255" },
-  mode: "reservation",
-  routerAdvertisements: false,
-} as const;
 const KILLS = 10;
 const LEASES = 100_000;
 
@@ -55,7 +48,7 @@ export async function benchRestart({ quick, say }: BootPartOptions): Promise<Boo
       ["ironwright serve", 0],
       [`ironwright serve with ${LEASES} leases`, LEASES],
     ] as const) {
-      const restarts = await restartsOfServe(wire, AT, quick ? 2 : KILLS, leases);
+      const restarts = await restartsOfServe(wire, PAPER_INTERFACE, quick ? 2 : KILLS, leases);
       const all = (of: (restart: Restart) => number) => restarts.map(of);
       const silences = all(({ silence }) => silence);
       figures[`${name} answering again after SIGKILL p50 s`] = round(percentile(silences, 0.5));

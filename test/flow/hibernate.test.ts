@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
 import { CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, type Kube } from "../../src/kube/index.ts";
+import { kibibytes } from "../../src/supervise/usage.ts";
 import { bootstrapTenant } from "../../src/tenant/bootstrap.ts";
 import type { TenantController } from "../../src/tenant/index.ts";
 import { serviceEndpoints } from "../../src/tenant/service-endpoints.ts";
@@ -97,7 +98,9 @@ describe.runIf(isRoot)("a tenant's control plane", () => {
     const apiserver = before?.children.find((child) => child.name.endsWith("kube-apiserver"))?.pid ?? 0;
     expect(needed.map((line) => Number(line.split(":", 1)[0])).sort()).toEqual([door, apiserver].sort());
     expect(bytesOf(needed)).toBeGreaterThan(4 * MIB);
-    expect(bytesOf(needed)).toBeLessThan([door, apiserver].reduce((sum, pid) => sum + bytesIn(pid, "VmSwap"), 0));
+    expect(bytesOf(needed)).toBeLessThan(
+      [door, apiserver].reduce((sum, pid) => sum + kibibytes(readFileSync(`/proc/${pid}/status`, "utf8"), "VmSwap") * 1024, 0),
+    );
 
     const woken = await host.supervisor.wakeCell(cell);
     expect(woken).toMatchObject({ from: "frozen", cold: false });
@@ -154,10 +157,6 @@ describe.runIf(isRoot)("a tenant's control plane", () => {
 /** Connections to etcd's port in the cell's network, proc_net(5): 2379 is 094B, 01 is established. */
 function etcdConnections(pid: number): number {
   return readFileSync(`/proc/${pid}/net/tcp`, "utf8").match(/^ *\d+: [0-9A-F]{8}:094B [0-9A-F]{8}:[0-9A-F]{4} 01 /gm)?.length ?? 0;
-}
-
-function bytesIn(pid: number, field: string): number {
-  return Number.parseInt(statusField(pid, field), 10) * 1024;
 }
 
 function lengthOf(range: string): number {

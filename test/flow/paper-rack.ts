@@ -9,6 +9,15 @@ export const RELAY = "10.77.255.254";
 /** In the paper servers' namespace, any address of these is its own: they take what they are leased. */
 export const LEASED = ["10.77.16.0/20", "10.77.32.0/19"];
 
+/** The boot plane's interface on that wire. */
+export const PAPER_INTERFACE = {
+  name: "prov0",
+  address: "10.77.0.1/16",
+  pool: { from: "10.77.16.0", to: "10.77.63.255" },
+  mode: "reservation",
+  routerAdvertisements: false,
+} as const;
+
 export function layPaperWire(name: string, lay: typeof layWire): Wire {
   const wire = lay(name, { here: "10.77.0.1/16", there: `${RELAY}/16` });
   for (const addresses of LEASED) execFileSync("ip", ["-n", wire.there, "route", "add", "local", addresses, "dev", "lo"]);

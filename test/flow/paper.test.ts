@@ -3,18 +3,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { BootRecord } from "../../src/boot/index.ts";
 import { type Boot, type Fault, paperServers } from "../../src/rack/index.ts";
 import { layWire, startBootProcess, type Wire, type WiredBootProcess } from "../bench/wire.ts";
-import { layPaperWire, startPaperRack } from "./paper-rack.ts";
+import { layPaperWire, PAPER_INTERFACE, startPaperRack } from "./paper-rack.ts";
 
 let wire: Wire;
 let server: WiredBootProcess;
 
-const at = {
-  name: "prov0",
-  address: "10.77.0.1/16",
-  pool: { from: "10.77.16.0", to: "10.77.31.255" },
-  mode: "reservation",
-  routerAdvertisements: false,
-} as const;
+const at = { ...PAPER_INTERFACE, pool: { from: "10.77.16.0", to: "10.77.31.255" } };
 
 beforeAll(() => {
   wire = layPaperWire("iw-paper", layWire);

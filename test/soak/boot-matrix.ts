@@ -1,8 +1,9 @@
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { loadavg, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { row } from "./row.ts";
 
 /** The boot matrix with every row it has, one server at a time, each to the installer's hello. Its rows are those of `npm test`. */
 const { values } = parseArgs({ options: { rows: { type: "string" } } });
@@ -15,11 +16,7 @@ try {
   const vitest = ["node_modules/vitest/vitest.mjs", "run", "--project", "paired", ...only, "test/flow/boot-matrix.test.ts"];
   const { status } = spawnSync(process.execPath, vitest, { stdio: "inherit", env: { ...process.env, IRONWRIGHT_SOAK: file } });
   const rows = JSON.parse(readFileSync(file, "utf8")) as unknown[];
-  const load = loadavg().map((one) => one.toFixed(1));
-  console.log(
-    `| ${new Date().toISOString().slice(0, 10)} | boot-matrix | ${rows.length} rows | ${status === 0 ? "all passed" : "not all passed"}; ` +
-      `${Math.round((Date.now() - began) / 1000)} s, load ${load.join(" ")} |`,
-  );
+  console.log(row("boot-matrix", `${rows.length} rows`, status === 0 ? "all passed" : "not all passed", began));
   if (status !== 0) process.exitCode = 1;
 } finally {
   rmSync(directory, { recursive: true });

@@ -8,7 +8,8 @@ import { VIRTUAL_CLUSTER } from "../../src/core/resources.ts";
 import { CONFIG_MAP, type ConfigMap, type Kube } from "../../src/kube/index.ts";
 import { eventually } from "../flow/eventually.ts";
 import { createTenant, kubeOfPeople, readyTenant } from "../flow/tenant-world.ts";
-import { openSoak, row } from "./tenants-world.ts";
+import { row } from "./row.ts";
+import { openSoak } from "./tenants-world.ts";
 
 /** The disk of the tenants' etcd fills up while somebody writes: it is said, and once there is room every acknowledged write is there. */
 const ACME = { namespace: "default", name: "acme" };

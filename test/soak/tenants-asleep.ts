@@ -7,7 +7,7 @@ import { CONFIG_MAP, connectKube } from "../../src/kube/index.ts";
 import { openWorld, together } from "../bench/tenants/world.ts";
 import { eventually } from "../flow/eventually.ts";
 import { createTenant, kubeconfigText } from "../flow/tenant-world.ts";
-import { row } from "./tenants-world.ts";
+import { row } from "./row.ts";
 
 /**
  * Many tenants are asked for at once, and are made a few at a time. Then they sleep while the etcd that holds them is killed: each answers

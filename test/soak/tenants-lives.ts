@@ -10,7 +10,8 @@ import { rangeOf } from "../../src/tenant/shard.ts";
 import { eventually } from "../flow/eventually.ts";
 import { inShards, tenantsThings } from "../flow/tenant-things.ts";
 import { createTenant, kubeconfigText, readyTenant } from "../flow/tenant-world.ts";
-import { counted, countOne, openSoak, row } from "./tenants-world.ts";
+import { row } from "./row.ts";
+import { counted, countOne, openSoak } from "./tenants-world.ts";
 
 /**
  * Tenants that are created and deleted, awake or asleep, with a fault at a step of each: every one answers by its kubeconfig, and nothing of

@@ -1,7 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { request } from "node:http";
-import { loadavg } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../src/core/clock.ts";
 import { type Supervisor, startEmbeddedSupervisor } from "../../src/supervise/index.ts";
@@ -145,15 +144,6 @@ export async function openSoak({ ports, uid, seed, leapsMs = LEAPS_MS }: SoakOpt
       await host.stop();
     },
   };
-}
-
-/** A row of docs/reference/soak.md. */
-export function row(what: string, howMuch: string, result: string, beganAt: number): string {
-  const day = new Date().toISOString().slice(0, 10);
-  const load = loadavg()
-    .map((one) => one.toFixed(1))
-    .join(" ");
-  return `| ${day} | ${what} | ${howMuch} | ${result}; ${Math.round((Date.now() - beganAt) / 1000)} s, load ${load} |`;
 }
 
 export function countOne(times: Record<string, number>, name: string): void {

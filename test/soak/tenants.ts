@@ -8,7 +8,8 @@ import { VIRTUAL_CLUSTER, type VirtualCluster } from "../../src/core/resources.t
 import { connectKube, type Kube, NAMESPACE } from "../../src/kube/index.ts";
 import { eventually } from "../flow/eventually.ts";
 import { createTenant, kubeconfigText, readyTenant } from "../flow/tenant-world.ts";
-import { counted, countOne, openSoak, row } from "./tenants-world.ts";
+import { row } from "./row.ts";
+import { counted, countOne, openSoak } from "./tenants-world.ts";
 import { startWriters } from "./tenants-writers.ts";
 
 /**
